@@ -1,0 +1,38 @@
+# `make repro` and `make test` set up everything they need.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help repro test flow lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+repro: $(READY) ## run the pipeline: only what changed runs again
+	@$(BIN)/python -m flows.repro
+
+test: $(READY) ## lint, types and all tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+flow: $(READY) ## the same pipeline as a Prefect flow
+	@$(BIN)/python -m flows.pipeline
+
+lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 -o requirements.lock
+
+clean: ## remove artifacts and caches; the environment and the tracking store's folder go too
+	rm -rf artifacts .fuseline .prefect .dvc/cache .dvc/tmp $(VENV)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed; set PYTHON=<path of one>"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@[ -d .git ] || $(BIN)/dvc config --local core.no_scm true
+	@touch $(READY)

@@ -1,0 +1,190 @@
+"""What `make repro` runs: one `dvc repro`, then which stages ran, and each model beside its baselines.
+
+It imports neither Prefect nor MLflow nor torch, so that a run with nothing to do costs little more than DVC.
+
+Run it: `python -m flows.repro [target ...]`.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows import settings
+from flows.dvc_stages import Outcome, StageError, StageRun, repro
+
+HEADLINES = ("bleu_4", "accuracy")
+TRY_COMMAND = ".venv/bin/python -m stages.register --try {experiment} <image file>"
+LAST_LINES = 15
+PLAIN_WIDTH = 110
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the stages `evaluate` and `register` wrote about one experiment; empty where they did not."""
+
+    name: str
+    metrics: dict[str, Any]
+    version: dict[str, Any]
+
+    @property
+    def headline(self) -> str | None:
+        """The metric to show first: the one that the evaluation names, else the first known one."""
+        named = self.metrics.get("settings", {}).get("headline")
+        names = (named, *HEADLINES, *self.numbers)
+        return next((name for name in names if name in self.numbers), None)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The model's own metrics, without the number of samples."""
+        return {
+            name: value
+            for name, value in self.metrics.items()
+            if isinstance(value, int | float) and name != "num_samples"
+        }
+
+    @property
+    def title(self) -> str:
+        """The model version with its aliases, such as `caption v3 (champion)`."""
+        if not self.version:
+            return f"{self.name} (not registered)"
+        aliases = ", ".join(self.version.get("aliases", []))
+        return f"{self.version['name']} v{self.version['version']}" + (f" ({aliases})" if aliases else "")
+
+
+def experiments(root: Path, stages: Iterable[str] | None = None) -> list[Experiment]:
+    """Read what is known of each experiment, by name; with `stages`, only of those with such a stage."""
+    metrics = _by_experiment(root / "artifacts" / "evaluate", "metrics.json")
+    versions = _by_experiment(root / "artifacts" / "register", "version.json")
+    names = sorted(metrics.keys() | versions.keys())
+    if stages is not None:  # the artifacts of an experiment that left params.yaml stay on the disk
+        known = {stage.partition("@")[2] for stage in stages}
+        names = [name for name in names if name in known]
+    return [Experiment(name, metrics.get(name, {}), versions.get(name, {})) for name in names]
+
+
+def _by_experiment(folder: Path, file_name: str) -> dict[str, dict[str, Any]]:
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{file_name}"))}
+
+
+def stage_table(rows: Iterable[tuple[str, str, float]]) -> Table:
+    """Return a table of stages: the address, what came of it, the seconds it took."""
+    table = Table("stage", "outcome", box=box.SIMPLE_HEAD)
+    table.add_column("seconds", justify="right")
+    for name, outcome, seconds in rows:
+        table.add_row(name, outcome, f"{seconds:.1f}")
+    return table
+
+
+def model_table(found: Iterable[Experiment]) -> Table:
+    """Return a table of models: the headline metric beside the baselines and the ceiling."""
+    table = Table("model version", "metric", box=box.SIMPLE_HEAD)
+    for column in ("model", "baselines", "ceiling"):
+        table.add_column(column, justify="right")
+    for experiment in found:
+        if (metric := experiment.headline) is None:
+            table.add_row(experiment.title, "not evaluated", "-", "-", "-")
+            continue
+        baselines = experiment.metrics.get("baselines", {})
+        beside = [f"{name} {row[metric]:.3f}" for name, row in baselines.items() if metric in row]
+        ceiling = experiment.metrics.get("ceiling", {}).get(metric)
+        table.add_row(
+            experiment.title,
+            metric,
+            f"{experiment.numbers[metric]:.3f}",
+            "\n".join(beside) or "-",
+            "-" if ceiling is None else f"{ceiling:.3f}",
+        )
+    return table
+
+
+def console() -> Console:
+    """Return the terminal, or a wide plain console without control codes when there is none."""
+    return (
+        Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True, force_terminal=False)
+    )
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that no stage is left running."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def _run(out: Console, root: Path, show: Callable[[str], None], targets: list[str]) -> list[StageRun]:
+    """Run the graph; on a terminal the last line tells how far the stage at work is."""
+    if not out.is_terminal:
+        return repro(root, show, lambda run: None, targets)
+    with out.status("dvc repro") as status:
+        return repro(
+            root,
+            show,
+            lambda run: status.update("dvc repro"),
+            targets,
+            lambda name, fraction: status.update(f"{name} {fraction:.0%}"),
+        )
+
+
+def _report(out: Console, root: Path, runs: list[StageRun]) -> None:
+    out.print(stage_table((run.name, run.outcome.value, run.seconds) for run in runs))
+    if all(run.outcome is Outcome.CACHED for run in runs):
+        out.print("nothing to do: every stage is up to date")
+    found = experiments(root, [run.name for run in runs])
+    if found:
+        out.print(model_table(found))
+        for line in _try_lines(found):
+            out.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _try_lines(found: Iterable[Experiment]) -> Iterator[str]:
+    registered = [experiment.name for experiment in found if experiment.version]
+    if registered:
+        yield "try a model:"
+    yield from (f"  {TRY_COMMAND.format(experiment=name)}" for name in registered)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the graph, say what ran and how good the models are; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.repro", description="Bring every stage up to date."
+    )
+    parser.add_argument("targets", nargs="*", help="stages to stop at, such as train@caption (default: all)")
+    targets = parser.parse_args(arguments).targets
+    settings.apply()
+    end_on_signals()
+    root, out = settings.project_root(), console()
+
+    def show(line: str) -> None:
+        out.print(Text.from_ansi(line), soft_wrap=True)
+
+    try:
+        runs = _run(out, root, show, targets)
+    except StageError as error:
+        out.print(f"\n{error.name} failed: {error.reason}", markup=False, highlight=False, soft_wrap=True)
+        for line in error.lines[-LAST_LINES:]:
+            show(f"  {line}")
+        return 1
+    except KeyboardInterrupt:
+        out.print("\ninterrupted: the stage at work was stopped")
+        return EXIT_INTERRUPTED
+    _report(out, root, runs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Environment defaults for the tools that run here: where Prefect keeps its state, and that none calls home.
+
+They are defaults: a variable that is set already wins. Apply them before Prefect is imported, which reads
+them once.
+"""
+
+import os
+from pathlib import Path
+
+DEFAULTS = {
+    "DO_NOT_TRACK": "true",  # MLflow ignores `1`
+    "DVC_NO_ANALYTICS": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",  # 20 s is too short on a busy machine
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def project_root() -> Path:
+    """Return the nearest folder, from the current one upwards, that holds a `.dvc` folder.
+
+    Without any, it is the current folder: DVC then says what is missing.
+    """
+    here = Path.cwd().resolve()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+
+
+def apply() -> None:
+    """Set each default that the environment does not set itself."""
+    os.environ.setdefault("PREFECT_HOME", str(project_root() / ".prefect"))
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,52 @@
+"""Which device, number format and threads the work runs with, and the seeds behind exact reruns."""
+
+from dataclasses import dataclass
+
+import torch
+
+from stages.errors import InputError
+from stages.params import BaseParams
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where tensors live and the number format of matrix products."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def is_cuda(self) -> bool:
+        """Tell whether this is a GPU."""
+        return self.device.type == "cuda"
+
+
+def set_up(base: BaseParams) -> Device:
+    """Choose the device, and make torch deterministic on it.
+
+    Raises:
+        InputError: when `base.device` asks for a GPU that is not there.
+    """
+    if base.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("base.device: cuda, but torch sees no GPU; use auto or cpu")
+    torch.set_num_threads(base.threads)
+    torch.manual_seed(base.seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and nothing reads such memory
+    torch.backends.cudnn.benchmark = False
+    use_cuda = base.device != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda" if use_cuda else "cpu")
+    return Device(device, _dtype(base.precision, device))
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    if precision == "auto":
+        precision = "bfloat16" if multiplies_bfloat16(device) else "float32"
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Tell whether the hardware has bfloat16 products; without them they are many times slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()

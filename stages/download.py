@@ -1,0 +1,67 @@
+"""Download: a data set's raw files, verified, into `artifacts/download/<data set>/`.
+
+Archives stay archives: they are checked here once and read in place afterwards, never spread over the disk.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.archive import ArchiveLimits, open_archive
+from stages.cli import main, run_named, stage_parser
+from stages.errors import InputError
+from stages.fetch import fetch
+from stages.params import DownloadParams, Params
+from stages.progress import progress
+from stages.sources import SOURCES
+from stages.sources.base import RemoteFile
+from stages.store import SCRATCH, say, sha256_file, writing
+
+
+def run(params: Params, name: str) -> None:
+    """Fetch or generate the raw files of one data set."""
+    section = params.datasets[name]
+    source = SOURCES[section.source](section)
+    mirror = getattr(section, "mirror", "")
+    with writing("download", name, section.model_dump()) as draft:
+        partial = SCRATCH / "downloads" / name
+        for remote in source.remote_files():
+            fetched = _fetch_once(remote, partial, mirror, hint=f"datasets.{name}.mirror")
+            if fetched.suffix == ".zip":
+                with open_archive(fetched, archive_limits(params.download)) as archive:
+                    archive.check()
+                    draft.counts[remote.name] = len(archive.names())
+        for remote in source.remote_files():
+            os.replace(partial / remote.name, draft.folder / remote.name)
+        source.generate(draft.folder, params.base.seed)
+        draft.counts["files"] = sum(path.is_file() for path in draft.folder.iterdir())
+        if not draft.counts["files"]:
+            raise InputError(f"datasets.{name}: the source {section.source} gave no file")
+    say(f"download {name}: {draft.counts['files']} files")
+
+
+def _fetch_once(remote: RemoteFile, folder: Path, mirror: str, hint: str) -> Path:
+    """Fetch a file unless an earlier run that did not end has it complete."""
+    path = folder / remote.name
+    if not path.exists() or (remote.sha256 and sha256_file(path) not in remote.sha256):
+        with progress(remote.name) as report:
+            fetch(remote, path, folder, (mirror,) if mirror else (), report, hint)
+    return path
+
+
+def archive_limits(params: DownloadParams) -> ArchiveLimits:
+    """Turn the section's bounds into those of an archive."""
+    return ArchiveLimits(
+        max_members=params.max_members,
+        max_total_bytes=int(params.max_total_gb * 2**30),
+        max_member_bytes=int(params.max_member_mb * 2**20),
+    )
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    run_named(stage_parser("download", __doc__).parse_args(argv), "datasets", run)
+
+
+if __name__ == "__main__":
+    main(command)

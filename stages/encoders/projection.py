@@ -1,0 +1,33 @@
+"""A learned projection of cached grid features; the backbone that made them stays frozen.
+
+Shapes: B batch, L = grid cells, rows first, C = channels of the backbone, D = dim.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Projection(nn.Module):
+    """Normalise, project, add a learned place for each cell."""
+
+    def __init__(self, feature_shape: tuple[int, ...], dim: int) -> None:
+        """Build for features (L, C) of a square grid, or (C,) of a pooled vector."""
+        super().__init__()
+        cells, channels = feature_shape if len(feature_shape) == 2 else (1, *feature_shape)
+        self.side = math.isqrt(cells)
+        self.layers = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, dim), nn.GELU(), nn.Linear(dim, dim))
+        self.place_LD = nn.Parameter(torch.randn(cells, dim) * 0.02)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Turn (B, L, C) or (B, C) into a grid (B, L, D)."""
+        x_BLC = features.float() if features.ndim == 3 else features.float().unsqueeze(1)
+        return self.norm(self.layers(x_BLC) + self.place_LD)
+
+    def mirror(self, features: Tensor) -> Tensor:
+        """Swap the left and right cells, which comes near to the features of the mirrored image."""
+        if features.ndim == 2 or self.side**2 != features.shape[1]:
+            return features
+        return features.unflatten(1, (self.side, self.side)).flip(2).flatten(1, 2)

@@ -1,0 +1,10 @@
+"""Frozen feature extractors by name; each is made from its section of `features` and follows `base.Extractor`."""
+
+from stages.extractors.base import Extractor
+from stages.extractors.pixels import Pixels
+from stages.extractors.torchvision import Torchvision
+
+EXTRACTORS: dict[str, type[Extractor]] = {
+    "pixels": Pixels,
+    "torchvision": Torchvision,
+}

@@ -1,0 +1,51 @@
+"""The image itself, decoded and resized once: the input of an encoder trained from scratch."""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from stages.device import Device
+from stages.images import to_square
+from stages.store import write_json
+
+VERSION = 1
+
+
+class Pixels:
+    """RGB as uint8 (size_px, size_px, 3)."""
+
+    dtype = "uint8"
+
+    def __init__(self, size_px: int) -> None:
+        """Take the side of the square."""
+        self.size_px = size_px
+        self.shape = (size_px, size_px, 3)
+
+    @classmethod
+    def from_params(cls, params: Any, device: Device, key: str) -> Self:
+        """Make it from its section of params.yaml."""
+        return cls(params.size_px)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the output."""
+        return {"extractor": "pixels", "version": VERSION, "size_px": self.size_px}
+
+    def decode(self, media: bytes) -> np.ndarray:
+        """Decode and resize."""
+        return to_square(media, self.size_px)
+
+    def extract(self, decoded: torch.Tensor) -> np.ndarray:
+        """Return the pixels as they are."""
+        return decoded.numpy()
+
+    def save(self, folder: Path) -> None:
+        """Write the settings."""
+        write_json(folder / "extractor.json", self.identity())
+
+    @classmethod
+    def load(cls, folder: Path, device: Device) -> Self:
+        """Read the settings."""
+        return cls(json.loads((folder / "extractor.json").read_text(encoding="utf8"))["size_px"])

@@ -1,0 +1,51 @@
+"""What a caption decoder does, in training (all words at once) and in decoding (a word at a time).
+
+Shapes: B images, C captions of one image or K beams, T words, L grid cells, D dim, V vocabulary. The grid is
+kept once per image: captions and beams of one image share it.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class State:
+    """What decoding carries from word to word: `memory` per image (B, ...), `beams` per beam (B, K, ...)."""
+
+    memory: list[Tensor]
+    beams: list[Tensor]
+
+    def reorder(self, parents_BK: Tensor) -> Self:
+        """Let each beam go on from its parent."""
+        rows = torch.arange(len(parents_BK), device=parents_BK.device).unsqueeze(1)
+        return type(self)(self.memory, [tensor[rows, parents_BK] for tensor in self.beams])
+
+
+class CaptionDecoder(nn.Module):
+    """The protocol, and the word embedding that input and output share (Press and Wolf 2017)."""
+
+    def __init__(self, vocabulary_size: int, dim: int) -> None:
+        """Make the shared embedding."""
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, dim)
+        nn.init.normal_(self.embedding.weight, std=dim**-0.5)
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def forward(self, grid_BLD: Tensor, tokens_BCT: Tensor, real_BCT: Tensor) -> Tensor:
+        """Return what is read for the next word at the N real places, in order, (N, D)."""
+        raise NotImplementedError
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Turn (..., D) into scores of the next word (..., V)."""
+        return nn.functional.linear(hidden, self.embedding.weight, self.bias)
+
+    def start(self, grid_BLD: Tensor, beams: int) -> State:
+        """Read the grid once and return the state before the first word."""
+        raise NotImplementedError
+
+    def step(self, tokens_BK: Tensor, place: int, state: State) -> tuple[Tensor, Tensor, State]:
+        """Take the words at `place`; return hidden (B, K, D), attention over the grid (B, K, L), new state."""
+        raise NotImplementedError

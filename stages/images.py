@@ -1,0 +1,100 @@
+"""Images as encoded bytes: checked that they decode, and stripped of metadata without loss where possible."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+JPEG_KEPT_APPS = {0xE0, 0xEE}  # JFIF and Adobe: they say how to read the colours
+PNG_DROPPED = {b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"}
+ORIENTATION_TAG = 0x0112
+
+
+class ImageError(ValueError):
+    """The bytes are no image that can be used; the message is the reason."""
+
+
+def open_image(data: bytes, max_pixels: int) -> Image.Image:
+    """Decode an image whole.
+
+    Raises:
+        ImageError: when it does not decode or has more than `max_pixels` pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+            if image.width * image.height > max_pixels:
+                raise ImageError(f"image of {image.width} x {image.height} pixels; at most {max_pixels} allowed")
+            image.load()
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds on broken bytes
+        raise ImageError(f"image does not decode: {error}") from None
+    return image
+
+
+def clean_image(data: bytes, max_pixels: int) -> bytes:
+    """Return the image without EXIF, comments and other metadata, turned upright.
+
+    An upright JPEG or PNG keeps its pixels bit by bit; others are encoded anew (JPEG at quality 95, else PNG).
+
+    Raises:
+        ImageError: when it does not decode or is too large.
+    """
+    image = open_image(data, max_pixels)
+    upright = image.getexif().get(ORIENTATION_TAG, 1) in (0, 1)
+    if image.format == "JPEG" and upright:
+        return _strip_jpeg(data)
+    if image.format == "PNG" and upright and getattr(image, "n_frames", 1) == 1:
+        return _strip_png(data)
+    kind = "JPEG" if image.format == "JPEG" else "PNG"
+    out = io.BytesIO()
+    clean = ImageOps.exif_transpose(image)
+    if clean.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") or kind == "JPEG":
+        clean = clean.convert("RGB")
+    clean.info.clear()
+    clean.save(out, kind, quality=95)
+    return out.getvalue()
+
+
+def _strip_jpeg(data: bytes) -> bytes:
+    """Drop application and comment segments up to the first scan (ITU T.81, annex B)."""
+    out, at = bytearray(data[:2]), 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or marker in JPEG_KEPT_APPS:
+            out += data[at:end]
+        at = end
+    return bytes(out + data[at:])
+
+
+def _strip_png(data: bytes) -> bytes:
+    """Drop text, time and EXIF chunks (PNG specification, chunk layout)."""
+    out, at = bytearray(data[:8]), 8
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in PNG_DROPPED:
+            out += data[at:end]
+        at = end
+    return bytes(out)
+
+
+def to_square(data: bytes, size_px: int, max_pixels: int = 10**9) -> np.ndarray:
+    """Decode to RGB and resize the whole picture to a square, uint8 (size_px, size_px, 3)."""
+    try:
+        image = Image.open(io.BytesIO(data))
+        if image.width * image.height > max_pixels:
+            raise ImageError(f"image of {image.width} x {image.height} pixels; at most {max_pixels} allowed")
+        image.draft("RGB", (2 * size_px, 2 * size_px))  # a JPEG far larger than needed is decoded smaller
+        rgb = image.convert("RGB")
+        if rgb.size != (size_px, size_px):
+            rgb = rgb.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"image does not decode: {error}") from None
+    return np.asarray(rgb)

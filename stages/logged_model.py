@@ -1,0 +1,116 @@
+"""What MLflow keeps of a trained model: one run with its numbers and files, and the model as code."""
+
+import csv
+import json
+import tempfile
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from stages.lineage import lineage_tags
+from stages.params import Params
+from stages.store import CURVES, METRICS, artifact_path, read_manifest, write_json
+from stages.tracking import KEY_TAG, experiment_id, find_run, flatten
+
+REQUIREMENTS = (
+    "filelock",
+    "jinja2",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "pydantic",
+    "ruamel.yaml",
+    "safetensors",
+    "torch",
+    "torchvision",
+)
+
+
+def log_run(mlflow_client: Any, params: Params, name: str) -> str:
+    """Log metrics and files to the training's live run, or to a new one; return its id."""
+    import mlflow
+
+    key = read_manifest(artifact_path("train", name))["settings"]["train_key"]
+    run = find_run(mlflow_client, name, key) or mlflow_client.create_run(
+        experiment_id(mlflow_client, name), run_name=name, tags={KEY_TAG: key}
+    )
+    evaluated = artifact_path("evaluate", name)
+    metrics = json.loads((evaluated / METRICS).read_text(encoding="utf8"))
+    metrics.pop("settings")
+    with mlflow.start_run(run_id=run.info.run_id):
+        mlflow.log_metrics({f"test_{key}".replace(".", "/"): float(value) for key, value in flatten(metrics).items()})
+        mlflow.set_tags(lineage_tags(params, name))
+        mlflow.log_artifacts(str(evaluated), "evaluate")
+        _log_curves(mlflow, mlflow_client, name, run.info.run_id)
+    return run.info.run_id
+
+
+def _log_curves(mlflow: Any, mlflow_client: Any, name: str, run_id: str) -> None:
+    """Log the curves that training could not send."""
+    if mlflow_client.get_metric_history(run_id, "val_loss"):
+        return
+    with (artifact_path("train", name) / CURVES).open(encoding="utf8") as file:
+        for row in csv.DictReader(file):
+            step = int(row.pop("epoch"))
+            mlflow.log_metrics({key: float(value) for key, value in row.items()}, step=step)
+
+
+def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -> Any:
+    """Log the model as code with its files, and make a version of it; its tags come last."""
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "settings.json"
+        experiment = params.experiments[name]
+        write_json(
+            settings,
+            {
+                "base": params.base.model_dump(),
+                "evaluate": params.evaluate.model_dump(),
+                "modalities": list(experiment.inputs.model_dump()),
+            },
+        )
+        signature, example = _signature(experiment.dataset)
+        with mlflow.start_run(run_id=run_id):
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(Path(__file__).with_name("served_model.py")),
+                artifacts={"model": str(artifact_path("train", name)), "settings": str(settings)},
+                code_paths=[str(Path(__file__).parent)],
+                signature=signature,
+                input_example=example,
+                pip_requirements=_requirements(),
+            )
+    if not mlflow_client.search_registered_models(f"name = '{name}'"):
+        mlflow_client.create_registered_model(name)
+    tags = lineage_tags(params, name)
+    return mlflow_client.create_model_version(name, logged.model_uri, run_id=run_id, tags=tags)
+
+
+def _signature(dataset: str) -> tuple[Any, Any]:
+    """Return the signature, and one real image as input example (base64, so that it can stand in JSON)."""
+    import base64
+
+    import pandas as pd
+    import pyarrow.parquet as pq
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
+
+    path = min(artifact_path("prepare", dataset).glob("test-*.parquet"))
+    image = next(pq.ParquetFile(path).iter_batches(1, columns=["image"])).to_pylist()[0]["image"]
+    inputs = Schema([ColSpec(AnyType(), "image")])
+    outputs = Schema(
+        [
+            ColSpec(DataType.string, "caption"),
+            ColSpec(DataType.double, "score"),
+            ColSpec(Array(DataType.string), "words"),
+            ColSpec(Array(DataType.double), "word_probabilities"),
+        ]
+    )
+    return ModelSignature(inputs, outputs), pd.DataFrame({"image": [base64.b64encode(image).decode()]})
+
+
+def _requirements() -> list[str]:
+    return [f"{package}=={installed_version(package)}" for package in REQUIREMENTS]

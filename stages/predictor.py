@@ -1,0 +1,65 @@
+"""Raw media in, answers out: a trained model with the extractors of its inputs, as training saw them."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from stages.device import Device
+from stages.errors import InputError
+from stages.extractors import EXTRACTORS, Extractor
+from stages.images import ImageError
+from stages.model import load_model
+from stages.params import EvaluateParams
+from stages.tasks import Task
+
+MAX_PIXELS = 50_000_000
+
+
+class Predictor:
+    """A model ready to answer."""
+
+    def __init__(self, task: Task, extractors: dict[str, Extractor], evaluate: EvaluateParams, device: Device) -> None:
+        """Take the parts."""
+        self._task, self._extractors, self._evaluate, self._device = task, extractors, evaluate, device
+
+    @classmethod
+    def load(cls, folder: Path, evaluate: EvaluateParams, device: Device) -> Self:
+        """Read a model folder as `train` writes it."""
+        task = load_model(folder, device)
+        extractors = {}
+        for modality in task.config.feature_shapes:
+            kind = _extractor_kind(folder / modality)
+            extractors[modality] = EXTRACTORS[kind].load(folder / modality, device)
+        return cls(task, extractors, evaluate, device)
+
+    def predict(self, samples: list[dict[str, bytes]]) -> list[dict[str, Any]]:
+        """Answer samples given as encoded bytes by modality, in batches.
+
+        Raises:
+            InputError: naming the sample whose bytes cannot be used, and why.
+        """
+        answers: list[dict[str, Any]] = []
+        for start in range(0, len(samples), self._evaluate.batch_size):
+            batch = samples[start : start + self._evaluate.batch_size]
+            features = {m: self._features(m, [sample[m] for sample in batch], start) for m in self._extractors}
+            answers += self._task.predict(features, self._evaluate)
+        return answers
+
+    def _features(self, modality: str, media: list[bytes], start: int) -> torch.Tensor:
+        extractor = self._extractors[modality]
+        decoded = []
+        for i, data in enumerate(media, start=start):
+            try:
+                decoded.append(extractor.decode(data))
+            except ImageError as error:
+                raise InputError(f"sample {i}: {modality}: {error}") from None
+        features = extractor.extract(torch.from_numpy(np.stack(decoded)))
+        return torch.from_numpy(features).to(self._device.device)
+
+
+def _extractor_kind(folder: Path) -> str:
+    import json
+
+    return json.loads((folder / "extractor.json").read_text(encoding="utf8"))["extractor"]

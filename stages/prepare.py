@@ -1,0 +1,204 @@
+"""Prepare: raw files to Parquet, validated, cleaned, split and tokenised.
+
+Rows stream, so memory stays flat as the data grows. What is bad goes to `quarantine.parquet` with its reason.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.cli import main, run_named, stage_parser
+from stages.errors import InputError
+from stages.images import clean_image
+from stages.params import Params, PrepareParams
+from stages.progress import progress
+from stages.sources import SOURCES
+from stages.sources.base import Fault, RawSample, Source
+from stages.store import (
+    QUARANTINE,
+    QUARANTINE_FILE,
+    SAMPLES,
+    SPLITS,
+    VOCABULARY,
+    artifact_path,
+    read_manifest,
+    say,
+    write_json,
+    writing,
+)
+from stages.text import TOKENIZER, build_vocabulary, tokenize
+
+ROW_GROUP_BYTES = 8 * 2**20  # what is in memory at a time
+ROW_GROUP_ROWS = 512
+
+
+class SplitWriter:
+    """Writes one split's rows to `<split>-00000.parquet` and on, a row group at a time."""
+
+    def __init__(self, folder: Path, split: str, shard_bytes: int) -> None:
+        """Open nothing yet: a split without rows has no file."""
+        self._folder, self._split, self._shard_bytes = folder, split, shard_bytes
+        self._writer: pq.ParquetWriter | None = None
+        self._rows: list[dict[str, Any]] = []
+        self._pending_bytes = self._written_bytes = 0
+        self.num_rows = self.num_shards = 0
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Take one row; write a row group when enough has gathered."""
+        self._rows.append(row)
+        self._pending_bytes += len(row["image"] or b"") + sum(map(len, row["texts"]))
+        self.num_rows += 1
+        if self._pending_bytes >= ROW_GROUP_BYTES or len(self._rows) >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._rows:
+            self._flush()
+        if self._writer:
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if self._writer is None or self._written_bytes >= self._shard_bytes:
+            if self._writer:
+                self._writer.close()
+            path = self._folder / f"{self._split}-{self.num_shards:05d}.parquet"
+            compression = {name: "none" if name == "image" else "zstd" for name in SAMPLES.names}
+            self._writer = pq.ParquetWriter(path, SAMPLES, compression=compression, write_statistics=False)
+            self.num_shards += 1
+            self._written_bytes = 0
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=SAMPLES))
+        self._written_bytes += self._pending_bytes
+        self._rows, self._pending_bytes = [], 0
+
+
+@dataclass
+class Outcome:
+    """What one pass over a source found."""
+
+    words: Counter[str] = field(default_factory=Counter)
+    quarantine: list[dict[str, str]] = field(default_factory=list)
+    bad_samples: int = 0
+    good_samples: int = 0
+    not_on_a_split: int = 0
+
+
+def check_sample(raw: RawSample, seen: set[str], params: PrepareParams) -> dict[str, Any]:
+    """Return the row of a good sample.
+
+    Raises:
+        ValueError: with the reason when the sample cannot be used.
+    """
+    if raw.sample_id in seen:
+        raise ValueError("sample id again")
+    if raw.split not in SPLITS:
+        raise ValueError(f"split {raw.split!r}; expected one of {', '.join(SPLITS)}")
+    if raw.image is None:
+        raise ValueError("named on a list, but the source has no such image")
+    image = clean_image(raw.image, int(params.max_image_megapixels * 1e6))
+    texts = [" ".join(text.split()) for text in raw.texts if tokenize(text)]
+    if not texts:
+        raise ValueError("no caption" if not raw.texts else "no caption with a word in it")
+    return {
+        "sample_id": raw.sample_id,
+        "image": image,
+        "texts": texts,
+        "tokens": [" ".join(tokenize(text)) for text in texts],
+        "oracle": " ".join(tokenize(raw.oracle)) if raw.oracle else None,
+        "truth": None if raw.truth is None else json.dumps(raw.truth, sort_keys=True),
+    }
+
+
+def prepare_rows(
+    source: Iterator[RawSample | Fault], params: PrepareParams, outcome: Outcome
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (split, row) for good samples; note the rest in `outcome`."""
+    seen: set[str] = set()
+    for item in source:
+        if isinstance(item, Fault):
+            outcome.quarantine.append({"where": item.where, "reason": item.reason})
+            continue
+        if item.split is None:
+            outcome.not_on_a_split += 1
+            continue
+        try:
+            row = check_sample(item, seen, params)
+        except ValueError as error:
+            _reject(outcome, item.sample_id, str(error))
+        else:
+            seen.add(item.sample_id)
+            outcome.good_samples += 1
+            empty = len(item.texts) - len(row["texts"])
+            if empty:
+                outcome.quarantine.append({"where": item.sample_id, "reason": f"{empty} captions without a word"})
+            if item.split == "train":
+                for tokens in row["tokens"]:
+                    outcome.words.update(tokens.split())
+            yield item.split, row
+
+
+def run(params: Params, name: str) -> None:
+    """Prepare one data set."""
+    section = params.datasets[name]
+    raw_folder = artifact_path("download", name)
+    read_manifest(raw_folder)
+    source = SOURCES[section.source](section)
+    with writing("prepare", name, {"prepare": params.prepare.model_dump(), "dataset": section.model_dump()}) as draft:
+        outcome, writers = _write_splits(source, raw_folder, draft.folder, params.prepare)
+        pq.write_table(pa.Table.from_pylist(outcome.quarantine, schema=QUARANTINE), draft.folder / QUARANTINE_FILE)
+        _check_bad_fraction(name, outcome, params.prepare.max_bad_fraction)
+        vocabulary = build_vocabulary(outcome.words, params.prepare.min_word_count)
+        write_json(draft.folder / VOCABULARY, vocabulary)
+        draft.settings["tokenizer"] = TOKENIZER
+        draft.counts |= {
+            **{split: writer.num_rows for split, writer in writers.items()},
+            "bad_samples": outcome.bad_samples,
+            "quarantine_rows": len(outcome.quarantine),
+            "not_on_a_split": outcome.not_on_a_split,
+            "vocabulary": len(vocabulary),
+        }
+    say(f"prepare {name}: " + ", ".join(f"{key} {value}" for key, value in draft.counts.items()))
+
+
+def _write_splits(
+    source: Source, raw_folder: Path, folder: Path, params: PrepareParams
+) -> tuple[Outcome, dict[str, SplitWriter]]:
+    outcome = Outcome()
+    writers = {split: SplitWriter(folder, split, params.shard_mb * 2**20) for split in SPLITS}
+    with progress("prepare") as report:
+        for done, (split, row) in enumerate(prepare_rows(source.read(raw_folder), params, outcome), start=1):
+            writers[split].add(row)
+            report(done, None)
+    for writer in writers.values():
+        writer.close()
+    return outcome, writers
+
+
+def _reject(outcome: Outcome, sample_id: str, reason: str) -> None:
+    outcome.bad_samples += 1
+    outcome.quarantine.append({"where": sample_id, "reason": reason})
+
+
+def _check_bad_fraction(name: str, outcome: Outcome, allowed: float) -> None:
+    total = outcome.bad_samples + outcome.good_samples
+    if not outcome.good_samples or outcome.bad_samples / total > allowed:
+        examples = "\n".join(f"  {row['where']}: {row['reason']}" for row in outcome.quarantine[:5])
+        raise InputError(
+            f"data set {name}: {outcome.bad_samples} of {total} samples are bad, more than "
+            f"prepare.max_bad_fraction {allowed} allows; the first:\n{examples}"
+        )
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    run_named(stage_parser("prepare", __doc__).parse_args(argv), "datasets", run)
+
+
+if __name__ == "__main__":
+    main(command)

@@ -1,0 +1,92 @@
+"""Register: one MLflow run and one model version per trained model, and the promotion gate.
+
+A version is found again by its digest tag, so a repeat or a restored cache never registers it twice, and a
+registration that was killed half way is finished. `--list` shows versions, `--try <name> <image>` asks one.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.cli import main, run_named, stage_parser
+from stages.errors import InputError
+from stages.lineage import version_digest
+from stages.params import Params
+from stages.registry import CHAMPION, aliases_of, find_version, list_versions, settle
+from stages.store import artifact_path, read_manifest, say, write_json, writing
+
+VERSION_FILE = "version.json"
+
+
+def run(params: Params, name: str) -> None:
+    """Register one experiment's model, unless its like is registered, and let the gate decide."""
+    from stages.logged_model import create_version, log_run
+    from stages.tracking import client
+
+    for stage in ("train", "evaluate"):
+        read_manifest(artifact_path(stage, name))
+    with writing("register", name, params.register_.model_dump()) as draft:
+        mlflow_client = client()
+        digest = version_digest(name)
+        version = find_version(mlflow_client, name, digest)
+        if version is None:
+            run_id = log_run(mlflow_client, params, name)
+            version = create_version(mlflow_client, params, name, run_id)
+            say(f"register {name}: version {version.version}")
+        else:
+            say(f"register {name}: version {version.version} has this digest already")
+        decision = settle(mlflow_client, params, name, version)
+        aliases = aliases_of(mlflow_client, name, version.version)
+        write_json(
+            draft.folder / VERSION_FILE,
+            {
+                "name": name,
+                "version": int(version.version),
+                "aliases": aliases,
+                "run_id": version.run_id,
+                "digest": digest,
+                "decision": decision,
+            },
+        )
+    say(f"register {name}: {', '.join(aliases) or 'no alias'}; " + "; ".join(decision["reasons"]))
+
+
+def try_model(name: str, paths: Sequence[Path]) -> None:
+    """Ask the champion of a name about files."""
+    import mlflow
+    import pandas as pd
+
+    from stages.tracking import client
+
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+    client()
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{name}@{CHAMPION}")
+    except mlflow.exceptions.MlflowException as error:
+        raise InputError(f"models:/{name}@{CHAMPION}: {error.message}") from None
+    for path in paths:
+        answer = model.predict(pd.DataFrame({"image": [path.read_bytes()]})).iloc[0]
+        words = " ".join(f"{w} ({p:.2f})" for w, p in zip(answer["words"], answer["word_probabilities"], strict=True))
+        say(f"{path}: {answer['caption']}\n  score {answer['score']:.3f}: {words}")
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    parser = stage_parser("register", __doc__)
+    parser.add_argument("--list", action="store_true", help="print versions, aliases, scores and lineage")
+    parser.add_argument("--try", nargs="+", type=Path, metavar="FILE", help="ask the champion of NAME about files")
+    args: argparse.Namespace = parser.parse_args(argv)
+    if args.list:
+        list_versions()
+    elif files := getattr(args, "try"):
+        if not args.name:
+            raise InputError("name the model: python -m stages.register <name> --try <file>")
+        try_model(args.name, files)
+    else:
+        run_named(args, "experiments", run)
+
+
+if __name__ == "__main__":
+    main(command)

@@ -1,0 +1,117 @@
+"""Model versions and their aliases in the MLflow registry, and the gate's decision on a new version."""
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from stages.lineage import DIGEST_TAG, PREFIX
+from stages.params import Params
+from stages.store import PREDICTIONS, artifact_path, say
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+DECISION_TAG = f"{PREFIX}decision"
+
+
+def find_version(mlflow_client: Any, name: str, digest: str) -> Any:
+    """Return the finished version with this digest, or None."""
+    found = mlflow_client.search_model_versions(f"name = '{name}' and tags.`{DIGEST_TAG}` = '{digest}'")
+    return min(found, key=lambda version: int(version.version)) if found else None
+
+
+def settle(mlflow_client: Any, params: Params, name: str, version: Any) -> dict[str, Any]:
+    """Let the gate decide on a version and move the aliases; repeated, it changes nothing.
+
+    The decision is kept as a tag of the version, so that a version that was rejected or replaced stays so.
+    """
+    decided = version.tags.get(DECISION_TAG)
+    champion = _champion(mlflow_client, name)
+    if decided:
+        return json.loads(decided)
+    if champion is None or champion.version != version.version:
+        mlflow_client.set_registered_model_alias(name, CHALLENGER, version.version)
+        decision = _decide(mlflow_client, params, name, champion)
+    else:  # killed between the alias and the tag
+        decision = {"promote": True, "reasons": ["it is the champion already"]}
+    if decision["promote"]:
+        mlflow_client.set_registered_model_alias(name, CHAMPION, version.version)
+        if CHALLENGER in mlflow_client.get_registered_model(name).aliases:
+            mlflow_client.delete_registered_model_alias(name, CHALLENGER)
+    mlflow_client.set_model_version_tag(name, version.version, DECISION_TAG, json.dumps(decision))
+    return decision
+
+
+def _champion(mlflow_client: Any, name: str) -> Any:
+    number = mlflow_client.get_registered_model(name).aliases.get(CHAMPION)
+    return mlflow_client.get_model_version(name, number) if number else None
+
+
+def aliases_of(mlflow_client: Any, name: str, version: str) -> list[str]:
+    """Return the aliases of a version, sorted."""
+    aliases = mlflow_client.get_registered_model(name).aliases
+    return sorted(alias for alias, number in aliases.items() if int(number) == int(version))
+
+
+def _decide(mlflow_client: Any, params: Params, name: str, champion: Any) -> dict[str, Any]:
+    """Compare with the champion on the same test samples."""
+    import mlflow
+
+    from stages.gate import decide
+    from stages.metrics.bleu import bleu_from_statistics, bleu_statistics
+
+    mine = read_predictions(artifact_path("evaluate", name) / PREDICTIONS)
+    theirs = None
+    if champion is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            uri = f"runs:/{champion.run_id}/evaluate/{PREDICTIONS}"
+            theirs = read_predictions(Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)))
+        if theirs["sample_id"] != mine["sample_id"] or theirs["references"] != mine["references"]:
+            reason = f"the test samples are not those of the champion, version {champion.version}: not compared"
+            return {"promote": False, "reasons": [reason]}
+    order = int(params.register_.metric.removeprefix("bleu_"))
+    decision = decide(
+        bleu_statistics(theirs["words"], theirs["references"]) if theirs else None,
+        bleu_statistics(mine["words"], mine["references"]),
+        lambda summed: bleu_from_statistics(summed, order),
+        params.register_,
+    )
+    return dataclasses.asdict(decision)
+
+
+def read_predictions(path: Path) -> dict[str, list[Any]]:
+    """Return sample ids, words and tokenised references of a predictions file."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=["sample_id", "words", "references"]).to_pydict()
+    table["references"] = [[caption.split() for caption in captions] for captions in table["references"]]
+    return table
+
+
+def list_versions() -> None:
+    """Print versions, aliases, scores and lineage of all registered models."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from stages.tracking import client
+
+    mlflow_client = client()
+    table = Table("model", "version", "aliases", "bleu_4", "cider_d", "data", "params", "commit", "decision")
+    for model in mlflow_client.search_registered_models():
+        versions = mlflow_client.search_model_versions(f"name = '{model.name}'")
+        for version in sorted(versions, key=lambda version: int(version.version)):
+            metrics = mlflow_client.get_run(version.run_id).data.metrics
+            tags = {key.removeprefix(PREFIX): value for key, value in version.tags.items()}
+            decision = json.loads(tags.get("decision", '{"reasons": ["not decided"]}'))
+            table.add_row(
+                model.name,
+                str(version.version),
+                ", ".join(aliases_of(mlflow_client, model.name, version.version)),
+                *(f"{metrics[key]:.4f}" if (key := f"test_{m}") in metrics else "" for m in ("bleu_4", "cider_d")),
+                *(tags.get(key, "")[:8] for key in ("data", "params", "git_commit")),
+                "; ".join(decision["reasons"]),
+            )
+    if table.row_count:
+        Console().print(table)
+    else:
+        say("no model is registered; run `dvc repro`")

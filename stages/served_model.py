@@ -1,0 +1,67 @@
+"""The registered model as MLflow loads it: written as code, its weights as safetensors, no pickle.
+
+One row a sample. Column `image`: encoded bytes, the same as base64 text, or a path of a file (refused when
+FUSELINE_ALLOW_PATHS is 0). Answers: caption, score, words and word_probabilities.
+"""
+
+import base64
+import binascii
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.models import set_model
+
+ANSWER_COLUMNS = ("caption", "score", "words", "word_probabilities")
+
+
+class ServedModel(mlflow.pyfunc.PythonModel):
+    """Loads the model folder that travels with the version."""
+
+    def load_context(self, context: Any) -> None:
+        """Build the predictor from the version's own files."""
+        from stages.device import set_up
+        from stages.params import BaseParams, EvaluateParams
+        from stages.predictor import Predictor
+
+        settings = json.loads(Path(context.artifacts["settings"]).read_text(encoding="utf8"))
+        device = set_up(BaseParams(**settings["base"]))
+        self._modalities = settings["modalities"]
+        self._predictor = Predictor.load(
+            Path(context.artifacts["model"]), EvaluateParams(**settings["evaluate"]), device
+        )
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Answer each row of the input."""
+        records = pd.DataFrame(model_input).to_dict("records")
+        samples = [{m: read_media(record[m]) for m in self._modalities} for record in records]
+        answers = self._predictor.predict(samples)
+        return pd.DataFrame([{key: answer[key] for key in ANSWER_COLUMNS} for answer in answers])
+
+
+def read_media(value: object) -> bytes:
+    """Return encoded bytes given as bytes, base64 text, or a path.
+
+    Raises:
+        ValueError: when it is none of these.
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    paths_allowed = os.environ.get("FUSELINE_ALLOW_PATHS", "1") != "0"
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except binascii.Error:
+            pass
+    if isinstance(value, str | os.PathLike) and paths_allowed:
+        path = Path(value)
+        if len(str(path)) < 4096 and path.is_file():
+            return path.read_bytes()
+    shown = repr(value)[:80]
+    raise ValueError(f"image: expected encoded bytes, base64 text or the path of a file, got {shown}")
+
+
+set_model(ServedModel())

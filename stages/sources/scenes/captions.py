@@ -1,0 +1,119 @@
+"""The grammar: what a person may write about a scene, and with which weight.
+
+The first option of each choice is the most likely one, so the canonical caption takes the first everywhere.
+A slot of a template is an object by its number, `0>1` the relation of object 0 to object 1, `place` or
+`background`. Where the sentence is long as it is, `~1` leaves out the size and `0~1` takes the shorter words.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from stages.sources.scenes.world import Options, Scene, Thing, pick, place, relation
+
+Choose = Callable[[Options], str]
+
+TEMPLATES: dict[int, Options] = {
+    1: (
+        ("{0} {place} of {background}", 0.3),
+        ("{0} {place}", 0.2),
+        ("{place} of {background} is {0}", 0.2),
+        ("{background} with {0} {place}", 0.15),
+        ("there is {0} {place}", 0.15),
+    ),
+    2: (
+        ("{0} {0>1} {1}", 0.28),
+        ("{0} is {0>1} {1}", 0.25),
+        ("{0} {0>1} {1} on {background}", 0.2),
+        ("{1} {1>0} {0}", 0.17),
+        ("{0} and {1} on {background}", 0.1),
+    ),
+    3: (
+        ("{0} {0~1} {~1} and {0~2} {~2}", 0.5),
+        ("{0}, {1} and {2}", 0.3),
+        ("{0} with {1} and {2}", 0.2),
+    ),
+}
+SIZELESS = "{colour} {shape}"
+OBJECT: Options = (("{size} {colour} {shape}", 0.6), (SIZELESS, 0.4))
+PHRASES: dict[str, Options] = {
+    "large": (("large", 0.6), ("big", 0.4)),
+    "small": (("small", 0.6), ("little", 0.3), ("tiny", 0.1)),
+    "red": (("red", 1.0),),
+    "orange": (("orange", 1.0),),
+    "yellow": (("yellow", 1.0),),
+    "green": (("green", 1.0),),
+    "cyan": (("cyan", 0.7), ("turquoise", 0.3)),
+    "blue": (("blue", 1.0),),
+    "purple": (("purple", 0.7), ("violet", 0.3)),
+    "pink": (("pink", 1.0),),
+    "circle": (("circle", 0.6), ("disc", 0.4)),
+    "square": (("square", 0.6), ("box", 0.4)),
+    "triangle": (("triangle", 1.0),),
+    "star": (("star", 1.0),),
+    "cross": (("cross", 0.6), ("plus", 0.4)),
+    "ring": (("ring", 0.6), ("hoop", 0.4)),
+    "left of": (("left of", 0.6), ("to the left of", 0.4)),
+    "right of": (("right of", 0.6), ("to the right of", 0.4)),
+    "above": (("above", 0.6), ("over", 0.4)),
+    "below": (("below", 0.6), ("under", 0.4)),
+    "middle": (("in the middle", 0.6), ("in the centre", 0.4)),
+    "left": (("on the left", 0.6), ("on the left side", 0.4)),
+    "right": (("on the right", 0.6), ("on the right side", 0.4)),
+    "top": (("at the top", 0.6), ("near the top", 0.4)),
+    "bottom": (("at the bottom", 0.6), ("near the bottom", 0.4)),
+    "top left": (("in the top left corner", 0.6), ("at the upper left", 0.4)),
+    "top right": (("in the top right corner", 0.6), ("at the upper right", 0.4)),
+    "bottom left": (("in the bottom left corner", 0.6), ("at the lower left", 0.4)),
+    "bottom right": (("in the bottom right corner", 0.6), ("at the lower right", 0.4)),
+    "dark": (("a dark background", 0.7), ("a black background", 0.3)),
+    "light": (("a light background", 0.7), ("a pale background", 0.3)),
+    "striped": (("a striped background", 0.7), ("grey stripes", 0.3)),
+    "fading": (("a fading background", 0.7), ("a grey gradient", 0.3)),
+}
+STYLES: Options = (("Sentence.", 0.7), ("plain", 0.3))
+
+
+def captions(scene: Scene, rng: np.random.Generator, count: int) -> tuple[str, ...]:
+    """Write `count` captions as different people would."""
+    return tuple(write(scene, partial(pick, rng)) for _ in range(count))
+
+
+def canonical(scene: Scene) -> str:
+    """Write the caption of the most likely choices: what a reader of the truth should answer."""
+    return write(scene, most_likely)
+
+
+def most_likely(options: Options) -> str:
+    """Choose the option of the greatest weight, the first of equals."""
+    return max(options, key=lambda option: option[1])[0]
+
+
+def write(scene: Scene, choose: Choose) -> str:
+    """Write one caption, asking `choose` at every choice of the grammar."""
+    template = choose(TEMPLATES[len(scene.things)])
+    words = re.sub(r"{(.+?)}", lambda slot: _phrase(scene, slot[1], choose), template)
+    return f"{words[0].upper()}{words[1:]}." if choose(STYLES) == "Sentence." else words
+
+
+def _phrase(scene: Scene, slot: str, choose: Choose) -> str:
+    if slot == "background":
+        return choose(PHRASES[scene.background])
+    if slot == "place":
+        return choose(PHRASES[place(scene.things[0])])
+    if len(slot) == 3:
+        one, other = scene.things[int(slot[0])], scene.things[int(slot[2])]
+        choose = most_likely if slot[1] == "~" else choose
+        stated = relation(one, other)
+        assert stated, "the layout gives the first object a clear relation to each other"
+        return choose(PHRASES[stated])
+    form = choose(OBJECT) if slot[0] != "~" else SIZELESS
+    return _name(scene.things[int(slot[-1])], form, choose)
+
+
+def _name(thing: Thing, form: str, choose: Choose) -> str:
+    terms = {"size": thing.size, "colour": thing.colour, "shape": thing.shape}
+    name = re.sub(r"{(.+?)}", lambda slot: choose(PHRASES[terms[slot[1]]]), form)
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,188 @@
+"""What is true of a scene, drawn from (seed, index) alone.
+
+Every modality is made from this truth. Each draws from its own random stream, so adding one leaves the others
+as they were. Lengths are shares of the frame: x grows to the right, y downwards, both from 0 to 1.
+"""
+
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from itertools import combinations
+from math import cos, hypot, radians, sin
+from typing import Any
+
+import numpy as np
+
+Options = tuple[tuple[str, float], ...]
+"""What may be chosen, each with its weight; the weights need not sum to one."""
+
+SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
+COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+BACKGROUNDS: Options = (("dark", 0.35), ("light", 0.25), ("striped", 0.2), ("fading", 0.2))
+TEXTURES: Options = (("smooth", 0.6), ("grainy", 0.2), ("brushed", 0.2))
+SIZES: Options = (("large", 0.5), ("small", 0.5))
+COUNTS: Options = (("1", 0.4), ("2", 0.45), ("3", 0.15))
+MAX_OBJECTS = len(COUNTS)
+
+RADIUS = {"large": 0.17, "small": 0.1}
+REACH = {"circle": 1.0, "square": 1.2, "triangle": 1.2, "star": 1.25, "cross": 1.1, "ring": 1.0}
+"""The furthest point of a shape from its centre, in radii: larger for thin shapes, so that all look as big."""
+
+INVERSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
+CLEAR_SHIFT = 0.26
+"""The least distance along the axis of a relation."""
+CLEAR_LEAN = 0.45
+"""The most distance along the other axis, as a share of the distance along the axis of the relation."""
+GAP = 0.03
+COLUMNS = {"left": 0.22, "": 0.5, "right": 0.78}
+ROWS = {"top": 0.22, "": 0.5, "bottom": 0.78}
+JITTER = 0.04
+TILT_DEG = 10
+ROUNDS = 1000
+TRIES_PER_ROUND = 60
+
+
+class Stream(IntEnum):
+    """The random streams of a scene, one per modality; a number once given stays."""
+
+    WORLD = 0
+    DRAWING = 1
+    CAPTIONS = 2
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object of a scene."""
+
+    shape: str
+    colour: str
+    size: str
+    x: float
+    y: float
+    radius: float
+    tilt_deg: float
+
+    @property
+    def reach(self) -> float:
+        """The furthest point from the centre."""
+        return self.radius * REACH[self.shape]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The true attributes of one scene; `things` stand in the order in which a person would name them."""
+
+    things: tuple[Thing, ...]
+    background: str
+    texture: str
+    light_deg: float
+    brightness: float
+
+    @property
+    def light(self) -> tuple[float, float]:
+        """The unit vector (x, y) that points to the light."""
+        return cos(radians(self.light_deg)), sin(radians(self.light_deg))
+
+
+def stream(seed: int, index: int, modality: Stream) -> np.random.Generator:
+    """Return the random numbers that one modality of one scene may use."""
+    return np.random.default_rng([seed, index, int(modality)])
+
+
+def pick(rng: np.random.Generator, options: Options) -> str:
+    """Draw one of the options by weight."""
+    at = rng.random() * sum(weight for _, weight in options)
+    for name, weight in options:
+        at -= weight
+        if at < 0:
+            return name
+    return options[-1][0]
+
+
+def sample(seed: int, index: int, max_objects: int) -> Scene:
+    """Draw the truth of scene `index`."""
+    rng = stream(seed, index, Stream.WORLD)
+    count = int(pick(rng, COUNTS[:max_objects]))
+    codes = rng.choice(len(SHAPES) * len(COLOURS), size=count, replace=False).tolist()
+    looks = [(SHAPES[code // len(COLOURS)], COLOURS[code % len(COLOURS)]) for code in codes]
+    return Scene(
+        things=_lay_out(rng, looks),
+        background=pick(rng, BACKGROUNDS),
+        texture=pick(rng, TEXTURES),
+        light_deg=round(rng.uniform(0, 360), 1),
+        brightness=round(rng.uniform(0.9, 1.1), 3),
+    )
+
+
+def relation(one: Thing, other: Thing) -> str | None:
+    """Say where `one` stands seen from `other`, None where a person might hesitate.
+
+    Far to the left and hardly higher is "left of"; on the diagonal nothing is said.
+    """
+    dx, dy = one.x - other.x, one.y - other.y
+    long, short = max(abs(dx), abs(dy)), min(abs(dx), abs(dy))
+    if long < CLEAR_SHIFT or short > CLEAR_LEAN * long:
+        return None
+    if abs(dx) > abs(dy):
+        return "left of" if dx < 0 else "right of"
+    return "above" if dy < 0 else "below"
+
+
+def place(thing: Thing) -> str:
+    """Name the ninth of the frame that holds the centre: "top left", "bottom", "middle"."""
+    row = min(ROWS, key=lambda name: abs(ROWS[name] - thing.y))
+    column = min(COLUMNS, key=lambda name: abs(COLUMNS[name] - thing.x))
+    return f"{row} {column}".strip() or "middle"
+
+
+def truth(scene: Scene) -> dict[str, Any]:
+    """Return the scene as plain values, with its relations as [first, relation, second] by object number."""
+    things = scene.things
+    said = [(i, relation(things[i], things[j]), j) for i, j in combinations(range(len(things)), 2)]
+    return {
+        "objects": [asdict(thing) | {"place": place(thing)} for thing in things],
+        "relations": [[i, name, j] for i, name, j in said if name],
+        "background": scene.background,
+        "texture": scene.texture,
+        "light_deg": scene.light_deg,
+        "brightness": scene.brightness,
+    }
+
+
+def _lay_out(rng: np.random.Generator, looks: list[tuple[str, str]]) -> tuple[Thing, ...]:
+    """Try places until nothing overlaps and the first object has a clear relation to each other.
+
+    Sizes for which no place turns up in a round are drawn again.
+    """
+    for _ in range(ROUNDS):
+        sizes = [pick(rng, SIZES) for _ in looks]
+        radii = np.round([RADIUS[size] * rng.uniform(0.94, 1.06) for size in sizes], 4)
+        tilts = rng.uniform(-TILT_DEG, TILT_DEG, size=len(looks)).round(1)
+        edges_N1 = np.array([[r * REACH[shape] + GAP] for r, (shape, _) in zip(radii, looks, strict=True)])
+        for _ in range(TRIES_PER_ROUND):
+            places_N2 = _places(rng, edges_N1).round(4)
+            rows = zip(looks, sizes, places_N2.tolist(), radii.tolist(), tilts.tolist(), strict=True)
+            things = [Thing(*look, size, x, y, radius, tilt) for look, size, (x, y), radius, tilt in rows]
+            things.sort(key=_turn)
+            if _is_clear(things):
+                return tuple(things)
+    raise AssertionError(f"no room for {len(looks)} objects")
+
+
+def _places(rng: np.random.Generator, edges_N1: np.ndarray) -> np.ndarray:
+    """Draw centres inside the frame, (N, 2); a lone one near the middle of a ninth, so that it can be named."""
+    if len(edges_N1) > 1:
+        return edges_N1 + rng.random((len(edges_N1), 2)) * (1 - 2 * edges_N1)
+    ninth = rng.choice(list(COLUMNS.values())), rng.choice(list(ROWS.values()))
+    return np.clip(ninth + rng.uniform(-JITTER, JITTER, size=(1, 2)), edges_N1, 1 - edges_N1)
+
+
+def _turn(thing: Thing) -> tuple[bool, float]:
+    """Sort key of naming: the larger first; among equals the one further left, or higher up."""
+    return thing.size == "small", thing.x + thing.y
+
+
+def _is_clear(things: list[Thing]) -> bool:
+    first, *others = things
+    return all(relation(first, other) for other in others) and all(
+        hypot(a.x - b.x, a.y - b.y) > a.reach + b.reach + GAP for a, b in combinations(things, 2)
+    )

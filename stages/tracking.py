@@ -1,0 +1,140 @@
+"""The tracking server: where it is, and a live run that training may lose without stopping."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from stages.store import ARTIFACTS, say
+
+EXPERIMENT = "fuseline"
+KEY_TAG = "fuseline.train_key"  # joins a training's live run with its later registration
+FLUSH_S = 5.0
+
+
+def tracking_uri() -> str:
+    """Return `MLFLOW_TRACKING_URI`, or a SQLite store under `artifacts/`."""
+    folder = (ARTIFACTS / "mlflow").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db"
+
+
+def quiet_environment() -> None:
+    """Keep MLflow from calling home and from waiting minutes for a server that is away."""
+    defaults = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def client() -> Any:
+    """Return an MLflow client of the tracking store."""
+    quiet_environment()
+    import logging
+
+    import mlflow
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(tracking_uri())
+    return mlflow.MlflowClient()
+
+
+def experiment_id(mlflow_client: Any, name: str) -> str:
+    """Return the MLflow experiment of an experiment, made on first use; its files lie beside the store."""
+    full = f"{EXPERIMENT}/{name}"
+    found = mlflow_client.get_experiment_by_name(full)
+    if found:
+        return found.experiment_id
+    local = tracking_uri().startswith("sqlite:")
+    location = Path(tracking_uri().removeprefix("sqlite:///")).parent.as_uri() + f"/files/{name}" if local else None
+    return mlflow_client.create_experiment(full, artifact_location=location)
+
+
+def find_run(mlflow_client: Any, name: str, key: str) -> Any:
+    """Return the newest run of this training, or None."""
+    runs = mlflow_client.search_runs([experiment_id(mlflow_client, name)], f"tags.`{KEY_TAG}` = '{key}'", max_results=1)
+    return runs[0] if runs else None
+
+
+class LiveRun:
+    """Curves while training runs; when the server is away it says so once and training goes on."""
+
+    def __init__(self, name: str, key: str, params: dict[str, Any]) -> None:
+        """Open the run of this training, or go on with the one that a killed run left."""
+        self._pending: list[Any] = []
+        self._last_flush = time.monotonic()
+        self._client: Any = None
+        try:
+            mlflow_client = client()
+            run = find_run(mlflow_client, name, key) or mlflow_client.create_run(
+                experiment_id(mlflow_client, name), run_name=name, tags={KEY_TAG: key}
+            )
+            self._run_id = run.info.run_id
+            self._client = mlflow_client
+            if not run.data.params:
+                self._send(params=_params(params))
+        except Exception as error:  # the store's clients raise many kinds; none may stop a training
+            self._lost(error)
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        """Take metrics of a step; they are sent every few seconds."""
+        if self._client is None:
+            return
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._pending += [Metric(key, value, now, step) for key, value in metrics.items()]
+        if time.monotonic() - self._last_flush > FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self._client is not None and self._pending:
+            try:
+                self._send(metrics=self._pending)
+            except Exception as error:  # as above
+                self._lost(error)
+        self._pending = []
+        self._last_flush = time.monotonic()
+
+    def _send(self, **batch: Any) -> None:
+        for kind, items in batch.items():
+            for start in range(0, len(items), 100 if kind == "params" else 1000):
+                size = 100 if kind == "params" else 1000
+                self._client.log_batch(self._run_id, **{kind: items[start : start + size]})
+
+    def _lost(self, error: Exception) -> None:
+        self._client = None
+        reason = str(error).splitlines()[0][:200]
+        say(f"tracking server {_shown(tracking_uri())} is away ({reason}); training goes on without live curves")
+
+
+def _params(params: dict[str, Any]) -> list[Any]:
+    from mlflow.entities import Param
+
+    return [Param(key, str(value)[:500]) for key, value in flatten(params).items()]
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join nested keys by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _shown(uri: str) -> str:
+    """Leave a password out."""
+    scheme, mark, rest = uri.partition("://")
+    return scheme + mark + rest.rsplit("@", 1)[-1]

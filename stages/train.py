@@ -1,0 +1,111 @@
+"""Train: a fusion model from cached features, to the best epoch on the validation split.
+
+A killed training goes on from its last epoch and ends with the same bytes.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.cli import main, run_named, stage_parser
+from stages.params import Params
+from stages.store import (
+    CURVES,
+    MANIFEST,
+    SCRATCH,
+    SPLITS,
+    VOCABULARY,
+    artifact_path,
+    digest,
+    say,
+    sha256_file,
+    writing,
+)
+
+CHECKPOINTS = SCRATCH / "checkpoints"
+
+
+def run(params: Params, name: str) -> None:
+    """Train one experiment."""
+    from stages.device import set_up
+    from stages.model import build, save_model
+    from stages.tables import load_split
+    from stages.tasks.base import ModelConfig
+    from stages.tracking import LiveRun
+    from stages.trainer import fit
+
+    experiment, train = params.experiments[name], params.train_of(name)
+    inputs = experiment.inputs.model_dump()
+    used = {
+        "experiment": experiment.model_dump(),
+        "train": train.model_dump(),
+        "base": params.base.model_dump(),
+    }
+    with writing("train", name, used) as draft:
+        key = training_key(used, experiment.dataset, inputs)
+        checkpoints = _checkpoint_folder(name, key)
+        device = set_up(params.base)
+        splits = {
+            split: load_split(experiment.dataset, inputs, split, device, train.device_cache_gb * 2**30)
+            for split in SPLITS[:2]
+        }
+        vocabulary = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
+        shapes = {modality: table.shape for modality, table in splits["train"].features.items()}
+        config = ModelConfig(experiment, shapes, vocabulary)
+        live = LiveRun(name, key, used)
+        fitted = fit(build(config), splits, params, train, device, checkpoints, live)
+        folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
+        save_model(draft.folder, config, fitted.weights, folders)
+        _write_curves(draft.folder / CURVES, fitted.curves)
+        draft.settings |= {"train_key": key, "best_epoch": fitted.best_epoch, "precision": str(device.dtype)}
+        draft.counts |= {
+            "epochs": len(fitted.curves),
+            "parameters": sum(value.numel() for value in fitted.weights.values()),
+            **{split: len(rows) for split, rows in splits.items()},
+        }
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    say(f"train {name}: best epoch {fitted.best_epoch + 1} of {len(fitted.curves)}")
+
+
+def training_key(used: dict[str, Any], dataset: str, inputs: dict[str, str]) -> str:
+    """Return a digest of all that decides the weights: params, inputs, code."""
+    artifacts = [
+        artifact_path("prepare", dataset),
+        *(artifact_path("features", name) for name in inputs.values()),
+    ]
+    code = sorted(Path(__file__).parent.rglob("*.py"))
+    return digest(
+        {
+            "params": used,
+            "inputs": [sha256_file(folder / MANIFEST) for folder in artifacts],
+            "code": {path.relative_to(Path(__file__).parent).as_posix(): sha256_file(path) for path in code},
+        }
+    )
+
+
+def _checkpoint_folder(name: str, key: str) -> Path:
+    """Return the folder of this very training; those of others under the same name are removed."""
+    folder = CHECKPOINTS / name / key[:16]
+    for other in folder.parent.glob("*"):
+        if other != folder:
+            shutil.rmtree(other)
+    return folder
+
+
+def _write_curves(path: Path, rows: list[dict[str, float]]) -> None:
+    with path.open("w", newline="", encoding="utf8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def command(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    run_named(stage_parser("train", __doc__).parse_args(argv), "experiments", run)
+
+
+if __name__ == "__main__":
+    main(command)

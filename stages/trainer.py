@@ -1,0 +1,267 @@
+"""The training loop: Lightning's, with our loss, exact resuming, the validation score and live curves."""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+from torch import Tensor
+
+from stages.device import Device
+from stages.params import Params, TrainParams
+from stages.store import say
+from stages.tables import Split
+from stages.tasks import Task
+from stages.tracking import LiveRun
+
+LOSS_TO_SCORE = {"loss": ("val_loss", "min"), "bleu_4": ("val_bleu_4", "max")}
+
+
+@dataclass(frozen=True)
+class GreedyDecoding:
+    """How validation decodes: fast, for comparing epochs."""
+
+    beam_size: int = 1
+    length_penalty: float = 0.0
+
+
+class TrainBatches:
+    """Shuffled batches; the order depends on seed and epoch alone, so a resumed run sees the same."""
+
+    def __init__(self, split: Split, task: Task, train: TrainParams, seed: int) -> None:
+        """Take the training split."""
+        self._split, self._task, self._train, self._seed = split, task, train, seed
+        self._targets = task.targets(split.rows)
+        self.epoch = 0
+        self.rank, self.world_size = 0, 1
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch."""
+        return math.ceil(len(self._split) / self._train.batch_size / self.world_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """Yield this epoch's batches of this process."""
+        rng = np.random.default_rng([self._seed, self.epoch])
+        order = rng.permutation(len(self._split))
+        size = self._train.batch_size * self.world_size
+        wanted = len(self) * self.world_size * self._train.batch_size
+        order = np.resize(order, wanted) if self.world_size > 1 else order
+        chosen = [order[start : start + size] for start in range(0, len(order), size)]
+        mine = [np.sort(rows[self.rank :: self.world_size]) for rows in chosen]
+        targets = [self._task.draw(self._targets, rows, self._train, rng) for rows in mine]
+        for features, target in zip(self._split.batches(mine), targets, strict=True):
+            yield features | {key: torch.from_numpy(value) for key, value in target.items()}
+
+
+class ValidationBatches:
+    """The validation split in order, with every target."""
+
+    def __init__(self, split: Split, task: Task, batch_size: int) -> None:
+        """Take the validation split."""
+        self._split, self._batch_size = split, batch_size
+        self._targets = task.targets(split.rows)
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return math.ceil(len(self._split) / self._batch_size)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        """Yield all batches."""
+        for rows, features in self._split.in_order(self._batch_size):
+            yield features | {key: torch.from_numpy(value[rows]) for key, value in self._targets.items()}
+
+
+class TrainingModule(L.LightningModule):
+    """A task under training."""
+
+    def __init__(self, task: Task, train: TrainParams, total_steps: int, seed: int) -> None:
+        """Take the task and the optimisation's settings."""
+        super().__init__()
+        self.task, self._train_params, self._total_steps, self._seed = task, train, total_steps, seed
+        self._references: list[list[list[str]]] = []
+        self._predictions: list[list[str]] = []
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        loss = self.task.loss(batch, self._train_params.label_smoothing, self._train_params.flip_fraction)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]), prog_bar=True)
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout by the epoch, so that a resumed run draws the same."""
+        torch.manual_seed(self._seed * 100_003 + self.current_epoch)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Gather loss and greedy captions."""
+        size = len(batch["image"])
+        self.log("val_loss", self.task.loss(batch), batch_size=size, sync_dist=True)
+        if self._train_params.monitor == "bleu_4":
+            self._predictions += [answer["words"] for answer in self.task.predict(batch, GreedyDecoding())]
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the captions against the references."""
+        if self._predictions:
+            from stages.metrics.bleu import bleu
+
+            references = self._references[: len(self._predictions)]
+            self.log("val_bleu_4", bleu(self._predictions, references)[3], prog_bar=True, sync_dist=True)
+        self._predictions = []
+
+    def set_references(self, references: list[list[list[str]]]) -> None:
+        """Give the validation references, in the order of the batches."""
+        self._references = references
+
+    def configure_optimizers(self) -> Any:
+        """AdamW (no decay for vectors), linear warm-up, then a cosine to zero."""
+        decayed = [p for p in self.task.parameters() if p.ndim > 1]
+        plain = [p for p in self.task.parameters() if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": self._train_params.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=self._train_params.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        warmup = max(1, round(self._train_params.warmup_fraction * self._total_steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self._total_steps - warmup)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Curves(Callback):
+    """Keeps each epoch's values, through resuming too, shows them and sends them to the live run."""
+
+    def __init__(self, live: LiveRun, epochs: int) -> None:
+        """Take the live run."""
+        self.rows: list[dict[str, float]] = []
+        self._live, self._epochs = live, epochs
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Tell the batches which epoch it is."""
+        batches: Any = trainer.train_dataloader
+        batches.epoch = trainer.current_epoch
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Send the loss of the step."""
+        from stages.progress import report_fraction
+
+        done = trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
+        report_fraction(done / self._epochs)
+        if trainer.global_step % 10 == 0:
+            self._live.log({"train_loss_step": float(outputs["loss"])}, trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep, show and send the epoch's values."""
+        values = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        row = {"epoch": trainer.current_epoch, **dict(sorted(values.items()))}
+        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        self.rows.append(row)
+        self._live.log({key: value for key, value in row.items() if key != "epoch"}, trainer.global_step)
+        self._live.flush()
+        if trainer.is_global_zero:
+            say(f"epoch {row['epoch'] + 1}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(values.items())))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it back."""
+        self.rows = state_dict["rows"]
+
+
+@dataclass
+class Fitted:
+    """A finished training: the best epoch's weights, and the curves."""
+
+    weights: dict[str, Tensor]
+    best_epoch: int
+    curves: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    task: Task,
+    splits: dict[str, Split],
+    params: Params,
+    train: TrainParams,
+    device: Device,
+    checkpoints: Path,
+    live: LiveRun,
+) -> Fitted:
+    """Train a task to its best epoch, going on from the last checkpoint in `checkpoints` if there is one."""
+    _quiet()
+    batches = TrainBatches(splits["train"], task, train, params.base.seed)
+    batches.world_size = train.devices
+    module = TrainingModule(task, train, len(batches) * train.epochs, params.base.seed)
+    module.set_references([[c.split() for c in row["tokens"]] for row in splits["val"].rows])
+    score, mode = LOSS_TO_SCORE[train.monitor]
+    best = ModelCheckpoint(checkpoints, "best", monitor=score, mode=mode, save_last=True, enable_version_counter=False)
+    curves = Curves(live, train.epochs)
+    callbacks: list[Callback] = [curves, EarlyStopping(score, mode=mode, patience=train.patience), best]
+    if train.ema_decay:
+        callbacks.insert(0, EMAWeightAveraging(decay=train.ema_decay))
+    trainer = _trainer(train, device, callbacks)
+    batches.rank = trainer.global_rank
+    last = checkpoints / "last.ckpt"
+    if last.exists():
+        say(f"going on from {last}")
+    trainer.fit(
+        module,
+        train_dataloaders=batches,
+        val_dataloaders=ValidationBatches(splits["val"], task, train.batch_size),
+        ckpt_path=last if last.exists() else None,
+        weights_only=True,
+    )
+    live.flush()
+    kept = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+    weights = {k.removeprefix("task."): v for k, v in sorted(kept["state_dict"].items()) if k.startswith("task.")}
+    return Fitted(weights, int(kept["epoch"]), curves.rows)
+
+
+def _trainer(train: TrainParams, device: Device, callbacks: list[Callback]) -> L.Trainer:
+    import sys
+
+    on_terminal = sys.stdout.isatty()
+    return L.Trainer(
+        accelerator="gpu" if device.is_cuda else "cpu",
+        devices=train.devices,
+        strategy="ddp" if train.devices > 1 else "auto",
+        precision="bf16-mixed" if device.dtype == torch.bfloat16 else "32-true",
+        max_epochs=train.epochs,
+        gradient_clip_val=train.gradient_clip,
+        callbacks=[*callbacks, *([RichProgressBar()] if on_terminal else [])],
+        enable_progress_bar=on_terminal,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        deterministic="warn",
+    )
+
+
+def _quiet() -> None:
+    """Lightning's hints are about choices that are made here on purpose."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")

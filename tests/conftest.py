@@ -1,0 +1,150 @@
+"""Fixtures of the flows' tests: a small DVC project of real stages, and one Prefect server for all tests."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+
+TOY_STAGES = """
+stages:
+  download:
+    foreach: [scenes]
+    do:
+      cmd: python work.py download ${item}
+      deps: [work.py]
+      outs: ["artifacts/download/${item}"]
+  features:
+    foreach: [scenes-text, scenes-image]
+    do:
+      cmd: python work.py features ${item}
+      deps: [artifacts/download/scenes]
+      outs: ["artifacts/features/${item}"]
+  train:
+    foreach: [caption]
+    do:
+      cmd: python work.py train ${item}
+      deps: [settings.txt, artifacts/features/scenes-image, artifacts/features/scenes-text]
+      outs: ["artifacts/train/${item}"]
+  register:
+    foreach: [caption]
+    do:
+      cmd: python work.py register ${item}
+      deps: ["artifacts/train/${item}"]
+      outs: ["artifacts/evaluate/${item}", "artifacts/register/${item}"]
+"""
+
+TOY_WORK = """
+import json, os, pathlib, signal, sys, time
+
+stage, name = sys.argv[1:]
+address = f"{stage}@{name}"
+with open("calls.txt", "a") as calls:
+    calls.write(address + "\\n")
+print(f"at work on {address}")
+if os.environ.get("FUSELINE_PROGRESS") == "1":
+    print("PROGRESS 0.42")
+if os.environ.get("TOY_STUBBORN"):
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.environ.get("TOY_SLEEP") == address:
+    print(f"asleep {os.getpid()}")
+    time.sleep(600)
+if os.environ.get("TOY_FAIL") == address:
+    print("ERROR: the stage's own word")
+    sys.exit("the toy is broken")
+
+
+def write(stage, file_name, value):
+    folder = pathlib.Path("artifacts", stage, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file_name).write_text(json.dumps(value))
+
+
+if stage == "register":
+    beside = {"baselines": {"majority": {"bleu_1": 0.2, "bleu_4": 0.1}}, "ceiling": {"bleu_4": 0.75}}
+    write("evaluate", "metrics.json", {"bleu_1": 0.5, "bleu_4": 0.25, "num_samples": 7, **beside})
+    version = {"name": "toy-caption", "version": 3, "aliases": ["champion"], "run_id": "r1"}
+    decision = {"promote": True, "reasons": ["it is the first version"]}
+    write("register", "version.json", {**version, "decision": decision})
+else:
+    text = pathlib.Path("settings.txt").read_text() if stage == "train" else address
+    write(stage, "out.json", text)
+"""
+
+
+def dvc(root: Path, *arguments: str) -> None:
+    """Run dvc in `root`, with the `python` of this environment first on PATH."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    command = [sys.executable, "-m", "dvc", *arguments]
+    subprocess.run(command, cwd=root, check=True, capture_output=True, env={**os.environ, "PATH": path})
+
+
+def calls(root: Path) -> list[str]:
+    """Return the stages of a toy that really ran, in order."""
+    path = root / "calls.txt"
+    return path.read_text().split() if path.exists() else []
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs; one that only waits to be collected does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def table_rows(output: str) -> dict[str, list[str]]:
+    """Return the cells of each printed table row, by the first."""
+    cells = [line.split() for line in output.splitlines()]
+    return {row[0]: row[1:] for row in cells if len(row) > 1}
+
+
+@pytest.fixture(scope="session")
+def reproduced_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DVC project whose stages have all run once; take a copy of it by `toy`."""
+    root = tmp_path_factory.mktemp("toy")
+    subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
+    dvc(root, "init", "--quiet")
+    dvc(root, "config", "core.analytics", "false")
+    dvc(root, "config", "core.check_update", "false")
+    dvc(root, "config", "core.site_cache_dir", str(tmp_path_factory.mktemp("site_cache")))
+    (root / "dvc.yaml").write_text(TOY_STAGES)
+    (root / "work.py").write_text(TOY_WORK)
+    (root / "settings.txt").write_text("first")
+    dvc(root, "repro")
+    (root / "calls.txt").unlink()
+    return root
+
+
+@pytest.fixture
+def toy(reproduced_toy: Path, tmp_path: Path) -> Path:
+    """An own copy of the toy project, up to date; its stages append their address to `calls.txt`."""
+    return Path(shutil.copytree(reproduced_toy, tmp_path / "toy"))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real Prefect server with an empty database; flows of this process use it."""
+    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    from flows import settings
+
+    settings.apply()
+    from prefect.settings import PREFECT_API_URL
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield PREFECT_API_URL.value()
+
+
+@pytest.fixture(scope="session")
+def cli_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which `python -m flows...` runs in another project's folder."""
+    home = str(tmp_path_factory.mktemp("prefect_home"))
+    return {**os.environ, "PYTHONPATH": str(PROJECT), "PREFECT_HOME": home}

@@ -1,0 +1,136 @@
+"""`python -m flows.repro` as a user sees it, over a real DVC."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import calls, is_alive, table_rows
+from rich.console import Console
+
+from flows.repro import Experiment, experiments, model_table
+
+Environment = dict[str, str]
+
+
+def run(toy: Path, environment: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.repro", *arguments]
+    return subprocess.run(command, cwd=toy, env=environment, capture_output=True, text=True)
+
+
+def test_nothing_to_do_is_said_and_the_model_is_shown(toy: Path, cli_environment: Environment):
+    done = run(toy, cli_environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing to do: every stage is up to date" in done.stdout
+    assert table_rows(done.stdout)["train@caption"] == ["cached", "0.0"]
+    assert "toy-caption v3 (champion)   bleu_4   0.250   majority 0.100     0.750" in done.stdout
+    assert ".venv/bin/python -m stages.register --try caption <image file>" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert calls(toy) == []
+
+
+def test_what_ran_is_told_from_what_did_not(toy: Path, cli_environment: Environment):
+    (toy / "settings.txt").write_text("second")
+    shutil.rmtree(toy / "artifacts/features/scenes-text")
+    done = run(toy, cli_environment)
+    assert done.returncode == 0
+    assert "at work on train@caption" in done.stdout
+    assert "nothing to do" not in done.stdout
+    table = table_rows(done.stdout)
+    assert [table[name][0] for name in ("download@scenes", "features@scenes-text", "train@caption")] == [
+        "cached",
+        "restored",
+        "ran",
+    ]
+
+
+def test_targets_are_handed_on(toy: Path, cli_environment: Environment):
+    done = run(toy, cli_environment, "features@scenes-text")
+    assert done.returncode == 0
+    assert "train@caption" not in done.stdout
+    assert "toy-caption" not in done.stdout
+
+
+def test_a_failing_stage_is_named_with_its_own_last_lines(toy: Path, cli_environment: Environment):
+    (toy / "settings.txt").write_text("second")
+    done = run(toy, {**cli_environment, "TOY_FAIL": "train@caption"})
+    assert done.returncode == 1
+    assert "train@caption failed: exit code 1" in done.stdout
+    assert done.stdout.rstrip().endswith("the toy is broken")
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_outside_of_a_dvc_project_dvc_says_so(tmp_path: Path, cli_environment: Environment):
+    done = run(tmp_path, cli_environment)
+    assert done.returncode == 1
+    assert "not inside of a DVC repository" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_leaves_no_process(
+    toy: Path, cli_environment: Environment, number: signal.Signals, code: int
+):
+    (toy / "settings.txt").write_text("second")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.repro"],
+        cwd=toy,
+        env={**cli_environment, "TOY_SLEEP": "train@caption"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert any(line.startswith("asleep") for line in process.stdout)
+    children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    os.killpg(process.pid, number)
+    rest = process.stdout.read()
+    assert process.wait() == code
+    assert len(children) >= 2
+    assert not [pid for pid in children if is_alive(pid)]
+    assert "Traceback" not in rest
+
+
+def test_no_heavy_package_is_imported():
+    heavy = ("dvc", "mlflow", "prefect", "torch")
+    script = f"import sys, flows.repro; print(*(name for name in {heavy} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def test_the_metric_named_by_the_evaluation_comes_first(tmp_path: Path):
+    metrics = {"bleu_4": 0.1, "f1": 0.6, "accuracy": 0.5, "num_samples": 9}
+    assert Experiment("a", metrics, {}).headline == "bleu_4"
+    assert Experiment("a", {**metrics, "settings": {"headline": "f1"}}, {}).headline == "f1"
+    assert Experiment("a", {"num_samples": 9, "cer": 0.2}, {}).headline == "cer"
+    assert Experiment("a", {}, {}).headline is None
+
+
+def test_an_experiment_without_a_version_or_metrics_is_shown_as_such(tmp_path: Path):
+    write(tmp_path / "artifacts/evaluate/one/metrics.json", {"accuracy": 0.5})
+    write(tmp_path / "artifacts/register/two/version.json", {"name": "two", "version": 1, "aliases": []})
+    found = experiments(tmp_path)
+    console = Console(width=110, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(model_table(found))
+    text = console.export_text()
+    assert "one (not registered)" in text
+    assert table_rows(text)["two"] == ["v1", "not", "evaluated", "-", "-", "-"]
+
+
+def test_an_experiment_that_left_the_graph_is_not_shown(tmp_path: Path):
+    for name in ("old", "new"):
+        write(tmp_path / f"artifacts/evaluate/{name}/metrics.json", {"accuracy": 0.5})
+    assert [experiment.name for experiment in experiments(tmp_path, ["download@scenes", "train@new"])] == [
+        "new"
+    ]

@@ -1,4 +1,4 @@
-"""Stages run by a real DVC: what it did with each, what a failing one said, and that a kill leaves nothing."""
+"""Stages run by a real DVC: what it did with each, what a failing one said, and what a kill leaves behind."""
 
 import os
 import shutil

@@ -111,9 +111,7 @@ def model_table(found: Iterable[Experiment]) -> Table:
 
 def console() -> Console:
     """Return the terminal, or a wide plain console without control codes when there is none."""
-    return (
-        Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True, force_terminal=False)
-    )
+    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True, force_terminal=False)
 
 
 def end_on_signals() -> None:
@@ -160,9 +158,7 @@ def _try_lines(found: Iterable[Experiment]) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the graph, say what ran and how good the models are; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.repro", description="Bring every stage up to date."
-    )
+    parser = argparse.ArgumentParser(prog="python -m flows.repro", description="Bring every stage up to date.")
     parser.add_argument("targets", nargs="*", help="stages to stop at, such as train@caption (default: all)")
     targets = parser.parse_args(arguments).targets
     settings.apply()

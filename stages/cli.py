@@ -25,7 +25,8 @@ def run_named(args: argparse.Namespace, section: str, run: Callable[[Params, str
     params = load_params(args.params)
     names = list(getattr(params, section))
     if args.name not in names:
-        raise InputError(f"{args.params}: {section} has no {args.name!r}; expected one of {', '.join(names)}")
+        wrong = "give a name" if args.name is None else f"{section} has no {args.name!r}"
+        raise InputError(f"{args.params}: {wrong}; expected one of {', '.join(names)}")
     run(params, args.name)
 
 
@@ -39,8 +40,9 @@ def main(body: Callable[[Sequence[str] | None], None]) -> None:
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            sys.exit(f"error: no space left on the disk while writing {error.filename or 'an artifact'}")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            what = error.filename or "an artifact"
+            sys.exit(f"error: no space left on the disk while writing {what}; make room and run the stage again")
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             sys.exit(f"error: {error.strerror}: {error.filename}")
         raise

@@ -32,7 +32,8 @@ def set_up(base: BaseParams) -> Device:
     torch.set_num_threads(base.threads)
     torch.manual_seed(base.seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and nothing reads such memory
+    # Filling memory that nothing reads costs time.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     torch.backends.cudnn.benchmark = False
     use_cuda = base.device != "cpu" and torch.cuda.is_available()
     device = torch.device("cuda" if use_cuda else "cpu")

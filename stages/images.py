@@ -1,14 +1,25 @@
 """Images as encoded bytes: checked that they decode, and stripped of metadata without loss where possible."""
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 JPEG_KEPT_APPS = {0xE0, 0xEE}  # JFIF and Adobe: they say how to read the colours
 PNG_DROPPED = {b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"}
 ORIENTATION_TAG = 0x0112
+TURNS = {  # EXIF orientation -> what brings it upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageError(ValueError):
@@ -21,18 +32,28 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
     Raises:
         ImageError: when it does not decode or has more than `max_pixels` pixels.
     """
+    with _decoding(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound is `max_pixels`
+        image = Image.open(io.BytesIO(data))
+        _check_pixels(image, max_pixels)
+        image.load()
+    return image
+
+
+@contextlib.contextmanager
+def _decoding() -> Iterator[None]:
+    """Name the reason, whichever error: Pillow raises many kinds on broken bytes."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
-            if image.width * image.height > max_pixels:
-                raise ImageError(f"image of {image.width} x {image.height} pixels; at most {max_pixels} allowed")
-            image.load()
+        yield
     except ImageError:
         raise
-    except Exception as error:  # Pillow's decoders raise many kinds on broken bytes
+    except Exception as error:
         raise ImageError(f"image does not decode: {error}") from None
-    return image
+
+
+def _check_pixels(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise ImageError(f"image of {image.width} x {image.height} pixels; at most {max_pixels} allowed")
 
 
 def clean_image(data: bytes, max_pixels: int) -> bytes:
@@ -44,19 +65,28 @@ def clean_image(data: bytes, max_pixels: int) -> bytes:
         ImageError: when it does not decode or is too large.
     """
     image = open_image(data, max_pixels)
-    upright = image.getexif().get(ORIENTATION_TAG, 1) in (0, 1)
-    if image.format == "JPEG" and upright:
+    turn = TURNS.get(_orientation(image))
+    if image.format == "JPEG" and turn is None:
         return _strip_jpeg(data)
-    if image.format == "PNG" and upright and getattr(image, "n_frames", 1) == 1:
+    if image.format == "PNG" and turn is None and getattr(image, "n_frames", 1) == 1:
         return _strip_png(data)
     kind = "JPEG" if image.format == "JPEG" else "PNG"
     out = io.BytesIO()
-    clean = ImageOps.exif_transpose(image)
-    if clean.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") or kind == "JPEG":
-        clean = clean.convert("RGB")
-    clean.info.clear()
-    clean.save(out, kind, quality=95)
+    with _decoding():
+        clean = image.copy() if turn is None else image.transpose(turn)
+        if clean.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") or kind == "JPEG":
+            clean = clean.convert("RGB")
+        clean.info.clear()
+        clean.save(out, kind, quality=95)
     return out.getvalue()
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; EXIF that cannot be read says nothing, and goes anyway."""
+    try:
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # as many kinds as broken blocks
+        return 1
 
 
 def _strip_jpeg(data: bytes) -> bytes:
@@ -87,14 +117,11 @@ def _strip_png(data: bytes) -> bytes:
 
 def to_square(data: bytes, size_px: int, max_pixels: int = 10**9) -> np.ndarray:
     """Decode to RGB and resize the whole picture to a square, uint8 (size_px, size_px, 3)."""
-    try:
+    with _decoding():
         image = Image.open(io.BytesIO(data))
-        if image.width * image.height > max_pixels:
-            raise ImageError(f"image of {image.width} x {image.height} pixels; at most {max_pixels} allowed")
+        _check_pixels(image, max_pixels)
         image.draft("RGB", (2 * size_px, 2 * size_px))  # a JPEG far larger than needed is decoded smaller
         rgb = image.convert("RGB")
         if rgb.size != (size_px, size_px):
             rgb = rgb.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"image does not decode: {error}") from None
-    return np.asarray(rgb)
+        return np.asarray(rgb)

@@ -6,14 +6,15 @@ folder's `__init__.py`, so a new variant needs no line here.
 """
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.errors import InputError
+from stages.errors import InputError, explain
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -44,7 +45,7 @@ def _variant(folder: str) -> AfterValidator:
 class Section(BaseModel):
     """A section of params.yaml: frozen, no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class BaseParams(Section):
@@ -92,7 +93,7 @@ class PrepareParams(Section):
     """Cleaning, vocabulary and Parquet sizes."""
 
     max_bad_fraction: Fraction
-    max_image_megapixels: Positive
+    max_image_megapixels: Annotated[float, Field(gt=0, le=178)]  # Pillow refuses larger ones itself
     min_word_count: Count
     shard_mb: Count
 
@@ -164,11 +165,12 @@ class ExperimentParams(Section):
     max_words: Annotated[int, Field(ge=2, le=500)]
     train: dict[str, Any]
 
-    @model_validator(mode="after")
-    def _heads_divide_dim(self) -> Self:
-        if self.dim % self.attention_heads:
-            raise ValueError(f"dim {self.dim} to be a multiple of attention_heads {self.attention_heads}")
-        return self
+    @field_validator("attention_heads")
+    @classmethod
+    def _divides_dim(cls, heads: int, info: ValidationInfo) -> int:
+        if info.data.get("dim", 0) % heads:
+            raise ValueError(f"a divisor of dim {info.data['dim']}")
+        return heads
 
 
 class EvaluateParams(Section):
@@ -219,14 +221,14 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raw = YAML(typ="safe").load(path.read_text(encoding="utf8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run from the project's root, or copy one of presets/") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: expected the sections {', '.join(_section_names())}, found {raw!r}")
     try:
         params = Params.model_validate(raw)
     except ValidationError as error:
-        raise InputError(_explain(path, "", error)) from None
+        raise InputError("\n".join([f"{path}:", *explain(Params, "", error)])) from None
     _check_references(path, params)
     return params
 
@@ -245,41 +247,19 @@ def _check_references(path: Path, params: Params) -> None:
         if experiment.dataset not in params.datasets:
             lines.append(_wrong(f"experiments.{name}.dataset", experiment.dataset, params.datasets))
         for modality, feature_name in experiment.inputs.model_dump().items():
-            if feature_name not in params.features:
-                lines.append(_wrong(f"experiments.{name}.inputs.{modality}", feature_name, params.features))
+            key = f"experiments.{name}.inputs.{modality}"
+            used = params.features.get(feature_name)
+            if used is None:
+                lines.append(_wrong(key, feature_name, params.features))
+            elif used.dataset != experiment.dataset and {used.dataset, experiment.dataset} <= set(params.datasets):
+                lines.append(f"  {key}: got {feature_name!r} of {used.dataset}; expected one of {experiment.dataset}")
         try:
             params.train_of(name)
         except ValidationError as error:
-            lines.append(_explain(None, f"experiments.{name}.train.", error))
+            lines += explain(TrainParams, f"experiments.{name}.train.", error)
     if lines:
         raise InputError("\n".join([f"{path}:", *lines]))
 
 
-def _wrong(key: str, value: object, allowed: dict[str, Any]) -> str:
-    return f"  {key}: {value!r} is not allowed; expected one of {', '.join(allowed)}"
-
-
-def _explain(path: Path | None, prefix: str, error: ValidationError) -> str:
-    """Put pydantic's findings into one line each: key, what is wrong, what is allowed."""
-    lines = [f"{path}:"] if path else []
-    for finding in error.errors():
-        # A discriminated union puts its tag into the location: it is no key of the file.
-        tags = {"scenes", "flickr8k", "pixels", "torchvision"}
-        parts = [str(part) for i, part in enumerate(finding["loc"]) if not (i == 2 and part in tags)]
-        key = prefix + ".".join(parts)
-        lines.append(f"  {key}: {_finding(finding)}")
-    return "\n".join(lines)
-
-
-def _finding(finding: Any) -> str:
-    kind, context, got = finding["type"], finding.get("ctx", {}), finding["input"]
-    if kind == "extra_forbidden":
-        return "unknown key; remove it or correct its name"
-    if kind == "missing":
-        return "missing key; every key of params.yaml must be given"
-    if kind == "union_tag_not_found":
-        return f"missing key {context['discriminator']}"
-    if kind == "union_tag_invalid":
-        return f"{context['discriminator']} {context['tag']!r} is unknown; expected one of {context['expected_tags']}"
-    expected = str(context.get("error", "")) or finding["msg"].removeprefix("Input should be ")
-    return f"got {got!r}; expected {expected}"
+def _wrong(key: str, value: object, allowed: Iterable[str]) -> str:
+    return f"  {key}: got {value!r}; expected one of {', '.join(allowed)}"

@@ -4,6 +4,7 @@ Rows stream, so memory stays flat as the data grows. What is bad goes to `quaran
 """
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from stages.store import (
     QUARANTINE,
     QUARANTINE_FILE,
     SAMPLES,
+    SCRATCH,
     SPLITS,
     VOCABULARY,
     artifact_path,
@@ -36,6 +38,7 @@ from stages.text import TOKENIZER, build_vocabulary, tokenize
 
 ROW_GROUP_BYTES = 8 * 2**20  # what is in memory at a time
 ROW_GROUP_ROWS = 512
+EXAMPLES = 5  # of bad samples, in the message of a failure
 
 
 class SplitWriter:
@@ -84,6 +87,7 @@ class Outcome:
 
     words: Counter[str] = field(default_factory=Counter)
     quarantine: list[dict[str, str]] = field(default_factory=list)
+    first_bad: list[str] = field(default_factory=list)
     bad_samples: int = 0
     good_samples: int = 0
     not_on_a_split: int = 0
@@ -152,7 +156,7 @@ def run(params: Params, name: str) -> None:
     with writing("prepare", name, {"prepare": params.prepare.model_dump(), "dataset": section.model_dump()}) as draft:
         outcome, writers = _write_splits(source, raw_folder, draft.folder, params.prepare)
         pq.write_table(pa.Table.from_pylist(outcome.quarantine, schema=QUARANTINE), draft.folder / QUARANTINE_FILE)
-        _check_bad_fraction(name, outcome, params.prepare.max_bad_fraction)
+        _check_bad_fraction(name, outcome, params.prepare.max_bad_fraction, draft.folder / QUARANTINE_FILE)
         vocabulary = build_vocabulary(outcome.words, params.prepare.min_word_count)
         write_json(draft.folder / VOCABULARY, vocabulary)
         draft.settings["tokenizer"] = TOKENIZER
@@ -183,16 +187,25 @@ def _write_splits(
 def _reject(outcome: Outcome, sample_id: str, reason: str) -> None:
     outcome.bad_samples += 1
     outcome.quarantine.append({"where": sample_id, "reason": reason})
+    if len(outcome.first_bad) < EXAMPLES:
+        outcome.first_bad.append(f"  {sample_id}: {reason}")
 
 
-def _check_bad_fraction(name: str, outcome: Outcome, allowed: float) -> None:
-    total = outcome.bad_samples + outcome.good_samples
-    if not outcome.good_samples or outcome.bad_samples / total > allowed:
-        examples = "\n".join(f"  {row['where']}: {row['reason']}" for row in outcome.quarantine[:5])
-        raise InputError(
-            f"data set {name}: {outcome.bad_samples} of {total} samples are bad, more than "
-            f"prepare.max_bad_fraction {allowed} allows; the first:\n{examples}"
-        )
+def _check_bad_fraction(name: str, outcome: Outcome, allowed: float, quarantine: Path) -> None:
+    """Fail on too many bad samples, with the list of all of them kept outside the artifact."""
+    bad, total = outcome.bad_samples, outcome.bad_samples + outcome.good_samples
+    if not total:
+        wrong = "no sample is on a split"
+    elif bad == total:
+        wrong = f"all {total} samples are bad"
+    elif bad / total > allowed:
+        wrong = f"{bad} of {total} samples are bad, more than prepare.max_bad_fraction {allowed} allows"
+    else:
+        return
+    kept = SCRATCH / "quarantine" / f"{name}.parquet"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(quarantine, kept)
+    raise InputError("\n".join([f"data set {name}: {wrong}; all faults are in {kept}", *outcome.first_bad]))
 
 
 def command(argv: Sequence[str] | None = None) -> None:

@@ -11,14 +11,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pandas as pd
 from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 
 ANSWER_COLUMNS = ("caption", "score", "words", "word_probabilities")
 
 
-class ServedModel(mlflow.pyfunc.PythonModel):
+class ServedModel(PythonModel):
     """Loads the model folder that travels with the version."""
 
     def load_context(self, context: Any) -> None:

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from stages.errors import InputError
 
 ARTIFACTS = Path("artifacts")
-SCRATCH = Path(".fuseline")  # caches, partial downloads, checkpoints and locks: never tracked
+SCRATCH = Path(".fuseline")  # caches, partial downloads, checkpoints, locks, lists of failed runs: never tracked
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 
@@ -108,37 +108,36 @@ def _manifest(stage: str, name: str, params: dict[str, Any], draft: Draft) -> di
 
 def replace_folder(source: Path, target: Path) -> None:
     """Move a folder into a place that may hold an older one; a kill in between leaves the place empty."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if target.exists():
-        old = target.with_name(f".{target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
         os.replace(target, old)
-        os.replace(source, target)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        os.replace(source, target)
+    os.replace(source, target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a complete artifact.
 
     Raises:
-        InputError: when the folder has no manifest, another schema version, or files of another size.
+        InputError: when the folder has no whole manifest, another schema version, or files of another size.
     """
+    again = f"remove {folder} and run `dvc repro`"
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf8"))
+        version = manifest["schema_version"]
     except FileNotFoundError:
         raise InputError(f"{folder}: no complete artifact there; run `dvc repro` to make it") from None
-    if manifest["schema_version"] != SCHEMA_VERSION:
-        raise InputError(
-            f"{folder}: written with schema version {manifest['schema_version']}, this code reads "
-            f"{SCHEMA_VERSION}; remove the folder and run `dvc repro`"
-        )
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{folder / MANIFEST} is damaged ({error}); {again}") from None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{folder}: written with schema version {version}, this code reads {SCHEMA_VERSION}; {again}")
     for name, entry in manifest["files"].items():
         path = folder / name
         size = path.stat().st_size if path.exists() else None
         if size != entry["bytes"]:
             found = "is missing" if size is None else f"has {size} bytes"
-            raise InputError(f"{path} {found}, the manifest says {entry['bytes']}; remove {folder} and run `dvc repro`")
+            raise InputError(f"{path} {found}, the manifest says {entry['bytes']}; {again}")
     return manifest
 
 

@@ -18,9 +18,9 @@ _NUMBERS = dict(
 
 
 def tokenize(text: str) -> list[str]:
-    """Split a text into lower-case words; punctuation goes, small numbers become words.
+    r"""Split a text into lower-case words; punctuation goes, small numbers become words.
 
-    >>> tokenize(' 2 "tri-colored" dogs can\\u2019t run .')
+    >>> tokenize(' 2 "tri-colored" dogs can\u2019t run .')
     ['two', 'tri', 'colored', 'dogs', "can't", 'run']
     """
     folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")

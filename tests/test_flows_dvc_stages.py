@@ -50,9 +50,7 @@ def test_a_stage_of_another_dvc_yaml_has_the_address_that_dvc_takes(toy: Path):
 
 def test_a_broken_graph_is_told_in_words(toy: Path):
     (toy / "dvc.yaml").write_text("stages: {bad: {}}")
-    with pytest.raises(
-        StageError, match="dvc failed: .*dvc.yaml' validation failed: required key not provided"
-    ):
+    with pytest.raises(StageError, match="dvc failed: .*dvc.yaml' validation failed: required key not provided"):
         dvc_stages.dependencies(toy)
 
 
@@ -69,9 +67,7 @@ def test_the_lines_that_are_parsed_are_the_lines_that_dvc_prints(toy: Path):
     assert calls(toy) == ["train@caption"]
 
 
-def test_a_stage_runs_alone_and_with_the_python_of_this_environment(
-    toy: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_stage_runs_alone_and_with_the_python_of_this_environment(toy: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", os.defpath)
     (toy / "settings.txt").write_text("second")
     lines: list[str] = []
@@ -119,9 +115,7 @@ def test_targets_take_only_the_stages_before_them(toy: Path):
     assert outcomes(runs) == {"download@scenes": Outcome.CACHED, "features@scenes-text": Outcome.CACHED}
 
 
-def test_a_failing_stage_shows_its_own_last_lines_without_those_of_dvc(
-    toy: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_failing_stage_shows_its_own_last_lines_without_those_of_dvc(toy: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TOY_FAIL", "train@caption")
     (toy / "settings.txt").write_text("second")
     own = ("at work on train@caption", "ERROR: the stage's own word", "the toy is broken")

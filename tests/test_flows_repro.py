@@ -73,9 +73,7 @@ def test_outside_of_a_dvc_project_dvc_says_so(tmp_path: Path, cli_environment: E
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_leaves_no_process(
-    toy: Path, cli_environment: Environment, number: signal.Signals, code: int
-):
+def test_an_interruption_leaves_no_process(toy: Path, cli_environment: Environment, number: signal.Signals, code: int):
     (toy / "settings.txt").write_text("second")
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.repro"],
@@ -131,6 +129,4 @@ def test_an_experiment_without_a_version_or_metrics_is_shown_as_such(tmp_path: P
 def test_an_experiment_that_left_the_graph_is_not_shown(tmp_path: Path):
     for name in ("old", "new"):
         write(tmp_path / f"artifacts/evaluate/{name}/metrics.json", {"accuracy": 0.5})
-    assert [experiment.name for experiment in experiments(tmp_path, ["download@scenes", "train@new"])] == [
-        "new"
-    ]
+    assert [experiment.name for experiment in experiments(tmp_path, ["download@scenes", "train@new"])] == ["new"]

@@ -164,9 +164,7 @@ def test_statistics_keep_leading_axes_and_score_zero_without_a_match():
     assert bleu_from_statistics(np.zeros(10)) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("width", "order", "message"), [(10, 5, "order 5"), (10, 0, "order 0"), (9, 4, "must be 10")]
-)
+@pytest.mark.parametrize(("width", "order", "message"), [(10, 5, "order 5"), (10, 0, "order 0"), (9, 4, "must be 10")])
 def test_wrong_statistics_are_refused(width, order, message):
     with pytest.raises(ValueError, match=message):
         bleu_from_statistics(np.ones((2, width)), order)

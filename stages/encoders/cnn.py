@@ -8,49 +8,45 @@ import math
 import torch
 from torch import Tensor, nn
 
+from stages.encoders.base import Encoder
+
 GRID_CELLS = 8  # a side of the final grid, about
 
 
-class CNN(nn.Module):
-    """Halves the image until about 8 x 8 cells are left; each cell gets a learned place."""
+class CNN(Encoder):
+    """Halves the image until about 8 x 8 cells are left; each cell gets a learned place.
+
+    A last cell beyond the grid holds the maximum over all cells: what is anywhere in the image. Without it
+    nothing is learnt before attention has learnt where to look.
+    """
 
     def __init__(self, feature_shape: tuple[int, ...], dim: int) -> None:
         """Build for uint8 images (H, W, 3)."""
-        super().__init__()
+        super().__init__(feature_shape, dim)
         height, width, channels = feature_shape
         halvings = max(1, round(math.log2(min(height, width) / GRID_CELLS)))
-        widths = [max(16, dim // 2 ** (halvings - 1 - i)) for i in range(halvings)]
         layers: list[nn.Module] = []
-        for i, out in enumerate(widths):
-            layers += [_block(channels, out, stride=2), *([_Residual(out)] if i else [])]
+        for halving in range(halvings, 0, -1):
+            out = max(16, dim // 2**halving)
+            layers += [*_convolution(channels, out), nn.MaxPool2d(2)]
             channels = out
-        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
-        self.project = nn.Linear(channels, dim)
-        cells = math.prod(-(-side // 2**halvings) for side in (height, width))
+        self.layers = nn.Sequential(*layers, *_convolution(channels, dim)).to(memory_format=torch.channels_last)
+        cells = (height // 2**halvings) * (width // 2**halvings)
         self.place_LD = nn.Parameter(torch.randn(cells, dim) * 0.02)
+        self.project, self.project_whole = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn uint8 (B, H, W, 3) into a grid (B, L, D)."""
+        """Turn uint8 (B, H, W, 3) into a grid (B, L + 1, D), the whole image last."""
         x_BCHW = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
-        x_BLC = self.layers(x_BCHW).permute(0, 2, 3, 1).flatten(1, 2)
-        return self.norm(self.project(x_BLC) + self.place_LD)
+        x_BLD = self.layers(x_BCHW).permute(0, 2, 3, 1).flatten(1, 2)
+        whole_B1D = self.project_whole(x_BLD.amax(1, keepdim=True))
+        return self.norm(torch.cat([self.project(x_BLD) + self.place_LD, whole_B1D], dim=1))
 
     def mirror(self, images: Tensor) -> Tensor:
         """Swap left and right."""
         return images.flip(2)
 
 
-def _block(channels: int, out: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
-    )
-
-
-class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = _block(channels, channels, stride=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
+def _convolution(channels: int, out: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()

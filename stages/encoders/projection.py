@@ -8,13 +8,15 @@ import math
 import torch
 from torch import Tensor, nn
 
+from stages.encoders.base import Encoder
 
-class Projection(nn.Module):
+
+class Projection(Encoder):
     """Normalise, project, add a learned place for each cell."""
 
     def __init__(self, feature_shape: tuple[int, ...], dim: int) -> None:
         """Build for features (L, C) of a square grid, or (C,) of a pooled vector."""
-        super().__init__()
+        super().__init__(feature_shape, dim)
         cells, channels = feature_shape if len(feature_shape) == 2 else (1, *feature_shape)
         self.side = math.isqrt(cells)
         self.layers = nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, dim), nn.GELU(), nn.Linear(dim, dim))

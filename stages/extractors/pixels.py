@@ -8,13 +8,14 @@ import numpy as np
 import torch
 
 from stages.device import Device
+from stages.extractors.base import Extractor
 from stages.images import to_square
 from stages.store import write_json
 
 VERSION = 1
 
 
-class Pixels:
+class Pixels(Extractor):
     """RGB as uint8 (size_px, size_px, 3)."""
 
     dtype = "uint8"

@@ -18,6 +18,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from stages.device import Device
 from stages.errors import InputError
+from stages.extractors.base import Extractor
 from stages.images import to_square
 from stages.store import digest, write_json
 
@@ -27,7 +28,7 @@ STD = (0.229, 0.224, 0.225)
 WEIGHTS_FILE = "extractor.safetensors"
 
 
-class Torchvision:
+class Torchvision(Extractor):
     """`grid`: float16 (cells, channels), rows first; `pooled`: float16 (channels,), the classifier's input."""
 
     dtype = "float16"
@@ -167,11 +168,10 @@ def _find_layer(model: nn.Module, layer: str, size_px: int) -> tuple[str, tuple[
     for handle in handles:
         handle.remove()
     if layer == "grid" and isinstance(model, torchvision.models.VisionTransformer):
-        name, shape = [(n, s) for n, s in outputs if len(s) == 3][-1]
-        return name, tuple(shape[1:])
+        name, tokens = [(n, s) for n, s in outputs if len(s) == 3][-1]
+        return name, tuple(tokens[1:])
     if layer == "grid":
-        name, shape = [(n, s) for n, s in outputs if len(s) == 4 and min(s[2:]) > 1][-1]
-        return name, (shape[2] * shape[3], shape[1])
-    width = last_input["shape"][1]
-    flat = [n for n, s in outputs if s.numel() == width]
-    return flat[-1], (width,)
+        name, (_, channels, height, width) = [(n, s) for n, s in outputs if len(s) == 4 and min(s[2:]) > 1][-1]
+        return name, (height * width, channels)
+    size = last_input["shape"][1]
+    return [n for n, s in outputs if s.numel() == size][-1], (size,)

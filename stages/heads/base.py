@@ -27,8 +27,10 @@ class State:
 class CaptionDecoder(nn.Module):
     """The protocol, and the word embedding that input and output share (Press and Wolf 2017)."""
 
-    def __init__(self, vocabulary_size: int, dim: int) -> None:
-        """Make the shared embedding."""
+    def __init__(
+        self, vocabulary_size: int, dim: int, layers: int, attention_heads: int, dropout: float, max_words: int
+    ) -> None:
+        """Make the shared embedding; a decoder builds the rest."""
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, dim)
         nn.init.normal_(self.embedding.weight, std=dim**-0.5)

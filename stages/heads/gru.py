@@ -23,7 +23,7 @@ class GRUDecoder(CaptionDecoder):
         max_words: int,
     ) -> None:
         """Build it; additive attention has one head, so `attention_heads` is not used."""
-        super().__init__(vocabulary_size, dim)
+        super().__init__(vocabulary_size, dim, layers, attention_heads, dropout, max_words)
         self.first = nn.Linear(dim, layers * dim)
         self.attend_grid, self.attend_state = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.attend_score = nn.Linear(dim, 1, bias=False)

@@ -113,7 +113,7 @@ class TransformerDecoder(CaptionDecoder):
         max_words: int,
     ) -> None:
         """Build for captions of at most `max_words` words."""
-        super().__init__(vocabulary_size, dim)
+        super().__init__(vocabulary_size, dim, layers, attention_heads, dropout, max_words)
         self.place = nn.Embedding(max_words + 1, dim)
         nn.init.normal_(self.place.weight, std=dim**-0.5)
         self.layers = nn.ModuleList(Layer(dim, attention_heads, dropout) for _ in range(layers))
@@ -132,9 +132,12 @@ class TransformerDecoder(CaptionDecoder):
             x_ND = layer(x_ND, grid_BLD, real_BCT, caption_N)
         return self.norm(x_ND)
 
+    def _layers(self) -> list[Layer]:
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
     def start(self, grid_BLD: Tensor, beams: int) -> State:
         """Project the grid for every layer once; the caches of words start empty."""
-        memory = [layer.grid.key_value(grid_BLD) for layer in self.layers]
+        memory = [layer.grid.key_value(grid_BLD) for layer in self._layers()]
         empty = grid_BLD.new_zeros(len(grid_BLD), beams, 0, 2 * grid_BLD.shape[-1])
         return State(memory, [empty for _ in self.layers])
 
@@ -142,7 +145,7 @@ class TransformerDecoder(CaptionDecoder):
         """Take one word of each beam."""
         x_BKD = (self.embedding(tokens_BK) + self.place.weight[place]) * self.scale
         attentions, caches = [], []
-        for layer, grid_BLE, cache_BKSE in zip(self.layers, state.memory, state.beams, strict=True):
+        for layer, grid_BLE, cache_BKSE in zip(self._layers(), state.memory, state.beams, strict=True):
             x_BKD, attention, cache = layer.step(x_BKD, grid_BLE, cache_BKSE)
             attentions.append(attention)
             caches.append(cache)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,19 @@ class Fault:
     reason: str
 
 
-class Source(Protocol):
-    """A data source, made from its section of `datasets` in params.yaml."""
+class Source:
+    """The protocol of a data source, made from its section of `datasets` in params.yaml."""
+
+    def __init__(self, params: Any) -> None:
+        """Take the section."""
 
     def remote_files(self) -> tuple[RemoteFile, ...]:
         """Name the files to fetch into the raw folder; empty for a generated source."""
+        return ()
 
     def generate(self, folder: Path, seed: int) -> None:
         """Write into the raw folder what needs no download; the same seed gives the same bytes."""
 
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield samples and faults from the raw folder in a fixed order, one at a time in memory."""
+        raise NotImplementedError

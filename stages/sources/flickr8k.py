@@ -6,7 +6,7 @@ from typing import Protocol
 
 from stages.archive import Archive, ArchiveLimits, open_archive
 from stages.errors import InputError
-from stages.sources.base import Fault, RawSample, RemoteFile
+from stages.sources.base import Fault, RawSample, RemoteFile, Source
 
 RELEASE = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 IMAGES, TEXT = "Flickr8k_Dataset.zip", "Flickr8k_text.zip"
@@ -29,7 +29,7 @@ class Flickr8kSettings(Protocol):
     text_sha256: str
 
 
-class Flickr8k:
+class Flickr8k(Source):
     """The data set in its public layout; a caption file with faults is read as far as it goes."""
 
     def __init__(self, params: Flickr8kSettings) -> None:
@@ -43,17 +43,17 @@ class Flickr8k:
             for name, public in PUBLIC_SHA256.items()
         )
 
-    def generate(self, folder: Path, seed: int) -> None:
-        """Make nothing: all of it is fetched."""
-
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
-        """Yield listed images in order of their names, then what points nowhere."""
+        """Yield the faults of the text files, then the images in order of their names."""
         with open_archive(folder / TEXT, ArchiveLimits()) as text:
             captions, faults = _parse_captions(_member_text(text, CAPTIONS))
             splits, list_faults = _parse_lists({s: _member_text(text, n) for s, n in LISTS.items()})
         yield from faults + list_faults
         with open_archive(folder / IMAGES, ArchiveLimits()) as images:
-            members = {PurePosixPath(name).name: name for name in images.names()}
+            members: dict[str, str] = {}
+            for path in images.names():
+                if members.setdefault(PurePosixPath(path).name, path) != path:
+                    yield Fault(f"{IMAGES}: {path}", "a second image of this name")
             for name in sorted(members.keys() | splits.keys() | captions.keys()):
                 if name not in members and name not in splits:
                     yield Fault(f"{CAPTIONS}: {name}", "captions of an image that the archive lacks")
@@ -78,7 +78,7 @@ def _parse_captions(content: str) -> tuple[dict[str, list[str]], list[Fault]]:
     """Parse rows of `<image>#<number><tab><caption>`; further tabs belong to the caption."""
     captions: dict[str, list[str]] = {}
     faults, seen = [], set()
-    for row, line in enumerate(content.splitlines(), start=1):
+    for row, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             continue
         key, tab, caption = line.partition("\t")
@@ -99,7 +99,7 @@ def _parse_lists(contents: dict[str, str]) -> tuple[dict[str, str], list[Fault]]
     splits: dict[str, str] = {}
     faults = []
     for split, content in contents.items():
-        for row, line in enumerate(content.splitlines(), start=1):
+        for row, line in enumerate(content.split("\n"), start=1):
             name = line.strip()
             if not name:
                 continue

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.errors import InputError
-from stages.sources.base import RawSample, RemoteFile
+from stages.sources.base import RawSample, RemoteFile, Source
 from stages.sources.scenes import captions, draw, world
 
 FILE = "scenes.parquet"
@@ -62,7 +62,7 @@ class ScenesParams(Protocol):
         """The standard deviation of the pixel noise, of full range 1."""
 
 
-class Scenes:
+class Scenes(Source):
     """Generated scenes, see the module."""
 
     def __init__(self, params: ScenesParams) -> None:

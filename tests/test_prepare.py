@@ -1,0 +1,367 @@
+"""Samples are checked, cleaned, split and tokenised in bounded memory, and nothing bad is dropped in silence."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from small_data import caption_rows, encode, make_image, make_params, pixels, write_flickr8k
+
+from stages import download, prepare
+from stages.errors import InputError
+from stages.params import Params, PrepareParams
+from stages.prepare import Outcome, SplitWriter, check_sample, prepare_rows
+from stages.sources import scenes
+from stages.sources.base import Fault, RawSample
+from stages.store import QUARANTINE, QUARANTINE_FILE, SAMPLES, SPLITS, VOCABULARY, read_manifest, writing
+from stages.text import SPECIALS
+
+PHOTOS = Path("artifacts/prepare/photos")
+SCENES = Path("artifacts/prepare/scenes")
+KEPT = Path(".fuseline/quarantine/photos.parquet")
+JPEG = encode(make_image())
+LIMITS = PrepareParams(max_bad_fraction=0.05, max_image_megapixels=0.001, min_word_count=1, shard_mb=512)
+PEAK_OF_PREPARE = """
+import os
+child = os.fork()  # the peak that a started process reports includes that of the one which started it
+if child == 0:
+    from stages import prepare
+    from stages.params import load_params
+    prepare.run(load_params(), "scenes")
+    os._exit(0)
+_, status, usage = os.wait4(child, 0)
+print("peak", status, usage.ru_maxrss)
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def photos(
+    images: dict[str, bytes], captions: str, lists: dict[str, list[str]], changes: dict[str, Any] | None = None
+) -> Params:
+    """Download a small Flickr8k from a folder; return its params."""
+    section = write_flickr8k(Path("mirror"), images, captions, lists)
+    small = {"datasets.photos": section, "prepare.max_image_megapixels": 0.001, "prepare.min_word_count": 1}
+    params = make_params(Path(), small | (changes or {}))
+    download.run(params, "photos")
+    return params
+
+
+def photos_with_bad(bad: int, total: int = 100, changes: dict[str, Any] | None = None) -> Params:
+    """Download images of which the first `bad` do not decode."""
+    names = [f"{number:03d}.jpg" for number in range(total)]
+    images = {name: b"damaged" if number < bad else JPEG for number, name in enumerate(names)}
+    return photos(images, caption_rows(names), {"train": names}, changes)
+
+
+def rows(folder: Path, split: str) -> list[dict[str, Any]]:
+    return [row for path in sorted(folder.glob(f"{split}-*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+def quarantined(path: Path) -> list[tuple[str, str]]:
+    table = pq.read_table(path)
+    assert table.schema == QUARANTINE
+    return [(row["where"], row["reason"]) for row in table.to_pylist()]
+
+
+def failure(params: Params) -> str:
+    with pytest.raises(InputError) as caught:
+        prepare.run(params, "photos")
+    assert not PHOTOS.exists()
+    return str(caught.value)
+
+
+def exif(orientation: int) -> Image.Exif:
+    block = Image.Exif()
+    block[0x010E] = "a place and a time"
+    block[0x0112] = orientation
+    return block
+
+
+# What becomes of a sample
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"image": b"damaged"}, "image does not decode: cannot identify image file"),
+        ({"image": JPEG[:-300]}, "image does not decode: "),
+        ({"image": None}, "named on a list, but the source has no such image"),
+        ({"image": encode(make_image(size=(40, 30)))}, "image of 40 x 30 pixels; at most 1000 allowed"),
+        ({"texts": ()}, "no caption"),
+        ({"texts": ("...", " ")}, "no caption with a word in it"),
+        ({"sample_id": "seen"}, "sample id again"),
+        ({"split": "dev"}, "split 'dev'; expected one of train, val, test"),
+    ],
+)
+def test_a_bad_sample_is_refused_with_the_reason(changes, reason):
+    good = {"sample_id": "a", "split": "train", "image": JPEG, "texts": ("A dog .",)}
+    check_sample(RawSample(**good), {"seen"}, LIMITS)
+    with pytest.raises(ValueError) as caught:
+        check_sample(RawSample(**good | changes), {"seen"}, LIMITS)
+    assert str(caught.value).startswith(reason)
+
+
+def test_a_good_sample_becomes_a_row():
+    raw = RawSample("a", "train", JPEG, ("  A dog\truns . ", "..."), oracle="A red Dog .", truth={"b": 1, "a": [2]})
+    assert check_sample(raw, set(), LIMITS) == {
+        "sample_id": "a",
+        "image": JPEG,
+        "texts": ["A dog runs ."],
+        "tokens": ["a dog runs"],
+        "oracle": "a red dog",
+        "truth": '{"a": [2], "b": 1}',
+    }
+
+
+def test_every_item_of_a_source_is_counted_once():
+    outcome = Outcome()
+    source = [
+        Fault("list: row 3", "listed again"),
+        RawSample("a", "train", JPEG, ("A dog .", "...")),
+        RawSample("a", "train", JPEG, ("Another dog .",)),
+        RawSample("b", None, b"damaged", ()),
+        RawSample("c", "test", b"damaged", ("A cat .",)),
+        RawSample("d", "val", JPEG, ("A cat .",)),
+    ]
+    found = [(split, row["sample_id"]) for split, row in prepare_rows(iter(source), LIMITS, outcome)]
+    assert found == [("train", "a"), ("val", "d")]
+    assert (outcome.good_samples, outcome.bad_samples, outcome.not_on_a_split) == (2, 2, 1)
+    assert outcome.words == Counter({"a": 1, "dog": 1})
+    assert [row["where"] for row in outcome.quarantine] == ["list: row 3", "a", "a", "c"]
+    assert [row["reason"] for row in outcome.quarantine[:3]] == [
+        "listed again",
+        "1 captions without a word",
+        "sample id again",
+    ]
+
+
+def test_a_sample_that_was_bad_does_not_hold_its_id():
+    outcome = Outcome()
+    source = [RawSample("a", "train", b"damaged", ("A dog .",)), RawSample("a", "train", JPEG, ("A dog .",))]
+    assert [row["sample_id"] for _, row in prepare_rows(iter(source), LIMITS, outcome)] == ["a"]
+
+
+# A whole data set
+
+
+def test_a_data_set_with_every_fault_is_sorted_into_splits_and_quarantine(capsys):
+    turned = make_image(3, size=(20, 10))
+    images = {
+        "corrupt.jpg": b"\xff\xd8\xff\xe0 no picture",
+        "exif.jpg": encode(make_image(1), exif=exif(1)),
+        "free.jpg": b"on no list",
+        "good.jpg": JPEG,
+        "half.jpg": encode(make_image(2)),
+        "huge.jpg": encode(make_image(size=(40, 30))),
+        "mute.jpg": JPEG,
+        "turned.png": encode(turned, "PNG", exif=exif(6)),
+    }
+    captions = caption_rows(["corrupt.jpg", "exif.jpg", "gone.jpg", "good.jpg", "huge.jpg", "turned.png"])
+    captions += "half.jpg#0\t.\nhalf.jpg#1\tOne\tdog .\nhalf.jpg#1\tTwo dogs .\ngood.jpg.1#0\tNo dog .\n"
+    lists = {
+        "train": ["exif.jpg", "good.jpg", "huge.jpg", "half.jpg", "good.jpg"],
+        "val": ["turned.png", "corrupt.jpg"],
+        "test": ["mute.jpg", "gone.jpg"],
+    }
+    prepare.run(photos(images, captions, lists, {"prepare.max_bad_fraction": 0.5}), "photos")
+
+    assert {split: [row["sample_id"] for row in rows(PHOTOS, split)] for split in SPLITS} == {
+        "train": ["exif.jpg", "good.jpg", "half.jpg"],
+        "val": ["turned.png"],
+        "test": [],
+    }
+    found = quarantined(PHOTOS / QUARANTINE_FILE)
+    assert [(where, reason) for where, reason in found if where != "corrupt.jpg"] == [
+        ("Flickr8k.token.txt: row 33", "caption 1 of half.jpg again"),
+        ("Flickr_8k.trainImages.txt: row 5", "good.jpg is listed again"),
+        ("gone.jpg", "named on a list, but the source has no such image"),
+        ("Flickr8k.token.txt: good.jpg.1", "captions of an image that the archive lacks"),
+        ("half.jpg", "1 captions without a word"),
+        ("huge.jpg", "image of 40 x 30 pixels; at most 1000 allowed"),
+        ("mute.jpg", "no caption"),
+    ]
+    assert dict(found)["corrupt.jpg"].startswith("image does not decode: ")
+    assert read_manifest(PHOTOS)["counts"] == {
+        "train": 3,
+        "val": 1,
+        "test": 0,
+        "bad_samples": 4,
+        "quarantine_rows": 8,
+        "not_on_a_split": 1,
+        "vocabulary": 4 + 9,  # a dog number zero one two three four runs
+    }
+    assert "prepare photos: train 3, val 1, test 0, bad_samples 4, " in capsys.readouterr().out
+
+    exif_row, good, half = rows(PHOTOS, "train")
+    assert pq.read_schema(PHOTOS / "train-00000.parquet") == SAMPLES
+    assert good["image"] == JPEG
+    assert half["texts"] == ["One dog ."]
+    assert b"a place and a time" in images["exif.jpg"]
+    assert b"a place and a time" not in exif_row["image"]
+    np.testing.assert_array_equal(pixels(exif_row["image"]), pixels(images["exif.jpg"]))
+    upright = pixels(rows(PHOTOS, "val")[0]["image"])
+    np.testing.assert_array_equal(upright, np.rot90(np.asarray(turned), -1))
+
+
+def test_the_vocabulary_is_that_of_the_training_split():
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    captions = "a.jpg#0\tRed dog red .\na.jpg#1\tA dog .\nb.jpg#0\tBlue blue cat .\nc.jpg#0\tGreen green dog .\n"
+    lists = {"train": ["a.jpg"], "val": ["b.jpg"], "test": ["c.jpg"]}
+    params = photos(dict.fromkeys(names, JPEG), captions, lists, {"prepare.min_word_count": 2})
+    prepare.run(params, "photos")
+    assert json.loads((PHOTOS / VOCABULARY).read_text()) == [*SPECIALS, "dog", "red"]
+    assert rows(PHOTOS, "val")[0]["tokens"] == ["blue blue cat"]
+
+
+@pytest.mark.parametrize("bad", [0, 1, 5])
+def test_few_bad_samples_are_put_aside(bad):
+    prepare.run(photos_with_bad(bad), "photos")
+    counts = read_manifest(PHOTOS)["counts"]
+    assert (counts["train"], counts["bad_samples"]) == (100 - bad, bad)
+    assert [where for where, _ in quarantined(PHOTOS / QUARANTINE_FILE)] == [f"00{n}.jpg" for n in range(bad)]
+    assert not KEPT.exists()
+
+
+@pytest.mark.parametrize("bad", [6, 30])
+def test_too_many_bad_samples_fail_with_counts_examples_and_the_whole_list(bad):
+    first, *examples = failure(photos_with_bad(bad)).split("\n")
+    assert first == (
+        f"data set photos: {bad} of 100 samples are bad, more than prepare.max_bad_fraction 0.05 allows; "
+        f"all faults are in {KEPT}"
+    )
+    assert len(examples) == 5
+    for number, example in enumerate(examples):
+        assert example.startswith(f"  00{number}.jpg: image does not decode: ")
+    assert [where for where, _ in quarantined(KEPT)] == [f"{number:03d}.jpg" for number in range(bad)]
+
+
+def test_examples_are_of_bad_samples_though_other_faults_come_first():
+    captions = "".join(f"row {number}\n" for number in range(9)) + "a.jpg#0\tA dog .\n"
+    params = photos({"a.jpg": JPEG, "b.jpg": JPEG}, captions, {"train": ["a.jpg", "b.jpg"]})
+    assert failure(params).split("\n")[1:] == ["  b.jpg: no caption"]
+    assert len(quarantined(KEPT)) == 10
+
+
+def test_a_data_set_without_a_good_sample_fails_whatever_is_allowed():
+    params = photos_with_bad(3, total=3, changes={"prepare.max_bad_fraction": 1.0})
+    assert failure(params).startswith(f"data set photos: all 3 samples are bad; all faults are in {KEPT}\n  000.jpg: ")
+
+
+def test_a_data_set_without_a_sample_on_a_split_fails():
+    params = photos({"a.jpg": JPEG}, caption_rows(["a.jpg"]), {})
+    assert failure(params) == f"data set photos: no sample is on a split; all faults are in {KEPT}"
+
+
+def test_a_failure_keeps_the_artifact_of_the_run_before():
+    prepare.run(photos_with_bad(0), "photos")
+    before = read_manifest(PHOTOS)
+    with pytest.raises(InputError, match="30 of 100 samples are bad"):
+        prepare.run(photos_with_bad(30), "photos")
+    assert read_manifest(PHOTOS) == before
+
+
+def test_raw_files_that_are_not_there_are_asked_for():
+    params = make_params(Path(), {})
+    with pytest.raises(InputError, match="artifacts/download/scenes: no complete artifact there; run `dvc repro`"):
+        prepare.run(params, "scenes")
+
+
+# Files, memory and space
+
+
+def write_scenes(num_samples: int, image_size_px: int, distinct: int) -> Params:
+    """Write the raw file of `scenes`, all on the training split; pictures repeat after `distinct`."""
+    section = {"samples": distinct, "image_size_px": image_size_px, "max_objects": 1, "captions_per_image": 1}
+    params = make_params(Path(), {"datasets.scenes": {"source": "scenes", "noise": 0.1, **section}})
+    with writing("download", "scenes", {}) as draft:
+        scenes.Scenes(params.datasets["scenes"]).generate(draft.folder, seed=7)
+        path = draft.folder / scenes.FILE
+        table = pq.read_table(path)
+        with pq.ParquetWriter(path, scenes.SCHEMA, compression="none") as writer:
+            for start in range(0, num_samples, distinct):
+                ids = pa.array([f"scene-{start + place:08d}" for place in range(distinct)])
+                renamed = table.set_column(0, "sample_id", ids)
+                writer.write_table(renamed.set_column(1, "split", pa.array(["train"] * distinct)))
+    return params
+
+
+def test_a_second_run_gives_the_same_bytes():
+    params = write_scenes(num_samples=600, image_size_px=32, distinct=60)
+    prepare.run(params, "scenes")
+    first = {path.name: path.read_bytes() for path in SCENES.iterdir()}
+    prepare.run(params, "scenes")
+    assert {path.name: path.read_bytes() for path in SCENES.iterdir()} == first
+    assert {"manifest.json", "quarantine.parquet", "train-00000.parquet", "vocabulary.json"} == first.keys()
+
+
+def test_a_split_goes_on_in_a_next_file_when_one_is_full(monkeypatch, tmp_path):
+    monkeypatch.setattr(prepare, "ROW_GROUP_ROWS", 2)
+    writer = SplitWriter(tmp_path, "val", shard_bytes=50)
+    row = {"image": bytes(19), "texts": ["x"], "tokens": ["x"], "oracle": None, "truth": None}  # 20 bytes
+    for number in range(9):
+        writer.add({"sample_id": str(number), **row})
+    writer.close()
+    files = sorted(tmp_path.glob("*.parquet"))
+    assert [(path.name, pq.read_metadata(path).num_rows) for path in files] == [
+        ("val-00000.parquet", 4),
+        ("val-00001.parquet", 4),
+        ("val-00002.parquet", 1),
+    ]
+    assert [row["sample_id"] for row in rows(tmp_path, "val")] == list("012345678")
+    assert (writer.num_rows, writer.num_shards) == (9, 3)
+    assert pq.read_metadata(files[0]).num_row_groups == 2
+
+
+def test_large_rows_make_small_row_groups(tmp_path):
+    writer = SplitWriter(tmp_path, "val", shard_bytes=2**30)
+    row = {"image": bytes(3 * 2**20), "texts": ["x"], "tokens": ["x"], "oracle": None, "truth": None}
+    for number in range(4):
+        writer.add({"sample_id": str(number), **row})
+    writer.close()
+    metadata = pq.read_metadata(tmp_path / "val-00000.parquet")
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [3, 1]
+
+
+def test_a_split_without_rows_has_no_file(tmp_path):
+    SplitWriter(tmp_path, "val", shard_bytes=50).close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_stays_flat_as_the_data_grows():
+    peaks = {}
+    for num_samples in (550, 5500):
+        write_scenes(num_samples, image_size_px=48, distinct=110)
+        done = subprocess.run([sys.executable, "-c", PEAK_OF_PREPARE], capture_output=True, text=True)
+        status, peak = done.stdout.rpartition("peak ")[2].split()
+        assert status == "0", done.stderr
+        assert read_manifest(SCENES)["counts"]["train"] == num_samples
+        peaks[num_samples] = int(peak)
+    assert peaks[5500] <= 1.2 * peaks[550]
+
+
+def test_a_full_disk_is_named_without_a_traceback():
+    small_disk = "mount -t tmpfs -o size=300k tmpfs artifacts/prepare"
+    in_own_namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    write_scenes(num_samples=200, image_size_px=64, distinct=100)  # 2 MB
+    SCENES.parent.mkdir(parents=True)
+    try:
+        subprocess.run([*in_own_namespace, small_disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a small disk needs a user namespace that may mount one: {error}")
+    script = f"{small_disk} && {sys.executable} -m stages.prepare scenes; echo status $?; ls -A artifacts/prepare"
+    done = subprocess.run([*in_own_namespace, script], capture_output=True, text=True)
+    assert done.stdout == "status 1\n"  # and the half-written files are gone
+    assert done.stderr == (
+        "error: no space left on the disk while writing an artifact; make room and run the stage again\n"
+    )

@@ -134,6 +134,7 @@ class TrainParams(Section):
     learning_rate: Positive
     weight_decay: NonNegative
     warmup_fraction: Fraction
+    word_loss: NonNegative
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     gradient_clip: Positive
     ema_decay: Annotated[float, Field(ge=0, lt=1)]

@@ -96,7 +96,7 @@ class TrainingModule(L.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        loss = self.task.loss(batch, self._train_params.label_smoothing, self._train_params.flip_fraction)
+        loss = self.task.loss(batch, self._train_params)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]), prog_bar=True)
         return loss
 

@@ -182,10 +182,10 @@ def test_stated_places_and_backgrounds_are_those_of_the_truth(samples: list[RawS
         truth = sample.truth
         for text in (*sample.texts, sample.oracle or ""):
             for kind, true in (("background", truth["background"]), ("place", truth["objects"][0]["place"])):
-                phrases = [phrase for phrase in WORDS[kind] if re.search(rf"\b{phrase}\b", text.lower())]
-                found[kind] += len(phrases)
-                # "on the left" is read inside "on the left side"
+                # the longest first: "at the top" stands inside "at the top left"
+                phrases = re.findall("|".join(sorted(WORDS[kind], key=len, reverse=True)), text.lower())
                 assert {WORDS[kind][phrase] for phrase in phrases} <= {true}, text
+                found[kind] += len(phrases)
     assert min(found["background"], found["place"]) > SAMPLES
 
 

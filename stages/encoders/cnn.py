@@ -16,8 +16,8 @@ GRID_CELLS = 8  # a side of the final grid, about
 class CNN(Encoder):
     """Halves the image until about 8 x 8 cells are left; each cell gets a learned place.
 
-    A last cell beyond the grid holds the maximum over all cells: what is anywhere in the image. Without it
-    nothing is learnt before attention has learnt where to look.
+    Every cell also gets the maximum over all cells, what is anywhere in the image: without it little is learnt
+    before attention has learnt where to look.
     """
 
     def __init__(self, feature_shape: tuple[int, ...], dim: int) -> None:
@@ -37,11 +37,11 @@ class CNN(Encoder):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn uint8 (B, H, W, 3) into a grid (B, L + 1, D), the whole image last."""
+        """Turn uint8 (B, H, W, 3) into a grid (B, L, D)."""
         x_BCHW = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
         x_BLD = self.layers(x_BCHW).permute(0, 2, 3, 1).flatten(1, 2)
         whole_B1D = self.project_whole(x_BLD.amax(1, keepdim=True))
-        return self.norm(torch.cat([self.project(x_BLD) + self.place_LD, whole_B1D], dim=1))
+        return self.norm(self.project(x_BLD) + self.place_LD + whole_B1D)
 
     def mirror(self, images: Tensor) -> Tensor:
         """Swap left and right."""

@@ -38,8 +38,8 @@ class Task(nn.Module):
         """Choose what a training batch of these rows sees of the targets."""
         raise NotImplementedError
 
-    def loss(self, batch: Batch, label_smoothing: float = 0.0, flip_fraction: float = 0.0) -> Tensor:
-        """Return the mean loss of a batch."""
+    def loss(self, batch: Batch, train: Any = None) -> Tensor:
+        """Return the mean loss of a batch; with `train`, what regularises training is in it."""
         raise NotImplementedError
 
     def predict(self, batch: Batch, evaluate: Any) -> list[dict[str, Any]]:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.encoders import ENCODERS
 from stages.heads import HEADS
 from stages.heads.beam import beam_search
 from stages.tasks.base import Batch, ModelConfig, Task
-from stages.text import PAD, Vocabulary
+from stages.text import PAD, SPECIALS, Vocabulary
 
 
 class CaptionTask(Task):
@@ -34,6 +34,7 @@ class CaptionTask(Task):
             experiment.dropout,
             experiment.max_words,
         )
+        self.words = nn.Linear(experiment.dim, len(self.vocabulary))
 
     def targets(self, rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
         """Return `captions` (N, C, T) of word numbers, padded, and `num_captions` (N,)."""
@@ -59,18 +60,34 @@ class CaptionTask(Task):
         longest = (captions != PAD).sum(-1).max()
         return {"captions": captions[..., :longest]}
 
-    def loss(self, batch: Batch, label_smoothing: float = 0.0, flip_fraction: float = 0.0) -> Tensor:
-        """Return the cross entropy per word, ends counted; padding is left out of the computation."""
+    def loss(self, batch: Batch, train: Any = None) -> Tensor:
+        """Return the cross entropy per word, ends counted; padding is left out of the computation.
+
+        In training the word loss of the image alone comes on top.
+        """
         features = batch["image"]
-        if flip_fraction:
-            chosen = torch.rand(len(features), device=features.device) < flip_fraction
+        if train and train.flip_fraction:
+            chosen = torch.rand(len(features), device=features.device) < train.flip_fraction
             chosen = chosen.view(-1, *[1] * (features.ndim - 1))
             features = torch.where(chosen, self.encoder.mirror(features), features)
         grid_BLD = self.encoder(features)
         inputs_BCT, next_BCT = batch["captions"][..., :-1], batch["captions"][..., 1:]
         real_BCT = next_BCT != PAD
         logits_NV = self.decoder.logits(self.decoder(grid_BLD, inputs_BCT, real_BCT))
-        return F.cross_entropy(logits_NV.float(), next_BCT[real_BCT], label_smoothing=label_smoothing)
+        if train is None:
+            return F.cross_entropy(logits_NV.float(), next_BCT[real_BCT])
+        loss = F.cross_entropy(logits_NV.float(), next_BCT[real_BCT], label_smoothing=train.label_smoothing)
+        return loss + train.word_loss * self._word_loss(grid_BLD, next_BCT) if train.word_loss else loss
+
+    def _word_loss(self, grid_BLD: Tensor, tokens_BCT: Tensor) -> Tensor:
+        """Return the loss of telling, from the image alone, which words its captions have (Wu et al. 2016).
+
+        It reaches the encoder without passing attention, which is still blind when training starts.
+        """
+        logits_BV = self.words(grid_BLD.amax(1)).float()
+        has_BV = torch.zeros_like(logits_BV).scatter_(1, tokens_BCT.flatten(1), 1.0)
+        has_BV[:, : len(SPECIALS)] = 0.0
+        return F.binary_cross_entropy_with_logits(logits_BV, has_BV, reduction="sum") / len(logits_BV)
 
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> list[dict[str, Any]]:

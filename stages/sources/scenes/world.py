@@ -15,16 +15,16 @@ import numpy as np
 Options = tuple[tuple[str, float], ...]
 """What may be chosen, each with its weight; the weights need not sum to one."""
 
-SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
+SHAPES = ("circle", "square", "triangle", "cross", "ring", "bar")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 BACKGROUNDS: Options = (("dark", 0.35), ("light", 0.25), ("striped", 0.2), ("fading", 0.2))
 TEXTURES: Options = (("smooth", 0.6), ("grainy", 0.2), ("brushed", 0.2))
 SIZES: Options = (("large", 0.5), ("small", 0.5))
-COUNTS: Options = (("1", 0.4), ("2", 0.45), ("3", 0.15))
+COUNTS: Options = (("1", 0.52), ("2", 0.4), ("3", 0.08))
 MAX_OBJECTS = len(COUNTS)
 
-RADIUS = {"large": 0.17, "small": 0.1}
-REACH = {"circle": 1.0, "square": 1.2, "triangle": 1.2, "star": 1.25, "cross": 1.1, "ring": 1.0}
+RADIUS = {"large": 0.19, "small": 0.125}
+REACH = {"circle": 1.0, "square": 1.2, "triangle": 1.2, "cross": 1.1, "ring": 1.0, "bar": 1.25}
 """The furthest point of a shape from its centre, in radii: larger for thin shapes, so that all look as big."""
 
 INVERSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
@@ -32,11 +32,11 @@ CLEAR_SHIFT = 0.26
 """The least distance along the axis of a relation."""
 CLEAR_LEAN = 0.45
 """The most distance along the other axis, as a share of the distance along the axis of the relation."""
-GAP = 0.03
+GAP = 0.02
 COLUMNS = {"left": 0.22, "": 0.5, "right": 0.78}
 ROWS = {"top": 0.22, "": 0.5, "bottom": 0.78}
 JITTER = 0.04
-TILT_DEG = 10
+TILT_DEG = 5
 ROUNDS = 1000
 TRIES_PER_ROUND = 60
 
@@ -155,7 +155,7 @@ def _lay_out(rng: np.random.Generator, looks: list[tuple[str, str]]) -> tuple[Th
     """
     for _ in range(ROUNDS):
         sizes = [pick(rng, SIZES) for _ in looks]
-        radii = np.round([RADIUS[size] * rng.uniform(0.94, 1.06) for size in sizes], 4)
+        radii = np.round([RADIUS[size] * rng.uniform(0.96, 1.04) for size in sizes], 4)
         tilts = rng.uniform(-TILT_DEG, TILT_DEG, size=len(looks)).round(1)
         edges_N1 = np.array([[r * REACH[shape] + GAP] for r, (shape, _) in zip(radii, looks, strict=True)])
         for _ in range(TRIES_PER_ROUND):

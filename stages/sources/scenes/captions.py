@@ -53,7 +53,6 @@ PHRASES: dict[str, Options] = {
     "square": (("square", 0.6), ("box", 0.4)),
     "triangle": (("triangle", 1.0),),
     "cross": (("cross", 0.6), ("plus", 0.4)),
-    "bar": (("bar", 0.6), ("strip", 0.4)),
     "ring": (("ring", 0.6), ("hoop", 0.4)),
     "left of": (("left of", 0.6), ("to the left of", 0.4)),
     "right of": (("right of", 0.6), ("to the right of", 0.4)),

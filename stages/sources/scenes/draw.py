@@ -20,8 +20,8 @@ RGB = {
     "purple": (130, 45, 175),
     "pink": (250, 140, 195),
 }
-BAR_LEAN, ARM_LEAN = 0.35, 0.33
-"""Half the thickness of a bar and of an arm of a cross, as the angle at which it is seen from the centre."""
+ARM_LEAN = 0.33
+"""Half the thickness of an arm of a cross, as the angle at which it is seen from the centre."""
 COLOUR_JITTER = 8
 """The most by which a channel strays from the colour of its name, of 255."""
 GREYS = {"dark": (45, 45), "light": (205, 205), "striped": (62, 122), "fading": (25, 215)}
@@ -49,9 +49,7 @@ def render(scene: Scene, rng: np.random.Generator, size_px: int, noise: float) -
     pixels_HWC = pixels_HWC * _light(scene, size_px)[:, :, None] + _texture(scene, rng, size_px)[:, :, None]
     pixels_HWC += 255 * noise * rng.standard_normal(pixels_HWC.shape, dtype=np.float32)
     file = BytesIO()
-    Image.fromarray(pixels_HWC.clip(0, 255).round().astype(np.uint8)).save(
-        file, "PNG", compress_level=PNG_LEVEL
-    )
+    Image.fromarray(pixels_HWC.clip(0, 255).round().astype(np.uint8)).save(file, "PNG", compress_level=PNG_LEVEL)
     return file.getvalue()
 
 
@@ -103,9 +101,7 @@ def _draw_things(canvas: Image.Image, scene: Scene, rng: np.random.Generator) ->
         _draw_shape(pen, thing, (thing.x, thing.y), (red, green, blue))
 
 
-def _draw_shape(
-    pen: ImageDraw.ImageDraw, thing: Thing, centre: tuple[float, float], rgb: tuple[int, int, int]
-) -> None:
+def _draw_shape(pen: ImageDraw.ImageDraw, thing: Thing, centre: tuple[float, float], rgb: tuple[int, int, int]) -> None:
     width_px = pen.im.size[0]
     x_px, y_px, radius_px = (width_px * share for share in (*centre, thing.radius))
     if thing.shape == "circle":
@@ -125,7 +121,5 @@ def _corners(shape: str) -> tuple[tuple[float, float], ...]:
         return tuple((pi / 4 + k * pi / 2, 1.0) for k in range(4))
     if shape == "triangle":
         return tuple((k * pi * 2 / 3, 1.0) for k in range(3))
-    if shape == "bar":
-        return tuple((side * pi / 2 + lean, 1.0) for side in (-1, 1) for lean in (-BAR_LEAN, BAR_LEAN))
     arm = ((-ARM_LEAN, 1.0), (ARM_LEAN, 1.0), (pi / 4, 2**0.5 * sin(ARM_LEAN)))
     return tuple((k * pi / 2 + turn, share) for k in range(4) for turn, share in arm)

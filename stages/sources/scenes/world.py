@@ -15,7 +15,7 @@ import numpy as np
 Options = tuple[tuple[str, float], ...]
 """What may be chosen, each with its weight; the weights need not sum to one."""
 
-SHAPES = ("circle", "square", "triangle", "cross", "ring", "bar")
+SHAPES = ("circle", "square", "triangle", "cross", "ring")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 BACKGROUNDS: Options = (("dark", 0.35), ("light", 0.25), ("striped", 0.2), ("fading", 0.2))
 TEXTURES: Options = (("smooth", 0.6), ("grainy", 0.2), ("brushed", 0.2))
@@ -23,8 +23,8 @@ SIZES: Options = (("large", 0.5), ("small", 0.5))
 COUNTS: Options = (("1", 0.52), ("2", 0.4), ("3", 0.08))
 MAX_OBJECTS = len(COUNTS)
 
-RADIUS = {"large": 0.19, "small": 0.125}
-REACH = {"circle": 1.0, "square": 1.2, "triangle": 1.2, "cross": 1.1, "ring": 1.0, "bar": 1.25}
+RADIUS = {"large": 0.2, "small": 0.13}
+REACH = {"circle": 1.0, "square": 1.2, "triangle": 1.2, "cross": 1.1, "ring": 1.0}
 """The furthest point of a shape from its centre, in radii: larger for thin shapes, so that all look as big."""
 
 INVERSE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}

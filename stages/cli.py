@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -32,9 +31,6 @@ def run_named(args: argparse.Namespace, section: str, run: Callable[[Params, str
 
 def main(body: Callable[[Sequence[str] | None], None]) -> None:
     """Run a command; a person's mistake ends in one message and exit status 1, a defect in a traceback."""
-    # Threads that wait spin a short while only: beside a busy neighbour, endless spinning made a training
-    # step 2.5 times as long; not spinning at all costs half as much again on an idle machine.
-    os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         body(None)

@@ -69,6 +69,7 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
             {
                 "base": params.base.model_dump(),
                 "evaluate": params.evaluate.model_dump(),
+                "max_image_megapixels": params.prepare.max_image_megapixels,
                 "modalities": list(experiment.inputs.model_dump()),
             },
         )

@@ -5,6 +5,9 @@ registration that was killed half way is finished. `--list` shows versions, `--t
 """
 
 import argparse
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from stages.cli import main, run_named, stage_parser
 from stages.errors import InputError
 from stages.lineage import version_digest
 from stages.params import Params
-from stages.registry import CHAMPION, aliases_of, find_version, list_versions, settle
+from stages.registry import CHAMPION, aliases, aliases_of, find_version, list_versions, settle
 from stages.store import artifact_path, read_manifest, say, write_json, writing
 
 VERSION_FILE = "version.json"
@@ -52,24 +55,23 @@ def run(params: Params, name: str) -> None:
 
 
 def try_model(name: str, paths: Sequence[Path]) -> None:
-    """Ask the champion of a name about files."""
-    import mlflow
-    import pandas as pd
-
-    from stages.tracking import client
+    """Ask the champion of a name about files, in a process of its own: a version brings its own code."""
+    from stages.tracking import client, tracking_uri
 
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: no such file")
-    client()
-    try:
-        model = mlflow.pyfunc.load_model(f"models:/{name}@{CHAMPION}")
-    except mlflow.exceptions.MlflowException as error:
-        raise InputError(f"models:/{name}@{CHAMPION}: {error.message}") from None
-    for path in paths:
-        answer = model.predict(pd.DataFrame({"image": [path.read_bytes()]})).iloc[0]
-        words = " ".join(f"{w} ({p:.2f})" for w, p in zip(answer["words"], answer["word_probabilities"], strict=True))
-        say(f"{path}: {answer['caption']}\n  score {answer['score']:.3f}: {words}")
+    if CHAMPION not in aliases(client(), name):
+        raise InputError(
+            f"no version of {name!r} is {CHAMPION}; `python -m stages.register --list` shows what there is"
+        )
+    script = Path(__file__).with_name("served_model.py")
+    done = subprocess.run(
+        [sys.executable, str(script), f"models:/{name}@{CHAMPION}", *map(str, paths)],
+        env={**os.environ, "MLFLOW_TRACKING_URI": tracking_uri()},
+    )
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def command(argv: Sequence[str] | None = None) -> None:

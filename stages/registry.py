@@ -36,21 +36,27 @@ def settle(mlflow_client: Any, params: Params, name: str, version: Any) -> dict[
         decision = {"promote": True, "reasons": ["it is the champion already"]}
     if decision["promote"]:
         mlflow_client.set_registered_model_alias(name, CHAMPION, version.version)
-        if CHALLENGER in mlflow_client.get_registered_model(name).aliases:
+        if CHALLENGER in aliases_of(mlflow_client, name, version.version):
             mlflow_client.delete_registered_model_alias(name, CHALLENGER)
     mlflow_client.set_model_version_tag(name, version.version, DECISION_TAG, json.dumps(decision))
     return decision
 
 
+def aliases(mlflow_client: Any, name: str) -> dict[str, str]:
+    """Return the version behind each alias; none when nothing is registered under the name."""
+    found = mlflow_client.search_registered_models(f"name = '{name}'")
+    return dict(mlflow_client.get_registered_model(name).aliases) if found else {}
+
+
 def _champion(mlflow_client: Any, name: str) -> Any:
-    number = mlflow_client.get_registered_model(name).aliases.get(CHAMPION)
+    number = aliases(mlflow_client, name).get(CHAMPION)
     return mlflow_client.get_model_version(name, number) if number else None
 
 
 def aliases_of(mlflow_client: Any, name: str, version: str) -> list[str]:
     """Return the aliases of a version, sorted."""
-    aliases = mlflow_client.get_registered_model(name).aliases
-    return sorted(alias for alias, number in aliases.items() if int(number) == int(version))
+    found = aliases(mlflow_client, name).items()
+    return sorted(alias for alias, number in found if int(number) == int(version))
 
 
 def _decide(mlflow_client: Any, params: Params, name: str, champion: Any) -> dict[str, Any]:
@@ -96,7 +102,8 @@ def list_versions() -> None:
     from stages.tracking import client
 
     mlflow_client = client()
-    table = Table("model", "version", "aliases", "bleu_4", "cider_d", "data", "params", "commit", "decision")
+    table = Table("model", "version", "aliases", "bleu_4", "cider_d", "data", "params", "commit")
+    reasons = []
     for model in mlflow_client.search_registered_models():
         versions = mlflow_client.search_model_versions(f"name = '{model.name}'")
         for version in sorted(versions, key=lambda version: int(version.version)):
@@ -109,9 +116,10 @@ def list_versions() -> None:
                 ", ".join(aliases_of(mlflow_client, model.name, version.version)),
                 *(f"{metrics[key]:.4f}" if (key := f"test_{m}") in metrics else "" for m in ("bleu_4", "cider_d")),
                 *(tags.get(key, "")[:8] for key in ("data", "params", "git_commit")),
-                "; ".join(decision["reasons"]),
             )
+            reasons.append(f"{model.name} {version.version}: {'; '.join(decision['reasons'])}")
     if table.row_count:
         Console().print(table)
+        say("\n".join(reasons))
     else:
         say("no model is registered; run `dvc repro`")

@@ -8,9 +8,11 @@ import base64
 import binascii
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
@@ -25,13 +27,15 @@ class ServedModel(PythonModel):
         """Build the predictor from the version's own files."""
         from stages.device import set_up
         from stages.params import BaseParams, EvaluateParams
-        from stages.predictor import Predictor
+        from stages.predictor import Predictor, PredictSettings
 
         settings = json.loads(Path(context.artifacts["settings"]).read_text(encoding="utf8"))
         device = set_up(BaseParams(**settings["base"]))
         self._modalities = settings["modalities"]
         self._predictor = Predictor.load(
-            Path(context.artifacts["model"]), EvaluateParams(**settings["evaluate"]), device
+            Path(context.artifacts["model"]),
+            PredictSettings(EvaluateParams(**settings["evaluate"]), settings["max_image_megapixels"]),
+            device,
         )
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -64,4 +68,17 @@ def read_media(value: object) -> bytes:
     raise ValueError(f"image: expected encoded bytes, base64 text or the path of a file, got {shown}")
 
 
-set_model(ServedModel())
+def ask(uri: str, paths: list[str]) -> None:
+    """Load a version by its URI and print its answer on each file."""
+    model = mlflow.pyfunc.load_model(uri)
+    answers = model.predict(pd.DataFrame({"image": [Path(path).read_bytes() for path in paths]}))
+    for path, answer in zip(paths, answers.to_dict("records"), strict=True):
+        words = zip(answer["words"], answer["word_probabilities"], strict=True)
+        shown = " ".join(f"{word} ({probability:.2f})" for word, probability in words)
+        sys.stdout.write(f"{path}: {answer['caption']}\n  score {answer['score']:.3f}: {shown}\n")
+
+
+if __name__ == "__main__":
+    ask(sys.argv[1], sys.argv[2:])
+else:
+    set_model(ServedModel())

@@ -148,3 +148,56 @@ def cli_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment in which `python -m flows...` runs in another project's folder."""
     home = str(tmp_path_factory.mktemp("prefect_home"))
     return {**os.environ, "PYTHONPATH": str(PROJECT), "PREFECT_HOME": home}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small tensors are slower with threads that wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+SMALL = {
+    "base.threads": 1,
+    "base.device": "cpu",
+    "datasets.scenes.samples": 160,
+    "datasets.scenes.image_size_px": 32,
+    "datasets.scenes.max_objects": 1,
+    "features.scenes-image.size_px": 32,
+    "experiments.caption.dim": 16,
+    "experiments.caption.layers": 1,
+    "experiments.caption.attention_heads": 2,
+    "train.epochs": 3,
+    "train.batch_size": 16,
+    "evaluate.num_samples_shown": 4,
+}
+
+
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which every stage has run once on 160 small scenes."""
+    from stages import download, evaluate, features, prepare, register, train
+    from tests.small_data import make_params
+
+    root = tmp_path_factory.mktemp("project")
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        params = make_params(root, SMALL)
+        for stage, name in [(download, "scenes"), (prepare, "scenes"), (features, "scenes-image")]:
+            stage.run(params, name)
+        for stage in (train, evaluate, register):
+            stage.run(params, "caption")
+    finally:
+        os.chdir(before)
+    yield root
+
+
+@pytest.fixture
+def project(finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An own copy of the finished project, as the current folder; its tracking store is left out."""
+    ignored = shutil.ignore_patterns("mlflow", "register", "locks")
+    root = Path(shutil.copytree(finished_project, tmp_path / "project", ignore=ignored))
+    monkeypatch.chdir(root)
+    return root

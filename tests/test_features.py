@@ -1,0 +1,193 @@
+"""Features are extracted once per medium, whatever is killed, added or taken away."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torchvision
+
+from stages import download, features, prepare
+from stages.device import Device
+from stages.errors import InputError
+from stages.extractors import EXTRACTORS
+from stages.extractors.torchvision import Torchvision
+from stages.feature_cache import FeatureCache, clear, evict
+from stages.params import TorchvisionParams, load_params
+from stages.store import FEATURES, INDEX, artifact_path, read_manifest, sha256_file
+from tests.conftest import PROJECT, SMALL
+from tests.small_data import encode, make_image, make_params, write_params
+
+CPU = Device(torch.device("cpu"), torch.float32)
+NAME = "scenes-image"
+
+
+def extracted(capsys) -> int:
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(f"features {NAME}"))
+    return int(line.split(", ")[1].split()[0])
+
+
+def torchvision_params(tmp_path, **changes) -> TorchvisionParams:
+    weights = tmp_path / "weights.pth"
+    if not weights.exists():
+        torch.manual_seed(0)
+        torch.save(torchvision.models.get_model("squeezenet1_1").state_dict(), weights)
+    values = {
+        "dataset": "scenes",
+        "modality": "image",
+        "extractor": "torchvision",
+        "size_px": 64,
+        "batch_size": 4,
+        "backbone": "squeezenet1_1",
+        "weights": str(weights),
+        "weights_sha256": "",
+        "layer": "grid",
+    }
+    return TorchvisionParams(**{**values, **changes})
+
+
+def test_the_index_names_every_sample_in_the_order_of_the_rows(project):
+    index = pq.read_table(artifact_path("features", NAME) / INDEX).to_pydict()
+    array = np.load(artifact_path("features", NAME) / FEATURES)
+    assert len(index["sample_id"]) == len(array) == 160
+    assert index["split"] == ["train"] * 128 + ["val"] * 16 + ["test"] * 16
+    medium = next(features.read_media(artifact_path("prepare", "scenes"), "image"))
+    assert medium.sample_id == index["sample_id"][0]
+    assert np.array_equal(array[0], EXTRACTORS["pixels"](32).decode(medium.data))
+
+
+def test_more_samples_extract_only_the_new_ones_and_give_the_bytes_of_a_full_run(project, capsys):
+    params = make_params(project, SMALL | {"datasets.scenes.samples": 170})
+    download.run(params, "scenes")
+    prepare.run(params, "scenes")
+    features.run(params, NAME)
+    assert extracted(capsys) == 10
+    grown = sha256_file(artifact_path("features", NAME) / FEATURES)
+    clear()
+    features.run(params, NAME)
+    assert extracted(capsys) == 170
+    assert sha256_file(artifact_path("features", NAME) / FEATURES) == grown
+
+
+def test_explain_tells_a_hit_from_a_miss_and_names_what_is_different(project, capsys):
+    sample = "scene-00000003"
+    features.explain(load_params(), NAME, sample)
+    assert "hit" in capsys.readouterr().out
+    changed = make_params(project, SMALL | {f"features.{NAME}.size_px": 40})
+    features.explain(changed, NAME, sample)
+    shown = capsys.readouterr().out
+    assert "miss" in shown and "size_px 32" in shown
+    with pytest.raises(InputError, match="has no sample 'nobody'"):
+        features.explain(changed, NAME, "nobody")
+
+
+def test_a_killed_extraction_goes_on_from_what_it_had(project, capsys):
+    whole = sha256_file(artifact_path("features", NAME) / FEATURES)
+    script = (
+        "import time; from stages import features; from stages.params import load_params;"
+        "features.SEGMENT_BYTES = 1; slow = features._extract;"
+        "features._extract = lambda *a: (time.sleep(0.1), slow(*a))[1];"
+        f"features.run(load_params(), {NAME!r})"
+    )
+    write_params(project / "params.yaml", SMALL | {f"features.{NAME}.batch_size": 8})
+    clear()
+    process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    deadline = time.monotonic() + 60
+    while len(list((project / ".fuseline/features").rglob("*.keys.npy"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    features.run(load_params(), NAME)
+    assert 0 < extracted(capsys) <= 160 - 3 * 8
+    assert sha256_file(artifact_path("features", NAME) / FEATURES) == whole
+
+
+def test_the_cache_is_bounded_by_what_was_used_last(tmp_path):
+    cache = FeatureCache({"a": 1}, tmp_path)
+    keys = [bytes([i]) * 32 for i in range(3)]
+    for i, key in enumerate(keys):
+        cache.add([key], np.full((1, 1000), i, np.uint8))
+        os.utime(next(tmp_path.rglob("*.keys.npy")), (i, i))
+    for i, path in enumerate(sorted(tmp_path.rglob("*.keys.npy"), key=lambda p: np.load(p)[0, 0])):
+        os.utime(path, (i, i))
+    freed = evict(2500, tmp_path)
+    left = FeatureCache({"a": 1}, tmp_path)
+    assert freed > 0 and [key in left for key in keys] == [False, True, True]
+    out = np.zeros((2, 1000), np.uint8)
+    left.copy_to([keys[2], keys[1]], out)
+    assert out[:, 0].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layer", "shape"),
+    [
+        ("squeezenet1_1", "grid", (9, 512)),
+        ("mobilenet_v2", "grid", (4, 1280)),
+        ("mobilenet_v2", "pooled", (1280,)),
+        ("resnet18", "grid", (4, 512)),
+        ("resnet18", "pooled", (512,)),
+    ],
+)
+def test_backbones_give_their_grid_or_pooled_vector(backbone, layer, shape, tmp_path):
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(backbone).eval()
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    params = torchvision_params(tmp_path, backbone=backbone, layer=layer)
+    extractor = Torchvision.from_params(params, CPU, "features.x")
+    assert extractor.shape == shape
+    decoded = torch.from_numpy(np.stack([extractor.decode(encode(make_image(i, (70, 90)))) for i in range(2)]))
+    got = extractor.extract(decoded)
+    assert got.shape == (2, *shape) and got.dtype == np.float16
+    if layer == "pooled" or backbone == "resnet18":
+        x = (decoded.permute(0, 3, 1, 2).float() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / (
+            torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+        )
+        model.fc = model.classifier = torch.nn.Identity()
+        with torch.inference_mode():
+            pooled = model(x).numpy()
+        mine = got.astype(np.float32) if layer == "pooled" else got.astype(np.float32).mean(1)
+        assert np.abs(mine - pooled).max() < 0.01 * np.abs(pooled).max() + 0.01
+
+
+def test_an_extractor_saved_and_loaded_gives_the_same_features(tmp_path):
+    extractor = Torchvision.from_params(torchvision_params(tmp_path), CPU, "features.x")
+    extractor.save(tmp_path)
+    decoded = torch.from_numpy(extractor.decode(encode(make_image())))[None]
+    again = Torchvision.load(tmp_path, CPU)
+    assert again.identity() == extractor.identity()
+    assert np.array_equal(again.extract(decoded), extractor.extract(decoded))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "mobilnet"}, "features.x.backbone: 'mobilnet' is unknown"),
+        ({"weights": "nowhere.pth"}, "features.x.weights: no file nowhere.pth"),
+        ({"weights": "IMAGENET1K_V9"}, "neither a file nor one of IMAGENET1K_V1"),
+        ({"weights_sha256": "00"}, "features.x.weights_sha256: .* has sha256"),
+        ({"backbone": "resnet18"}, "weights do not fit backbone resnet18"),
+    ],
+)
+def test_wrong_weights_are_named(changes, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        Torchvision.from_params(torchvision_params(tmp_path, **changes), CPU, "features.x")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_nearly_the_features_of_the_cpu(tmp_path):
+    decoded = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    on_cpu, on_gpu = (
+        Torchvision.from_params(torchvision_params(tmp_path), Device(torch.device(d), torch.float32), "x")
+        for d in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(on_cpu.extract(decoded), on_gpu.extract(decoded), atol=0.02, rtol=0.02)
+
+
+def test_the_manifest_says_what_made_the_features(project):
+    settings = read_manifest(artifact_path("features", NAME))["settings"]
+    assert settings == {"extractor": "pixels", "version": 1, "size_px": 32}

@@ -1,0 +1,144 @@
+"""A version is registered once, carries all it needs, and answers as the evaluation said."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+from stages import evaluate, register, train
+from stages.params import load_params
+from stages.registry import aliases
+from stages.store import PREDICTIONS, artifact_path
+from stages.tracking import client
+from tests.conftest import SMALL
+from tests.small_data import make_params
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def registered(finished_project, monkeypatch):
+    """The finished project itself: tests that register more work on a store of their own."""
+    monkeypatch.chdir(finished_project)
+    return finished_project
+
+
+def version_file() -> dict:
+    return json.loads((artifact_path("register", "caption") / register.VERSION_FILE).read_text())
+
+
+def test_the_first_version_is_champion_with_its_lineage(registered):
+    found = version_file()
+    assert found["version"] == 1 and found["aliases"] == ["champion"] and found["decision"]["promote"]
+    version = client().get_model_version("caption", "1")
+    tags = {key.removeprefix("fuseline."): value for key, value in version.tags.items()}
+    assert {"digest", "git_commit", "dvc_lock", "data", "params", "environment", "decision"} <= set(tags)
+    run = client().get_run(version.run_id)
+    assert "test_bleu_4" in run.data.metrics and "test_baselines/shuffled_images/bleu_4" in run.data.metrics
+    assert len(client().get_metric_history(version.run_id, "val_loss")) == 3
+    assert run.data.params["experiment.head"] == "transformer"
+
+
+def test_nothing_that_is_registered_is_a_pickle(registered):
+    files = [path for path in (registered / "artifacts/mlflow/files").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".safetensors" for path in files)
+    assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pt", ".pth", ".ckpt"}]
+
+
+def test_registering_again_makes_no_second_version_nor_after_its_artifact_is_gone(project):
+    for _ in range(2):
+        register.run(load_params(), "caption")
+        assert version_file()["version"] == 1
+    assert len(client().search_model_versions("name = 'caption'")) == 1
+
+
+def test_a_registration_killed_before_its_decision_is_finished_by_the_next(project):
+    register.run(load_params(), "caption")
+    client().delete_model_version_tag("caption", "1", "fuseline.decision")
+    client().delete_registered_model_alias("caption", "champion")
+    register.run(load_params(), "caption")
+    assert version_file()["version"] == 1 and version_file()["aliases"] == ["champion"]
+
+
+def test_a_worse_model_becomes_challenger_and_the_reason_is_said(project):
+    register.run(load_params(), "caption")
+    worse = make_params(project, SMALL | {"train.learning_rate": 1e-6, "train.epochs": 1})
+    train.run(worse, "caption")
+    evaluate.run(worse, "caption")
+    register.run(worse, "caption")
+    found = version_file()
+    assert found["version"] == 2 and found["aliases"] == ["challenger"]
+    assert "against the champion's" in found["decision"]["reasons"][0]
+    assert {name: int(number) for name, number in aliases(client(), "caption").items()} == {
+        "champion": 1,
+        "challenger": 2,
+    }
+
+
+def test_a_fresh_process_answers_bytes_base64_and_paths_as_the_predictions_file_says(registered, tmp_path):
+    table = pq.read_table(artifact_path("evaluate", "caption") / PREDICTIONS).to_pydict()
+    images = {}
+    for path in artifact_path("prepare", "scenes").glob("test-*.parquet"):
+        images |= {row["sample_id"]: row["image"] for row in pq.read_table(path).to_pylist()}
+    for name, data in images.items():
+        (tmp_path / name).write_bytes(data)
+    script = f"""
+import base64, json, pathlib, mlflow, pandas as pd
+model = mlflow.pyfunc.load_model("models:/caption@champion")
+paths = [pathlib.Path({str(tmp_path)!r}) / name for name in {table["sample_id"]!r}]
+raw = [path.read_bytes() for path in paths]
+forms = [raw, [base64.b64encode(data).decode() for data in raw], [str(path) for path in paths], paths]
+answers = [model.predict(pd.DataFrame({{"image": form}})).to_dict("list") for form in forms]
+alone = model.predict({{"image": raw[:1]}}).to_dict("list")
+import torch
+print(json.dumps([[a["caption"] for a in answers], answers[0]["score"], alone["caption"], torch.get_num_threads()]))
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{registered}/artifacts/mlflow/mlflow.db"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    captions, scores, alone, _ = json.loads(done.stdout.splitlines()[-1])
+    assert captions == [table["caption"]] * 4
+    assert scores == pytest.approx(table["score"], abs=1e-4)
+    assert alone == table["caption"][:1]
+
+
+def test_what_is_no_image_is_refused_by_name(registered):
+    from stages.served_model import read_media
+
+    assert read_media(b"raw") == b"raw"
+    assert read_media(base64.b64encode(b"raw").decode()) == b"raw"
+    with pytest.raises(ValueError, match="expected encoded bytes, base64 text or the path of a file, got 'no such!'"):
+        read_media("no such!")
+    with pytest.raises(ValueError, match="got 7"):
+        read_media(7)
+
+
+def test_paths_are_refused_where_they_are_not_allowed(registered, tmp_path, monkeypatch):
+    from stages.served_model import read_media
+
+    (tmp_path / "x.png").write_bytes(b"raw")
+    monkeypatch.setenv("FUSELINE_ALLOW_PATHS", "0")
+    with pytest.raises(ValueError, match="image: expected"):
+        read_media(str(tmp_path / "x.png"))
+
+
+def test_the_shell_lists_and_asks(registered, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    register.command(["--list"])
+    listed = capfd.readouterr().out
+    assert "champion" in listed and "first version" in listed
+    image = tmp_path / "image.png"
+    image.write_bytes(pq.read_table(artifact_path("prepare", "scenes") / "test-00000.parquet")["image"][0].as_py())
+    register.command(["caption", "--try", str(image)])
+    assert "score" in capfd.readouterr().out
+    with pytest.raises(ValueError, match="no such file"):
+        register.command(["caption", "--try", "nowhere.png"])
+    with pytest.raises(ValueError, match="no version of 'nobody' is champion"):
+        register.command(["nobody", "--try", str(image)])

@@ -1,6 +1,7 @@
 """The tracking server: where it is, and a live run that training may lose without stopping."""
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ class LiveRun:
 
     def _lost(self, error: Exception) -> None:
         self._client = None
-        reason = str(error).splitlines()[0][:200]
+        reason = _shown(str(error).splitlines()[0])[:200]
         say(f"tracking server {_shown(tracking_uri())} is away ({reason}); training goes on without live curves")
 
 
@@ -134,7 +135,6 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _shown(uri: str) -> str:
-    """Leave a password out."""
-    scheme, mark, rest = uri.partition("://")
-    return scheme + mark + rest.rsplit("@", 1)[-1]
+def _shown(text: str) -> str:
+    """Leave out what stands between `://` and `@` in addresses: names and passwords."""
+    return re.sub(r"://[^/@\s]+@", "://", text)

@@ -20,6 +20,7 @@ from stages.store import (
     VOCABULARY,
     artifact_path,
     digest,
+    read_manifest,
     say,
     sha256_file,
     writing,
@@ -76,6 +77,8 @@ def training_key(used: dict[str, Any], dataset: str, inputs: dict[str, str]) -> 
         artifact_path("prepare", dataset),
         *(artifact_path("features", name) for name in inputs.values()),
     ]
+    for folder in artifacts:
+        read_manifest(folder)
     code = sorted(Path(__file__).parent.rglob("*.py"))
     return digest(
         {

@@ -165,11 +165,13 @@ SMALL = {
     "datasets.scenes.image_size_px": 32,
     "datasets.scenes.max_objects": 1,
     "features.scenes-image.size_px": 32,
-    "experiments.caption.dim": 16,
+    "experiments.caption.dim": 32,
     "experiments.caption.layers": 1,
     "experiments.caption.attention_heads": 2,
-    "train.epochs": 3,
-    "train.batch_size": 16,
+    "register.metric": "bleu_1",
+    "train.epochs": 6,
+    "train.batch_size": 8,
+    "train.ema_decay": 0.9,
     "evaluate.num_samples_shown": 4,
 }
 
@@ -191,6 +193,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
             stage.run(params, "caption")
     finally:
         os.chdir(before)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow keeps the last one there
     yield root
 
 
@@ -200,4 +203,5 @@ def project(finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ignored = shutil.ignore_patterns("mlflow", "register", "locks")
     root = Path(shutil.copytree(finished_project, tmp_path / "project", ignore=ignored))
     monkeypatch.chdir(root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/artifacts/mlflow/mlflow.db")
     return root

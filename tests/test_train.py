@@ -36,7 +36,7 @@ def test_the_same_params_and_data_give_the_same_bytes(project):
     assert hashes() == before
 
 
-@pytest.mark.parametrize("epochs_before_the_kill", [1, 2])
+@pytest.mark.parametrize("epochs_before_the_kill", [1, 4])
 def test_a_killed_training_ends_with_the_same_bytes(project, epochs_before_the_kill):
     before = hashes()
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
@@ -58,7 +58,7 @@ def test_a_killed_training_ends_with_the_same_bytes(project, epochs_before_the_k
 def test_curves_have_a_row_for_each_epoch(project):
     with (artifact_path("train", "caption") / CURVES).open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["epoch"] for row in rows] == [str(i) for i in range(6)]
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
 
 

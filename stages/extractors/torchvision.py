@@ -171,7 +171,9 @@ def _find_layer(model: nn.Module, layer: str, size_px: int) -> tuple[str, tuple[
         name, tokens = [(n, s) for n, s in outputs if len(s) == 3][-1]
         return name, tuple(tokens[1:])
     if layer == "grid":
-        name, (_, channels, height, width) = [(n, s) for n, s in outputs if len(s) == 4 and min(s[2:]) > 1][-1]
+        name, (_, channels, height, width) = [
+            (n, s) for n, s in outputs if len(s) == 4 and min(s[2:]) > 1 and "classifier" not in n
+        ][-1]
         return name, (height * width, channels)
     size = last_input["shape"][1]
     return [n for n, s in outputs if s.numel() == size][-1], (size,)

@@ -7,7 +7,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from small_data import caption_rows, encode, make_image, make_params, write_flickr8k, write_params
 
 import stages.fetch
 from stages import download
@@ -15,6 +14,7 @@ from stages.errors import InputError
 from stages.params import Params
 from stages.sources.flickr8k import IMAGES, TEXT
 from stages.store import read_manifest, sha256_file
+from tests.small_data import caption_rows, encode, make_image, make_params, write_flickr8k, write_params
 
 NAMES = ["a.jpg", "b.jpg", "c.jpg"]
 PHOTOS = Path("artifacts/download/photos")

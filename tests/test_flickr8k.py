@@ -3,12 +3,12 @@
 import zipfile
 
 import pytest
-from small_data import caption_rows, encode, make_image, write_flickr8k
 
 from stages.errors import InputError
 from stages.params import Flickr8kParams
 from stages.sources.base import Fault, RawSample
 from stages.sources.flickr8k import CAPTIONS, IMAGES, LISTS, PUBLIC_SHA256, TEXT, Flickr8k
+from tests.small_data import caption_rows, encode, make_image, write_flickr8k
 
 A, B, C = (encode(make_image(seed)) for seed in range(3))
 FIVE = tuple(f"A dog number {number} runs ." for number in range(5))

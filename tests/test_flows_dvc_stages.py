@@ -7,10 +7,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import calls, is_alive
 
 from flows import dvc_stages
 from flows.dvc_stages import Outcome, StageError, StageRun
+from tests.conftest import calls, is_alive
 
 STAGES = [
     "download@scenes",

@@ -14,7 +14,8 @@ from uuid import UUID
 import psutil
 import pytest
 import yaml
-from conftest import calls, is_alive, table_rows
+
+from tests.conftest import calls, is_alive, table_rows
 
 GRAPH = {
     "download@a": [],

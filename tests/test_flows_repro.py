@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import calls, is_alive, table_rows
 from rich.console import Console
 
 from flows.repro import Experiment, experiments, model_table
+from tests.conftest import calls, is_alive, table_rows
 
 Environment = dict[str, str]
 

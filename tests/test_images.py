@@ -7,9 +7,9 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
-from small_data import encode, make_image, pixels
 
 from stages.images import ImageError, clean_image, open_image, to_square
+from tests.small_data import encode, make_image, pixels
 
 LIMIT = 10**6
 SECRET = "taken at 52.5 N 13.4 E"

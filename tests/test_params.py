@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from small_data import PROJECT, REMOVED, make_params, write_params
 
 from stages.errors import InputError
 from stages.params import load_params, variant_names
+from tests.small_data import PROJECT, REMOVED, make_params, write_params
 
 OTHER_FEATURES = {
     "dataset": "other",

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from small_data import caption_rows, encode, make_image, make_params, pixels, write_flickr8k
 
 from stages import download, prepare
 from stages.errors import InputError
@@ -22,6 +21,7 @@ from stages.sources import scenes
 from stages.sources.base import Fault, RawSample
 from stages.store import QUARANTINE, QUARANTINE_FILE, SAMPLES, SPLITS, VOCABULARY, read_manifest, writing
 from stages.text import SPECIALS
+from tests.small_data import caption_rows, encode, make_image, make_params, pixels, write_flickr8k
 
 PHOTOS = Path("artifacts/prepare/photos")
 SCENES = Path("artifacts/prepare/scenes")

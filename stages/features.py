@@ -8,22 +8,23 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.cli import main, run_named, stage_parser
-from stages.device import set_up
 from stages.errors import InputError
-from stages.extractors import EXTRACTORS, Extractor
 from stages.feature_cache import FeatureCache, all_caches, clear, evict
 from stages.images import ImageError
 from stages.parallel import read_ahead
 from stages.params import Params
 from stages.progress import progress
 from stages.store import FEATURES, INDEX, SPLITS, artifact_path, read_manifest, say, writing
+
+if TYPE_CHECKING:
+    from stages.extractors import Extractor
 
 SEGMENT_BYTES = 64 * 2**20  # what a kill can lose
 
@@ -49,7 +50,7 @@ def read_media(folder: Path, modality: str) -> Iterator[Medium]:
                     yield Medium(sample_id, split, hashlib.sha256(data).digest(), data)
 
 
-def extract_missing(media: Iterator[Medium], extractor: Extractor, cache: FeatureCache, params: Any) -> int:
+def extract_missing(media: Iterator[Medium], extractor: "Extractor", cache: FeatureCache, params: Any) -> int:
     """Extract what the cache lacks, in batches, decoding ahead; return how many were extracted."""
     pending: set[bytes] = set()
 
@@ -89,14 +90,14 @@ class _Segment:
         self._keys, self._parts = [], []
 
 
-def _decode(extractor: Extractor, medium: Medium) -> np.ndarray:
+def _decode(extractor: "Extractor", medium: Medium) -> np.ndarray:
     try:
         return extractor.decode(medium.data)
     except ImageError as error:
         raise InputError(f"sample {medium.sample_id}: {error}") from None
 
 
-def _extract(extractor: Extractor, decoded: np.ndarray) -> np.ndarray:
+def _extract(extractor: "Extractor", decoded: np.ndarray) -> np.ndarray:
     import torch
 
     return extractor.extract(torch.from_numpy(decoded))
@@ -150,7 +151,10 @@ def run(params: Params, name: str) -> None:
         say(f"feature cache: {freed / 2**20:.0f} MB evicted to stay under base.feature_cache_gb")
 
 
-def _extractor(params: Params, name: str) -> Extractor:
+def _extractor(params: Params, name: str) -> "Extractor":
+    from stages.device import set_up
+    from stages.extractors import EXTRACTORS
+
     section = params.features[name]
     device = set_up(params.base)
     return EXTRACTORS[section.extractor].from_params(section, device, key=f"features.{name}")

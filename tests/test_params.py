@@ -161,6 +161,8 @@ def test_variants_are_read_from_the_dict_of_their_folder():
         ("train", "nonsense", {}, "experiments has no 'nonsense'; expected one of caption"),
         ("train", "caption", {"train.epoch": 3}, "train.epoch: unknown key"),
         ("register", "nonsense", {}, "experiments has no 'nonsense'; expected one of caption"),
+        ("features", "nonsense", {}, "features has no 'nonsense'; expected one of scenes-image"),
+        ("evaluate", "nonsense", {}, "experiments has no 'nonsense'; expected one of caption"),
         ("prepare", None, {}, "give a name; expected one of scenes"),
     ],
 )

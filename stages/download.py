@@ -26,7 +26,9 @@ def run(params: Params, name: str) -> None:
     with writing("download", name, section.model_dump()) as draft:
         partial = SCRATCH / "downloads" / name
         for remote in source.remote_files():
-            fetched = _fetch_once(remote, partial, mirror, hint=f"datasets.{name}.mirror")
+            missing = [other.name for other in source.remote_files() if not (partial / other.name).exists()]
+            hint = f"put {' and '.join(missing)} into a folder and set datasets.{name}.mirror to it"
+            fetched = _fetch_once(remote, partial, mirror, hint)
             if fetched.suffix == ".zip":
                 with open_archive(fetched, archive_limits(params.download)) as archive:
                     archive.check()

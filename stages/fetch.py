@@ -51,7 +51,7 @@ def fetch(
     partial_folder: Path,
     mirrors: tuple[str, ...],
     on_progress: Progress | None = None,
-    hint: str = "its mirror",
+    hint: str = "",
 ) -> str:
     """Bring a file to `target`, replacing what stands there, and return its sha256.
 
@@ -61,7 +61,7 @@ def fetch(
         partial_folder: where unfinished bytes wait for the next run.
         mirrors: local folders and http(s) base addresses that hold a file of this name.
         on_progress: called with the bytes done and in total (None when the server does not say).
-        hint: the key of params.yaml that names a mirror, for the message.
+        hint: what to do when no place gives it, the last line of the message.
 
     Raises:
         InputError: no place gives the right bytes, a place of another kind, or a full disk.
@@ -80,7 +80,7 @@ def fetch(
             else:
                 part.publish(target)
                 return digest
-    raise InputError("\n".join([*lines, f"put {remote.name} into a folder and set {hint} to it"]))
+    raise InputError("\n".join([*lines, *([hint] if hint else [])]))
 
 
 def _places(remote: RemoteFile, mirrors: tuple[str, ...]) -> list[Place]:

@@ -90,8 +90,8 @@ def test_a_waiting_file_with_other_bytes_is_fetched_again():
     assert sha256_file(PHOTOS / IMAGES) == params.datasets["photos"].images_sha256
 
 
-@pytest.mark.parametrize("wrong", [IMAGES, TEXT])
-def test_a_wrong_checksum_is_refused_and_names_the_file_and_the_key(wrong):
+@pytest.mark.parametrize(("wrong", "to_fetch"), [(IMAGES, f"{IMAGES} and {TEXT}"), (TEXT, TEXT)])
+def test_a_wrong_checksum_is_refused_and_names_the_files_and_the_key(wrong, to_fetch):
     params = photos()
     with Path("mirror", wrong).open("ab") as file:
         file.write(b"!")
@@ -101,7 +101,7 @@ def test_a_wrong_checksum_is_refused_and_names_the_file_and_the_key(wrong):
     assert first == f"cannot fetch {wrong}; tried:"
     assert mirror.startswith(f"  mirror/{wrong}: its sha256 is ")
     assert public.startswith("  https://")
-    assert last == f"put {wrong} into a folder and set datasets.photos.mirror to it"
+    assert last == f"put {to_fetch} into a folder and set datasets.photos.mirror to it"
     assert not PHOTOS.exists()
 
 

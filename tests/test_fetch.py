@@ -150,7 +150,7 @@ class Place:
             self.progress.append((done, total))
 
         remote = RemoteFile("a.zip", urls, sha256)
-        return fetch(remote, self.target, self.partial, mirrors, note, "datasets.x.mirror")
+        return fetch(remote, self.target, self.partial, mirrors, note, "what to do")
 
     def refusal(self, *urls: str, sha256: tuple[str, ...] = (SHA256,), mirrors: tuple[str, ...] = ()) -> str:
         with pytest.raises(InputError) as caught:
@@ -340,7 +340,7 @@ def test_each_place_stands_in_one_message_with_its_reason_and_without_secrets(si
     assert "secret" not in message
     assert "me:" not in message
     assert f"  {site.url('/gone.zip')}?...: HTTP 404" in message
-    assert message.splitlines()[-1] == "put a.zip into a folder and set datasets.x.mirror to it"
+    assert message.splitlines()[-1] == "what to do"
     assert [path for path, _ in site.requests][-1] == "/base/a.zip?key=querysecret"
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages.store import ARTIFACTS, say
+from stages.store import ARTIFACTS, locked, say
 
 EXPERIMENT = "fuseline"
 KEY_TAG = "fuseline.train_key"  # joins a training's live run with its later registration
@@ -74,10 +74,11 @@ class LiveRun:
         self._last_flush = time.monotonic()
         self._client: Any = None
         try:
-            mlflow_client = client()
-            run = find_run(mlflow_client, name, key) or mlflow_client.create_run(
-                experiment_id(mlflow_client, name), run_name=name, tags={KEY_TAG: key}
-            )
+            with locked("tracking"):  # two trainings would both make the tables of a new store
+                mlflow_client = client()
+                run = find_run(mlflow_client, name, key) or mlflow_client.create_run(
+                    experiment_id(mlflow_client, name), run_name=name, tags={KEY_TAG: key}
+                )
             self._run_id = run.info.run_id
             self._client = mlflow_client
             if not run.data.params:

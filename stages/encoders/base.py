@@ -6,9 +6,10 @@ from torch import Tensor, nn
 class Encoder(nn.Module):
     """The protocol of an encoder."""
 
-    def __init__(self, feature_shape: tuple[int, ...], dim: int) -> None:
+    def __init__(self, feature_shape: tuple[int, ...], dim: int, dropout: float) -> None:
         """Build for features of this shape."""
         super().__init__()
+        self.dropout = dropout
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn features (B, *feature_shape) into a grid (B, L, dim)."""

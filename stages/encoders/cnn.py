@@ -20,9 +20,9 @@ class CNN(Encoder):
     before attention has learnt where to look.
     """
 
-    def __init__(self, feature_shape: tuple[int, ...], dim: int) -> None:
+    def __init__(self, feature_shape: tuple[int, ...], dim: int, dropout: float) -> None:
         """Build for uint8 images (H, W, 3)."""
-        super().__init__(feature_shape, dim)
+        super().__init__(feature_shape, dim, dropout)
         height, width, channels = feature_shape
         halvings = max(1, round(math.log2(min(height, width) / GRID_CELLS)))
         layers: list[nn.Module] = []

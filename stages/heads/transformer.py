@@ -4,7 +4,6 @@ Shapes: B images, C captions or K beams of an image, T words, L grid cells, H he
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stages.heads.base import CaptionDecoder, State
@@ -23,22 +22,20 @@ class Attention(nn.Module):
         """Turn (N, T, D) into (N, H, T, D/H)."""
         return x_NTD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def mix(self, query_NTD: Tensor, key_value_NSE: Tensor, causal: bool) -> Tensor:
-        """Attend, all places at once, (N, T, D)."""
-        key, value = key_value_NSE.chunk(2, dim=-1)
-        mixed = F.scaled_dot_product_attention(
-            self.split(query_NTD), self.split(key), self.split(value), is_causal=causal
-        )
-        return mixed.transpose(1, 2).flatten(2)
+    def mix(self, query_NTD: Tensor, key_value_NSE: Tensor, causal: bool = False) -> tuple[Tensor, Tensor]:
+        """Attend, (N, T, D); also return the weights (N, H, T, S).
 
-    def step(self, x_NKD: Tensor, key_value_NSE: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend from K queries to kept keys and values; also return the weights (N, K, S), mean of heads."""
+        Written out: torch's fused kernel is several times slower backwards in bfloat16 on a CPU, and on a GPU its
+        backward pass is not deterministic.
+        """
         key, value = key_value_NSE.chunk(2, dim=-1)
-        query = self.split(self.query(x_NKD))
+        query = self.split(query_NTD)
         scores = query @ self.split(key).transpose(-1, -2) * query.shape[-1] ** -0.5
+        if causal:
+            later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+            scores = scores.masked_fill(later, -torch.inf)
         weights = scores.softmax(-1)
-        mixed = (weights @ self.split(value)).transpose(1, 2).flatten(2)
-        return self.out(mixed), weights.mean(1)
+        return (weights @ self.split(value)).transpose(1, 2).flatten(2), weights
 
 
 class SharedDropout(nn.Module):
@@ -75,10 +72,10 @@ class Layer(nn.Module):
         """
         normed = self.norms[0](x_ND)
         query, key_value = _pad(self.words.query(normed), real_BCT), _pad(self.words.key_value(normed), real_BCT)
-        mixed = self.words.mix(query.flatten(0, 1), key_value.flatten(0, 1), causal=True)
+        mixed, _ = self.words.mix(query.flatten(0, 1), key_value.flatten(0, 1), causal=True)
         x_ND = x_ND + self.dropout(self.words.out(mixed.unflatten(0, real_BCT.shape[:2])[real_BCT]), caption_N)
         query = _pad(self.grid.query(self.norms[1](x_ND)), real_BCT)
-        mixed = self.grid.mix(query.flatten(1, 2), self.grid.key_value(grid_BLD), causal=False)
+        mixed, _ = self.grid.mix(query.flatten(1, 2), self.grid.key_value(grid_BLD))
         x_ND = x_ND + self.dropout(self.grid.out(mixed.unflatten(1, real_BCT.shape[1:])[real_BCT]), caption_N)
         return x_ND + self.dropout(self.feed_forward(self.norms[2](x_ND)), caption_N)
 
@@ -86,11 +83,12 @@ class Layer(nn.Module):
         """Process one word of each beam; return x, attention over the grid, and the longer cache."""
         normed = self.norms[0](x_BKD)
         cache_BKSE = torch.cat([cache_BKSE, self.words.key_value(normed).unsqueeze(2)], dim=2)
-        mixed, _ = self.words.step(normed.flatten(0, 1).unsqueeze(1), cache_BKSE.flatten(0, 1))
-        x_BKD = x_BKD + mixed.view_as(x_BKD)
-        mixed, attention = self.grid.step(self.norms[1](x_BKD), grid_BLE)
-        x_BKD = x_BKD + mixed
-        return x_BKD + self.feed_forward(self.norms[2](x_BKD)), attention, cache_BKSE
+        query = self.words.query(normed).flatten(0, 1).unsqueeze(1)
+        mixed, _ = self.words.mix(query, cache_BKSE.flatten(0, 1))
+        x_BKD = x_BKD + self.words.out(mixed.view_as(x_BKD))
+        mixed, weights = self.grid.mix(self.grid.query(self.norms[1](x_BKD)), grid_BLE)
+        x_BKD = x_BKD + self.grid.out(mixed)
+        return x_BKD + self.feed_forward(self.norms[2](x_BKD)), weights.mean(1), cache_BKSE
 
 
 def _pad(x_ND: Tensor, real_BCT: Tensor) -> Tensor:

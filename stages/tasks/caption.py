@@ -3,6 +3,7 @@
 Shapes: B images, C captions of an image, T words, L grid cells, D dim, V vocabulary.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from stages.heads.beam import beam_search
 from stages.tasks.base import Batch, ModelConfig, Task
 from stages.text import PAD, SPECIALS, Vocabulary
 
+USUAL_WORDS = 16  # that the captions of an image have together, roughly
+
 
 class CaptionTask(Task):
     """An encoder whose grid all captions of an image share, and a decoder."""
@@ -25,7 +28,7 @@ class CaptionTask(Task):
         super().__init__(config)
         experiment = config.experiment
         self.vocabulary = Vocabulary(config.vocabulary)
-        self.encoder = ENCODERS[experiment.encoder](config.feature_shapes["image"], experiment.dim)
+        self.encoder = ENCODERS[experiment.encoder](config.feature_shapes["image"], experiment.dim, experiment.dropout)
         self.decoder = HEADS[experiment.head](
             len(self.vocabulary),
             experiment.dim,
@@ -35,6 +38,7 @@ class CaptionTask(Task):
             experiment.max_words,
         )
         self.words = nn.Linear(experiment.dim, len(self.vocabulary))
+        nn.init.constant_(self.words.bias, math.log(USUAL_WORDS / len(self.vocabulary)))
 
     def targets(self, rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
         """Return `captions` (N, C, T) of word numbers, padded, and `num_captions` (N,)."""

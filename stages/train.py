@@ -36,7 +36,7 @@ def run(params: Params, name: str) -> None:
     from stages.tables import load_split
     from stages.tasks.base import ModelConfig
     from stages.tracking import LiveRun
-    from stages.trainer import fit
+    from stages.trainer import Setting, fit
 
     experiment, train = params.experiments[name], params.train_of(name)
     inputs = experiment.inputs.model_dump()
@@ -57,7 +57,7 @@ def run(params: Params, name: str) -> None:
         shapes = {modality: table.shape for modality, table in splits["train"].features.items()}
         config = ModelConfig(experiment, shapes, vocabulary)
         live = LiveRun(name, key, used)
-        fitted = fit(build(config), splits, params, train, device, checkpoints, live)
+        fitted = fit(build(config), splits, Setting(train, params.base.seed, device, checkpoints), live)
         folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
         save_model(draft.folder, config, fitted.weights, folders)
         _write_curves(draft.folder / CURVES, fitted.curves)

@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import (
 from torch import Tensor
 
 from stages.device import Device
-from stages.params import Params, TrainParams
+from stages.params import TrainParams
 from stages.store import say
 from stages.tables import Split
 from stages.tasks import Task
@@ -191,6 +191,16 @@ class Curves(Callback):
         self.rows = state_dict["rows"]
 
 
+@dataclass(frozen=True)
+class Setting:
+    """How and where a training runs; `checkpoints` is a folder of its own."""
+
+    train: TrainParams
+    seed: int
+    device: Device
+    checkpoints: Path
+
+
 @dataclass
 class Fitted:
     """A finished training: the best epoch's weights, and the curves."""
@@ -200,30 +210,25 @@ class Fitted:
     curves: list[dict[str, float]] = field(default_factory=list)
 
 
-def fit(
-    task: Task,
-    splits: dict[str, Split],
-    params: Params,
-    train: TrainParams,
-    device: Device,
-    checkpoints: Path,
-    live: LiveRun,
-) -> Fitted:
-    """Train a task to its best epoch, going on from the last checkpoint in `checkpoints` if there is one."""
+def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun) -> Fitted:
+    """Train a task to its best epoch, going on from the last checkpoint if there is one."""
     _quiet()
-    batches = TrainBatches(splits["train"], task, train, params.base.seed)
+    train = setting.train
+    batches = TrainBatches(splits["train"], task, train, setting.seed)
     batches.world_size = train.devices
-    module = TrainingModule(task, train, len(batches) * train.epochs, params.base.seed)
+    module = TrainingModule(task, train, len(batches) * train.epochs, setting.seed)
     module.set_references([[c.split() for c in row["tokens"]] for row in splits["val"].rows])
     score, mode = LOSS_TO_SCORE[train.monitor]
-    best = ModelCheckpoint(checkpoints, "best", monitor=score, mode=mode, save_last=True, enable_version_counter=False)
+    best = ModelCheckpoint(
+        setting.checkpoints, "best", monitor=score, mode=mode, save_last=True, enable_version_counter=False
+    )
     curves = Curves(live, train.epochs)
     callbacks: list[Callback] = [curves, EarlyStopping(score, mode=mode, patience=train.patience), best]
     if train.ema_decay:
         callbacks.insert(0, EMAWeightAveraging(decay=train.ema_decay))
-    trainer = _trainer(train, device, callbacks)
+    trainer = _trainer(train, setting.device, callbacks)
     batches.rank = trainer.global_rank
-    last = checkpoints / "last.ckpt"
+    last = setting.checkpoints / "last.ckpt"
     if last.exists():
         say(f"going on from {last}")
     trainer.fit(

@@ -35,18 +35,11 @@ class Torchvision(Extractor):
 
     def __init__(self, settings: dict[str, Any], state: dict[str, torch.Tensor], device: Device) -> None:
         """Build the backbone from its settings (backbone, layer, size_px) and state dict."""
-        self._settings, self._state, self._device = settings, state, device
+        self.settings, self.state, self._device = settings, state, device
         self.size_px: int = settings["size_px"]
-        model = torchvision.models.get_model(settings["backbone"])
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            raise InputError(f"weights do not fit backbone {settings['backbone']}: {error}") from None
-        model.eval()
-        node, self.shape = _find_layer(model, settings["layer"], self.size_px)
-        trunk = create_feature_extractor(model, {node: "out"}).eval()
+        trunk, self.shape = build_trunk(settings, state)
         plain = torch.fx.GraphModule(trunk, trunk.graph).eval()  # without its second graph for training
-        self._model = fuse(plain).to(memory_format=torch.channels_last).to(device.device)
+        self.model = fuse(plain).to(memory_format=torch.channels_last).to(device.device)
         self._mean = torch.tensor(MEAN, device=device.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(STD, device=device.device).view(1, 3, 1, 1) * 255
 
@@ -73,7 +66,7 @@ class Torchvision(Extractor):
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the output, the number format of the device included."""
-        return self._settings | {"precision": str(self._device.dtype).removeprefix("torch.")}
+        return self.settings | {"precision": str(self._device.dtype).removeprefix("torch.")}
 
     def decode(self, media: bytes) -> np.ndarray:
         """Decode and resize."""
@@ -85,21 +78,33 @@ class Torchvision(Extractor):
         pixels = decoded.to(self._device.device, non_blocking=True).permute(0, 3, 1, 2)  # is channels-last
         x = (pixels.float() - self._mean) / self._std
         with torch.autocast(self._device.device.type, self._device.dtype, enabled=self._device.dtype != torch.float32):
-            out = self._model(x)["out"]
+            out = self.model(x)["out"]
         if out.ndim == 4:
             out = out.permute(0, 2, 3, 1).flatten(1, 2)
         return out.reshape(len(decoded), *self.shape).to(torch.float16).cpu().numpy()
 
     def save(self, folder: Path) -> None:
         """Write settings and weights."""
-        write_json(folder / "extractor.json", self._settings)
-        save_file(self._state, folder / WEIGHTS_FILE)
+        write_json(folder / "extractor.json", self.settings)
+        save_file(self.state, folder / WEIGHTS_FILE)
 
     @classmethod
     def load(cls, folder: Path, device: Device) -> Self:
         """Read settings and weights."""
         settings = json.loads((folder / "extractor.json").read_text(encoding="utf8"))
         return cls(settings, load_file(folder / WEIGHTS_FILE), device)
+
+
+def build_trunk(settings: dict[str, Any], state: dict[str, torch.Tensor]) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return the backbone up to the layer that is read (its output under "out"), and one sample's feature shape."""
+    model = torchvision.models.get_model(settings["backbone"])
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"weights do not fit backbone {settings['backbone']}: {error}") from None
+    model.eval()
+    node, shape = _find_layer(model, settings["layer"], settings["size_px"])
+    return create_feature_extractor(model, {node: "out"}).eval(), shape
 
 
 def _read_weights(params: Any, key: str) -> dict[str, torch.Tensor]:

@@ -19,7 +19,7 @@ def features(shape, batch=4):
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_the_grid_has_the_dim_and_every_parameter_learns(name, shape):
-    encoder = ENCODERS[name](shape, DIM)
+    encoder = ENCODERS[name](shape, DIM, 0.1)
     grid = encoder(features(shape))
     assert grid.shape[0] == 4 and grid.shape[2] == DIM and grid.dtype == torch.float32
     (grid * torch.randn(grid.shape)).sum().backward()
@@ -31,13 +31,13 @@ def test_the_same_seed_gives_the_same_encoder(name, shape):
     grids = []
     for _ in range(2):
         torch.manual_seed(3)
-        grids.append(ENCODERS[name](shape, DIM).eval()(features(shape)))
+        grids.append(ENCODERS[name](shape, DIM, 0.1).eval()(features(shape)))
     assert torch.equal(*grids)
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
 def test_mirrored_twice_is_the_same(name, shape):
-    encoder = ENCODERS[name](shape, DIM)
+    encoder = ENCODERS[name](shape, DIM, 0.1)
     x = features(shape)
     assert torch.equal(encoder.mirror(encoder.mirror(x)), x)
     if len(shape) > 1:
@@ -45,10 +45,10 @@ def test_mirrored_twice_is_the_same(name, shape):
 
 
 def test_the_projection_mirrors_rows_of_cells():
-    encoder = ENCODERS["projection"]((4, 2), DIM)
+    encoder = ENCODERS["projection"]((4, 2), DIM, 0.0)
     cells = torch.arange(8).view(1, 4, 2)
     assert encoder.mirror(cells)[0, :, 0].tolist() == [2, 0, 6, 4]
 
 
 def test_the_cnn_ends_with_about_eight_by_eight_cells():
-    assert ENCODERS["cnn"]((64, 64, 3), DIM)(features((64, 64, 3))).shape[1] == 64
+    assert ENCODERS["cnn"]((64, 64, 3), DIM, 0.1)(features((64, 64, 3))).shape[1] == 64

@@ -19,6 +19,7 @@ from stages.heads.beam import beam_search
 from stages.params import EvaluateParams, load_params
 from stages.store import SPLITS, artifact_path, read_manifest
 from stages.tables import load_split
+from stages.tasks.caption import CaptionTask
 from stages.text import END, PAD, START, UNKNOWN
 
 Hypothesis = tuple[list[int], float]
@@ -64,6 +65,7 @@ def measure(name: str, num_images: int, rounds: int) -> None:
     read_manifest(artifact_path("train", name))
     device = set_up(params.base)
     task = load_model(artifact_path("train", name), device)
+    assert isinstance(task, CaptionTask)
     test = load_split(experiment.dataset, experiment.inputs.model_dump(), SPLITS[2], device, 2**30)
     rows = torch.arange(min(num_images, len(test))).numpy()
     with torch.inference_mode():

@@ -6,7 +6,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +39,7 @@ class Timing:
     seconds: list[float]
 
 
-def take_turns(contenders: dict[str, Callable[[], object]], rounds: int) -> list[Timing]:
+def take_turns(contenders: Mapping[str, Callable[[], object]], rounds: int) -> list[Timing]:
     """Run each contender once unmeasured, then all of them, in turn, `rounds` times."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     with progress("rounds") as report:

@@ -27,12 +27,12 @@ from stages.model import build
 from stages.parallel import read_ahead
 from stages.params import Params, TrainParams, load_params
 from stages.store import SPLITS, VOCABULARY, artifact_path
-from stages.tables import Split, load_split
+from stages.tables import FeatureTable, Split, load_split
 from stages.tasks.base import ModelConfig
 from stages.trainer import TrainBatches, TrainingModule
 
 
-class BackboneInTheLoop:
+class BackboneInTheLoop(FeatureTable):
     """A training split's images, turned into features anew for each batch."""
 
     def __init__(self, images: list[bytes], extractor: Extractor, device: Device) -> None:

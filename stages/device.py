@@ -1,5 +1,6 @@
 """Which device, number format and threads the work runs with, and the seeds behind exact reruns."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +37,8 @@ def set_up(base: BaseParams) -> Device:
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     torch.backends.cudnn.benchmark = False
     use_cuda = base.device != "cpu" and torch.cuda.is_available()
-    device = torch.device("cuda" if use_cuda else "cpu")
+    own_gpu = int(os.environ.get("LOCAL_RANK", 0))  # each process of a distributed training has one
+    device = torch.device("cuda", own_gpu) if use_cuda else torch.device("cpu")
     return Device(device, _dtype(base.precision, device))
 
 

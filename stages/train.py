@@ -1,14 +1,16 @@
 """Train: a fusion model from cached features, to the best epoch on the validation split.
 
-A killed training goes on from its last epoch and ends with the same bytes.
+A killed training goes on from its last epoch and ends with the same bytes. With `train.devices` above one,
+Lightning starts this command once more for each further device; such a follower computes and writes nothing.
 """
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.cli import main, run_named, stage_parser
 from stages.params import Params
@@ -26,49 +28,70 @@ from stages.store import (
     writing,
 )
 
+if TYPE_CHECKING:
+    from stages.tasks.base import ModelConfig
+    from stages.trainer import Fitted
+
 CHECKPOINTS = SCRATCH / "checkpoints"
 
 
 def run(params: Params, name: str) -> None:
     """Train one experiment."""
+    experiment = params.experiments[name]
+    inputs = experiment.inputs.model_dump()
+    used = {
+        "experiment": experiment.model_dump(),
+        "train": params.train_of(name).model_dump(),
+        "base": params.base.model_dump(),
+    }
+    if _is_follower():
+        _fit(params, name, training_key(used, experiment.dataset, inputs), used)
+        return
+    with writing("train", name, used) as draft:
+        from stages.model import save_model
+
+        key = training_key(used, experiment.dataset, inputs)
+        fitted, config, counts = _fit(params, name, key, used)
+        folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
+        save_model(draft.folder, config, fitted.weights, folders)
+        _write_curves(draft.folder / CURVES, fitted.curves)
+        draft.settings |= {"train_key": key, "best_epoch": fitted.best_epoch, "precision": fitted.precision}
+        draft.counts |= {
+            "epochs": len(fitted.curves),
+            "parameters": sum(value.numel() for value in fitted.weights.values()),
+            **counts,
+        }
+    shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)
+    say(f"train {name}: best epoch {fitted.best_epoch + 1} of {len(fitted.curves)}")
+
+
+def _is_follower() -> bool:
+    return int(os.environ.get("LOCAL_RANK", 0)) > 0  # set by Lightning
+
+
+def _fit(params: Params, name: str, key: str, used: dict[str, Any]) -> tuple["Fitted", "ModelConfig", dict[str, int]]:
+    """Return the finished training, what builds its model, and the samples of each split."""
     from stages.device import set_up
-    from stages.model import build, save_model
+    from stages.model import build
     from stages.tables import load_split
     from stages.tasks.base import ModelConfig
     from stages.tracking import LiveRun
     from stages.trainer import Setting, fit
 
     experiment, train = params.experiments[name], params.train_of(name)
-    inputs = experiment.inputs.model_dump()
-    used = {
-        "experiment": experiment.model_dump(),
-        "train": train.model_dump(),
-        "base": params.base.model_dump(),
+    device = set_up(params.base)
+    splits = {
+        split: load_split(
+            experiment.dataset, experiment.inputs.model_dump(), split, device, train.device_cache_gb * 2**30
+        )
+        for split in SPLITS[:2]
     }
-    with writing("train", name, used) as draft:
-        key = training_key(used, experiment.dataset, inputs)
-        checkpoints = _checkpoint_folder(name, key)
-        device = set_up(params.base)
-        splits = {
-            split: load_split(experiment.dataset, inputs, split, device, train.device_cache_gb * 2**30)
-            for split in SPLITS[:2]
-        }
-        vocabulary = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
-        shapes = {modality: table.shape for modality, table in splits["train"].features.items()}
-        config = ModelConfig(experiment, shapes, vocabulary)
-        live = LiveRun(name, key, used)
-        fitted = fit(build(config), splits, Setting(train, params.base.seed, device, checkpoints), live)
-        folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
-        save_model(draft.folder, config, fitted.weights, folders)
-        _write_curves(draft.folder / CURVES, fitted.curves)
-        draft.settings |= {"train_key": key, "best_epoch": fitted.best_epoch, "precision": str(device.dtype)}
-        draft.counts |= {
-            "epochs": len(fitted.curves),
-            "parameters": sum(value.numel() for value in fitted.weights.values()),
-            **{split: len(rows) for split, rows in splits.items()},
-        }
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    say(f"train {name}: best epoch {fitted.best_epoch + 1} of {len(fitted.curves)}")
+    vocabulary = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
+    shapes = {modality: table.shape for modality, table in splits["train"].features.items()}
+    config = ModelConfig(experiment, shapes, vocabulary)
+    live = None if _is_follower() else LiveRun(name, key, used)
+    setting = Setting(train, params.base.seed, device, _checkpoint_folder(name, key))
+    return fit(build(config), splits, setting, live), config, {split: len(rows) for split, rows in splits.items()}
 
 
 def training_key(used: dict[str, Any], dataset: str, inputs: dict[str, str]) -> str:

@@ -150,15 +150,15 @@ class TrainingModule(L.LightningModule):
 class Curves(Callback):
     """Keeps each epoch's values, through resuming too, shows them and sends them to the live run."""
 
-    def __init__(self, live: LiveRun, epochs: int) -> None:
-        """Take the live run."""
+    def __init__(self, live: LiveRun | None, epochs: int) -> None:
+        """Take the live run, which followers lack."""
         self.rows: list[dict[str, float]] = []
         self._live, self._epochs = live, epochs
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Tell the batches which epoch it is."""
+        """Tell the batches which epoch it is, and whose."""
         batches: Any = trainer.train_dataloader
-        batches.epoch = trainer.current_epoch
+        batches.epoch, batches.rank = trainer.current_epoch, trainer.global_rank
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -168,7 +168,7 @@ class Curves(Callback):
 
         done = trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
         report_fraction(done / self._epochs)
-        if trainer.global_step % 10 == 0:
+        if self._live and trainer.global_step % 10 == 0:
             self._live.log({"train_loss_step": float(outputs["loss"])}, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -177,9 +177,9 @@ class Curves(Callback):
         row = {"epoch": trainer.current_epoch, **dict(sorted(values.items()))}
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         self.rows.append(row)
-        self._live.log({key: value for key, value in row.items() if key != "epoch"}, trainer.global_step)
-        self._live.flush()
-        if trainer.is_global_zero:
+        if self._live:
+            self._live.log({key: value for key, value in row.items() if key != "epoch"}, trainer.global_step)
+            self._live.flush()
             say(f"epoch {row['epoch'] + 1}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(values.items())))
 
     def state_dict(self) -> dict[str, Any]:
@@ -203,14 +203,15 @@ class Setting:
 
 @dataclass
 class Fitted:
-    """A finished training: the best epoch's weights, and the curves."""
+    """A finished training: the best epoch's weights, the number format of products, and the curves."""
 
     weights: dict[str, Tensor]
     best_epoch: int
+    precision: str
     curves: list[dict[str, float]] = field(default_factory=list)
 
 
-def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun) -> Fitted:
+def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun | None) -> Fitted:
     """Train a task to its best epoch, going on from the last checkpoint if there is one."""
     _quiet()
     train = setting.train
@@ -227,7 +228,6 @@ def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun) -
     if train.ema_decay:
         callbacks.insert(0, EMAWeightAveraging(decay=train.ema_decay))
     trainer = _trainer(train, setting.device, callbacks)
-    batches.rank = trainer.global_rank
     last = setting.checkpoints / "last.ckpt"
     if last.exists():
         say(f"going on from {last}")
@@ -238,10 +238,9 @@ def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun) -
         ckpt_path=last if last.exists() else None,
         weights_only=True,
     )
-    live.flush()
     kept = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
     weights = {k.removeprefix("task."): v for k, v in sorted(kept["state_dict"].items()) if k.startswith("task.")}
-    return Fitted(weights, int(kept["epoch"]), curves.rows)
+    return Fitted(weights, int(kept["epoch"]), str(setting.device.dtype), curves.rows)
 
 
 def _trainer(train: TrainParams, device: Device, callbacks: list[Callback]) -> L.Trainer:
@@ -251,7 +250,7 @@ def _trainer(train: TrainParams, device: Device, callbacks: list[Callback]) -> L
     return L.Trainer(
         accelerator="gpu" if device.is_cuda else "cpu",
         devices=train.devices,
-        strategy="ddp" if train.devices > 1 else "auto",
+        strategy="ddp_find_unused_parameters_true" if train.devices > 1 else "auto",
         precision="bf16-mixed" if device.dtype == torch.bfloat16 else "32-true",
         max_epochs=train.epochs,
         gradient_clip_val=train.gradient_clip,

@@ -109,3 +109,15 @@ def test_batches_cover_the_split_once_and_depend_on_the_epoch_alone(project):
     assert all(torch.equal(a["captions"], b) for a, b in zip(batches, first, strict=True))
     batches.epoch = 1
     assert not all(a["captions"].equal(b) for a, b in zip(batches, first, strict=True))
+
+
+def test_two_processes_train_one_model_and_only_one_of_them_writes(project):
+    write_params(project / "params.yaml", SMALL | {"train.devices": 2, "train.epochs": 2})
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-m", "stages.train", "caption"]
+    before = hashes()
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 2:") == done.stdout.count("best epoch") == 1
+    assert read_manifest(artifact_path("train", "caption"))["counts"]["epochs"] == 2
+    assert hashes()["model.safetensors"] != before["model.safetensors"]

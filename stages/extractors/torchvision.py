@@ -95,7 +95,9 @@ class Torchvision(Extractor):
         return cls(settings, load_file(folder / WEIGHTS_FILE), device)
 
 
-def build_trunk(settings: dict[str, Any], state: dict[str, torch.Tensor]) -> tuple[nn.Module, tuple[int, ...]]:
+def build_trunk(
+    settings: dict[str, Any], state: dict[str, torch.Tensor]
+) -> tuple[torch.fx.GraphModule, tuple[int, ...]]:
     """Return the backbone up to the layer that is read (its output under "out"), and one sample's feature shape."""
     model = torchvision.models.get_model(settings["backbone"])
     try:

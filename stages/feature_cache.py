@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.store import SCRATCH, digest, write_json
+from stages.store import SCRATCH, digest, reserve, write_json
 
 ROOT = SCRATCH / "features"
 IDENTITY = "identity.json"
@@ -71,7 +71,8 @@ class FeatureCache:
 
 def _save(path: Path, array: np.ndarray) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
+    reserve(partial, array.nbytes)
+    with partial.open("r+b") as file:
         np.save(file, array)
     os.replace(partial, path)
 

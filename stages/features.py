@@ -21,7 +21,7 @@ from stages.images import ImageError
 from stages.parallel import read_ahead
 from stages.params import Params
 from stages.progress import progress
-from stages.store import FEATURES, INDEX, SPLITS, artifact_path, read_manifest, say, writing
+from stages.store import FEATURES, INDEX, SPLITS, artifact_path, read_manifest, reserve, say, writing
 
 if TYPE_CHECKING:
     from stages.extractors import Extractor
@@ -136,9 +136,9 @@ def run(params: Params, name: str) -> None:
                     report(len(keys), total)
 
         extracted = extract_missing(media(), extractor, cache, section)
-        out = np.lib.format.open_memmap(
-            draft.folder / FEATURES, "w+", np.dtype(extractor.dtype), (len(keys), *extractor.shape)
-        )
+        path = draft.folder / FEATURES
+        out = np.lib.format.open_memmap(path, "w+", np.dtype(extractor.dtype), (len(keys), *extractor.shape))
+        reserve(path, path.stat().st_size)
         cache.copy_to(keys, out)
         out.flush()
         pq.write_table(pa.table(index), draft.folder / INDEX)

@@ -158,6 +158,21 @@ def locked(name: str) -> Iterator[None]:
         lock.release()
 
 
+def reserve(path: Path, num_bytes: int) -> None:
+    """Give a file this size with room on the disk: a disk found full later would crash a memory map.
+
+    Raises:
+        OSError: ENOSPC, when there is no room; nothing is left.
+    """
+    with path.open("ab") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+        except OSError as error:
+            path.unlink()
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def say(line: str) -> None:
     """Print a line for the person who watches, at once."""
     print(line, flush=True)  # noqa: T201

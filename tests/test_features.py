@@ -1,5 +1,6 @@
 """Features are extracted once per medium, whatever is killed, added or taken away."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -190,3 +191,17 @@ def test_a_gpu_gives_nearly_the_features_of_the_cpu(tmp_path):
 def test_the_manifest_says_what_made_the_features(project):
     settings = read_manifest(artifact_path("features", NAME))["settings"]
     assert settings == {"extractor": "pixels", "version": 1, "size_px": 32}
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(project, monkeypatch, capsys):
+    clear()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError) as caught:
+        features.run(load_params(), NAME)
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename.endswith(".partial")
+    assert not list((project / ".fuseline/features").rglob("*.partial"))
+    assert not list((project / "artifacts/features").glob(".*"))

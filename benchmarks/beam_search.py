@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import CONSOLE, bench_parser, show, show_machine, take_turns
-from stages.cli import main
+from stages.cli import main, run_named
 from stages.device import set_up
-from stages.errors import InputError
 from stages.heads.base import CaptionDecoder
 from stages.heads.beam import beam_search
-from stages.params import EvaluateParams, load_params
+from stages.params import EvaluateParams, Params
 from stages.store import SPLITS, artifact_path, read_manifest
 from stages.tables import load_split
 from stages.tasks.caption import CaptionTask
@@ -54,13 +53,10 @@ def search_one(decoder: CaptionDecoder, grid_1LD: Tensor, evaluate: EvaluatePara
     return hypotheses[0][0][:-1]
 
 
-def measure(name: str, num_images: int, rounds: int) -> None:
+def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
     """Measure one experiment of params.yaml."""
     from stages.model import load_model
 
-    params = load_params()
-    if name not in params.experiments:
-        raise InputError(f"params.yaml: experiments has no {name!r}; there are: {', '.join(params.experiments)}")
     experiment, evaluate = params.experiments[name], params.evaluate
     read_manifest(artifact_path("train", name))
     device = set_up(params.base)
@@ -94,7 +90,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     parser = bench_parser("beam_search", __doc__, "a trained experiment of params.yaml")
     parser.add_argument("--images", type=int, default=500)
     args = parser.parse_args(argv)
-    measure(args.name, args.images, args.rounds)
+    run_named(args, "experiments", lambda params, name: measure(params, name, args.images, args.rounds))
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.timing import CONSOLE, bench_parser, show, show_machine, take_turns
-from stages.cli import main
+from stages.cli import main, run_named
 from stages.device import Device, set_up
 from stages.errors import InputError
 from stages.extractors.torchvision import MEAN, STD, Torchvision, build_trunk
 from stages.feature_cache import FeatureCache
 from stages.features import Medium, extract_missing, read_media
-from stages.params import load_params
+from stages.params import Params
 from stages.store import artifact_path
 
 
@@ -114,11 +114,10 @@ def from_known(job: Job, cache_folder: Path) -> np.ndarray:
     return features
 
 
-def measure(name: str, num_images: int, rounds: int) -> None:
+def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
     """Measure one feature of params.yaml."""
-    params = load_params()
-    section = params.features.get(name)
-    if section is None or section.extractor != "torchvision":
+    section = params.features[name]
+    if section.extractor != "torchvision":
         fitting = [key for key, value in params.features.items() if value.extractor == "torchvision"]
         raise InputError(f"params.yaml: {name!r} is no feature with extractor torchvision; there are: {fitting}")
     device = set_up(params.base)
@@ -154,7 +153,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     parser = bench_parser("features", __doc__, "a feature of params.yaml whose data set is prepared")
     parser.add_argument("--images", type=int, default=1000)
     args = parser.parse_args(argv)
-    measure(args.name, args.images, args.rounds)
+    run_named(args, "features", lambda params, name: measure(params, name, args.images, args.rounds))
 
 
 if __name__ == "__main__":

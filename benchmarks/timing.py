@@ -27,6 +27,7 @@ def bench_parser(benchmark: str, doc: str | None, name_help: str) -> argparse.Ar
     summary = (doc or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{benchmark}", description=summary)
     parser.add_argument("name", help=name_help)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the params file")
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds, after one that is not")
     return parser
 

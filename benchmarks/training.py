@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import bench_parser, show, show_machine, take_turns
-from stages.cli import main
+from stages.cli import main, run_named
 from stages.device import Device, set_up
-from stages.errors import InputError
 from stages.extractors import EXTRACTORS, Extractor
 from stages.features import read_media
 from stages.model import build
 from stages.parallel import read_ahead
-from stages.params import Params, TrainParams, load_params
+from stages.params import Params, TrainParams
 from stages.store import SPLITS, VOCABULARY, artifact_path
 from stages.tables import FeatureTable, Split, load_split
 from stages.tasks.base import ModelConfig
@@ -65,11 +64,8 @@ def epoch(split: Split, config: ModelConfig, params: Params, train: TrainParams,
         optimizer.step()
 
 
-def measure(name: str, steps: int, rounds: int) -> None:
+def measure(params: Params, name: str, steps: int, rounds: int) -> None:
     """Measure one experiment of params.yaml."""
-    params = load_params()
-    if name not in params.experiments:
-        raise InputError(f"params.yaml: experiments has no {name!r}; there are: {', '.join(params.experiments)}")
     experiment, train = params.experiments[name], params.train_of(name)
     inputs = experiment.inputs.model_dump()
     device = set_up(params.base)
@@ -99,7 +95,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     parser = bench_parser("training", __doc__, "an experiment of params.yaml whose features are made")
     parser.add_argument("--steps", type=int, default=0, help="steps of an epoch; 0 takes all")
     args = parser.parse_args(argv)
-    measure(args.name, args.steps, args.rounds)
+    run_named(args, "experiments", lambda params, name: measure(params, name, args.steps, args.rounds))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ def run(params: Params, name: str) -> None:
     with writing("download", name, section.model_dump()) as draft:
         partial = SCRATCH / "downloads" / name
         for remote in source.remote_files():
-            missing = [other.name for other in source.remote_files() if not (partial / other.name).exists()]
+            missing = [
+                r.name for r in source.remote_files() if r.name == remote.name or not (partial / r.name).exists()
+            ]
             hint = f"put {' and '.join(missing)} into a folder and set datasets.{name}.mirror to it"
             fetched = _fetch_once(remote, partial, mirror, hint)
             if fetched.suffix == ".zip":

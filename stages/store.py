@@ -5,6 +5,7 @@ refuse a folder without a manifest or with files of another size. No time, host,
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -162,15 +163,16 @@ def reserve(path: Path, num_bytes: int) -> None:
     """Give a file this size with room on the disk: a disk found full later would crash a memory map.
 
     Raises:
-        OSError: ENOSPC, when there is no room; nothing is left.
+        OSError: ENOSPC or EDQUOT, naming the file, when there is no room; nothing is left.
     """
     with path.open("ab") as file:
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
         except OSError as error:
-            path.unlink()
-            raise OSError(error.errno, error.strerror, str(path)) from None
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # others: the file system cannot reserve
+                path.unlink()
+                raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def say(line: str) -> None:

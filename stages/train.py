@@ -52,6 +52,7 @@ def run(params: Params, name: str) -> None:
 
         key = training_key(used, experiment.dataset, inputs)
         fitted, config, counts = _fit(params, name, key, used)
+        assert fitted is not None
         folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
         save_model(draft.folder, config, fitted.weights, folders)
         _write_curves(draft.folder / CURVES, fitted.curves)
@@ -69,8 +70,10 @@ def _is_follower() -> bool:
     return int(os.environ.get("LOCAL_RANK", 0)) > 0  # set by Lightning
 
 
-def _fit(params: Params, name: str, key: str, used: dict[str, Any]) -> tuple["Fitted", "ModelConfig", dict[str, int]]:
-    """Return the finished training, what builds its model, and the samples of each split."""
+def _fit(
+    params: Params, name: str, key: str, used: dict[str, Any]
+) -> tuple["Fitted | None", "ModelConfig", dict[str, int]]:
+    """Return the finished training (None in a follower), what builds its model, and the samples of each split."""
     from stages.device import set_up
     from stages.model import build
     from stages.tables import load_split

@@ -211,8 +211,8 @@ class Fitted:
     curves: list[dict[str, float]] = field(default_factory=list)
 
 
-def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun | None) -> Fitted:
-    """Train a task to its best epoch, going on from the last checkpoint if there is one."""
+def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun | None) -> Fitted | None:
+    """Train a task to its best epoch, going on from the last checkpoint if there is one; a follower gets None."""
     _quiet()
     train = setting.train
     batches = TrainBatches(splits["train"], task, train, setting.seed)
@@ -238,6 +238,8 @@ def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun | 
         ckpt_path=last if last.exists() else None,
         weights_only=True,
     )
+    if not trainer.is_global_zero:
+        return None  # the leader removes the checkpoints as soon as it has read them
     kept = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
     weights = {k.removeprefix("task."): v for k, v in sorted(kept["state_dict"].items()) if k.startswith("task.")}
     return Fitted(weights, int(kept["epoch"]), str(setting.device.dtype), curves.rows)

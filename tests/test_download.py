@@ -148,3 +148,12 @@ def test_the_command_makes_the_artifact_of_a_name():
     done = subprocess.run([sys.executable, "-m", "stages.download", "scenes"], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "download scenes: 1 files\n", "")
     assert read_manifest(SCENES)["counts"] == {"files": 1}
+
+
+def test_a_waiting_file_with_other_bytes_is_among_those_to_bring():
+    params = photos()
+    WAITING.mkdir(parents=True)
+    (WAITING / IMAGES).write_bytes(b"of another version")
+    shutil.rmtree("mirror")
+    with pytest.raises(InputError, match=f"put {IMAGES} and {TEXT} into a folder"):
+        download.run(params, "photos")

@@ -7,7 +7,7 @@ class Encoder(nn.Module):
     """The protocol of an encoder."""
 
     def __init__(self, feature_shape: tuple[int, ...], dim: int, dropout: float) -> None:
-        """Build for features of this shape."""
+        """Build for features of this shape; `dropout` is the chance of a zero, for encoders that drop anything."""
         super().__init__()
         self.dropout = dropout
 

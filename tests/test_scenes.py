@@ -37,6 +37,7 @@ SAMPLES = 1200
 
 def scenes(**changes: object) -> Scenes:
     params = {"samples": 60, "image_size_px": 64, "max_objects": 3, "captions_per_image": 5, "noise": 0.05}
+    params |= {"questions_per_image": 4, "cue_error": 0.04}
     return Scenes(SimpleNamespace(**params | changes))
 
 
@@ -97,12 +98,40 @@ def test_more_samples_leave_those_before_as_they_were(tmp_path: Path, samples: l
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
-def test_another_picture_leaves_truth_and_captions_as_they_were(tmp_path: Path, samples: list[RawSample]):
-    other = scenes(image_size_px=32, noise=0.3)
-    other.generate(tmp_path, seed=7)
-    for ours, sample in zip(other.read(tmp_path), samples, strict=False):
-        assert (ours.truth, ours.texts, ours.oracle) == (sample.truth, sample.texts, sample.oracle)
-        assert ours.image != sample.image
+@pytest.mark.parametrize(
+    ("changes", "others"),
+    [
+        ({"image_size_px": 32, "noise": 0.3}, {"image"}),
+        ({"captions_per_image": 2}, {"texts"}),
+        ({"questions_per_image": 2}, {"questions"}),
+        ({"cue_error": 1.0}, {"label", "message", "audio", "truth"}),
+    ],
+)
+def test_a_changed_modality_leaves_the_others_as_they_were(
+    tmp_path: Path, samples: list[RawSample], changes: dict, others: set[str]
+):
+    source = scenes(**changes)
+    source.generate(tmp_path, seed=7)
+    changed = set()
+    for ours, sample in zip(source.read(tmp_path), samples, strict=False):
+        changed |= {field for field in Scenes.fields if getattr(ours, field) != getattr(sample, field)}
+        assert ours.truth["objects"] == sample.truth["objects"]
+        assert ours.questions == sample.questions[: len(ours.questions)]
+    assert changed == others
+
+
+def test_the_streams_keep_their_numbers():
+    """Another number gives other scenes for the same seed."""
+    names = ["WORLD", "DRAWING", "CAPTIONS", "SITUATION", "MESSAGE", "SPEECH", "QUESTIONS"]
+    assert [stream.name for stream in sorted(world.Stream)] == names
+    assert sorted(world.Stream) == list(range(len(names)))
+
+
+def test_every_sample_has_every_field_of_the_source(samples: list[RawSample]):
+    assert set(Scenes.required) <= set(Scenes.fields)
+    for sample in samples:
+        assert all(getattr(sample, field) for field in Scenes.fields)
+        assert (sample.group, sample.fault) == (None, None)
 
 
 def test_eight_in_ten_train_and_one_each_validates_and_tests(samples: list[RawSample]):
@@ -222,3 +251,9 @@ def test_truth_beats_captions_that_did_not_look_at_the_objects(samples: list[Raw
 def test_a_count_of_objects_that_has_no_room_is_refused(count: int):
     with pytest.raises(InputError, match="max_objects.*1 to 3"):
         scenes(max_objects=count)
+
+
+@pytest.mark.parametrize("count", [-1, 9])
+def test_more_questions_than_every_scene_allows_are_refused(count: int):
+    with pytest.raises(InputError, match="questions_per_image.*0 to 8"):
+        scenes(questions_per_image=count)

@@ -6,6 +6,8 @@ Scene i depends on (seed, i) alone: asking for more samples leaves those before 
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.errors import InputError
-from stages.sources.base import RawSample, RemoteFile, Source
-from stages.sources.scenes import captions, draw, world
+from stages.sources.base import Question, RawSample, RemoteFile, Source
+from stages.sources.scenes import captions, draw, messages, questions, situation, speech, world
+from stages.sources.scenes.world import Stream
 
 FILE = "scenes.parquet"
 ROWS_PER_GROUP = 250
@@ -23,7 +26,11 @@ SCHEMA = pa.schema(
         ("sample_id", pa.string()),
         ("split", pa.string()),
         ("image", pa.binary()),  # PNG
+        ("audio", pa.binary()),  # WAV
         ("texts", pa.list_(pa.string())),
+        ("message", pa.string()),
+        ("questions", pa.list_(pa.struct([(name, pa.string()) for name in ("text", "answer", "kind")]))),
+        ("label", pa.string()),
         ("oracle", pa.string()),
         ("truth", pa.string()),  # JSON
     ]
@@ -32,7 +39,13 @@ COMPRESSION = {
     "sample_id": "zstd",
     "split": "zstd",
     "image": "none",
+    "audio": "zstd",
     "texts.list.element": "zstd",
+    "message": "zstd",
+    "questions.list.element.text": "zstd",
+    "questions.list.element.answer": "zstd",
+    "questions.list.element.kind": "zstd",
+    "label": "zstd",
     "oracle": "zstd",
     "truth": "zstd",
 }
@@ -58,6 +71,14 @@ class ScenesParams(Protocol):
         """How many captions are written for a scene."""
 
     @property
+    def questions_per_image(self) -> int:
+        """How many questions are asked about a scene."""
+
+    @property
+    def cue_error(self) -> float:
+        """The chance that what a modality says of the label is drawn at random."""
+
+    @property
     def noise(self) -> float:
         """The standard deviation of the pixel noise, of full range 1."""
 
@@ -65,16 +86,24 @@ class ScenesParams(Protocol):
 class Scenes(Source):
     """Generated scenes, see the module."""
 
+    fields = ("image", "audio", "texts", "message", "questions", "label", "oracle", "truth")
+    required = ("image", "texts")
+
     def __init__(self, params: ScenesParams) -> None:
         """Keep the params.
 
         Raises:
-            InputError: a scene cannot hold `max_objects`.
+            InputError: a scene cannot hold `max_objects`, or bear `questions_per_image`.
         """
         if not 1 <= params.max_objects <= world.MAX_OBJECTS:
             raise InputError(
                 f"max_objects of the source scenes is {params.max_objects}: "
                 f"allowed are 1 to {world.MAX_OBJECTS}, more have no room in the frame"
+            )
+        if not 0 <= params.questions_per_image <= questions.MAX_QUESTIONS:
+            raise InputError(
+                f"questions_per_image of the source scenes is {params.questions_per_image}: allowed are 0 to "
+                f"{questions.MAX_QUESTIONS}, a scene of one object has no more that differ"
             )
         self.params = params
 
@@ -97,20 +126,36 @@ class Scenes(Source):
         """Yield the scenes in order, a row group at a time in memory."""
         with pq.ParquetFile(folder / FILE) as file:
             for group in range(file.num_row_groups):
-                for row in file.read_row_group(group).to_pylist():
-                    yield RawSample(**row | {"texts": tuple(row["texts"]), "truth": json.loads(row["truth"])})
+                yield from map(_sample, file.read_row_group(group).to_pylist())
 
     def _row(self, seed: int, index: int) -> dict[str, Any]:
         """Make one scene in all its modalities."""
         params = self.params
+        stream = partial(world.stream, seed, index)
         scene = world.sample(seed, index, params.max_objects)
-        drawing = world.stream(seed, index, world.Stream.DRAWING)
-        writing = world.stream(seed, index, world.Stream.CAPTIONS)
+        cause = situation.sample(scene, stream(Stream.SITUATION), params.cue_error)
+        phrase = f"{scene.things[0].colour} {scene.things[0].shape}"
+        asked = questions.questions(scene, stream(Stream.QUESTIONS), params.questions_per_image)
+        truth = world.truth(scene) | {
+            "phrase": phrase,
+            "tone": cause.cues["audio"],
+            "label_cues": cause.cues,
+            "best_label": situation.best_label(cause.cues, params.cue_error),
+        }
         return {
             "sample_id": f"scene-{index:08d}",
             "split": {8: "val", 9: "test"}.get(index % 10, "train"),
-            "image": draw.render(scene, drawing, params.image_size_px, params.noise),
-            "texts": captions.captions(scene, writing, params.captions_per_image),
+            "image": draw.render(scene, stream(Stream.DRAWING), params.image_size_px, params.noise),
+            "audio": speech.speak(phrase, cause.cues["audio"], stream(Stream.SPEECH)),
+            "texts": captions.captions(scene, stream(Stream.CAPTIONS), params.captions_per_image),
+            "message": messages.message(scene, cause.cues["text"], stream(Stream.MESSAGE)),
+            "questions": [asdict(question) for question in asked],
+            "label": cause.label,
             "oracle": captions.canonical(scene),
-            "truth": json.dumps(world.truth(scene), sort_keys=True),
+            "truth": json.dumps(truth, sort_keys=True),
         }
+
+
+def _sample(row: dict[str, Any]) -> RawSample:
+    asked = tuple(Question(**question) for question in row["questions"])
+    return RawSample(**row | {"texts": tuple(row["texts"]), "questions": asked, "truth": json.loads(row["truth"])})

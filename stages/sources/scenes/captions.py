@@ -115,4 +115,9 @@ def _phrase(scene: Scene, slot: str, choose: Choose) -> str:
 def _name(thing: Thing, form: str, choose: Choose) -> str:
     terms = {"size": thing.size, "colour": thing.colour, "shape": thing.shape}
     name = re.sub(r"{(.+?)}", lambda slot: choose(PHRASES[terms[slot[1]]]), form)
+    return with_article(name)
+
+
+def with_article(name: str) -> str:
+    """Put "a" or "an" before a name."""
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -47,6 +47,10 @@ class Stream(IntEnum):
     WORLD = 0
     DRAWING = 1
     CAPTIONS = 2
+    SITUATION = 3
+    MESSAGE = 4
+    SPEECH = 5
+    QUESTIONS = 6
 
 
 @dataclass(frozen=True)

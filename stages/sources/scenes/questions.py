@@ -1,0 +1,179 @@
+"""Questions about a scene, each with the one answer that its truth gives.
+
+The question alone is a weak guide to the answer: of those that ask yes or no, half are true whatever they name, and
+the false ones are near misses; a colour or shape that is counted is missing half of the time.
+"""
+
+from collections.abc import Iterator
+from itertools import chain, combinations, product, zip_longest
+
+import numpy as np
+
+from stages.sources.base import Question
+from stages.sources.scenes.captions import PHRASES, with_article
+from stages.sources.scenes.world import COLOURS, INVERSE, SHAPES, Options, Scene, Thing, pick, relation
+
+Asked = Iterator[tuple[str, str]]
+"""Questions with their answers."""
+
+MAX_QUESTIONS = 8
+"""As many as every scene allows, even one of a single object."""
+
+NUMBERS = ("zero", "one", "two", "three")
+LOOKS = {"colour": COLOURS, "shape": SHAPES}
+COUNT: Options = (
+    ("how many {things} are there", 0.4),
+    ("how many {things} can you see", 0.25),
+    ("how many {things} does the picture show", 0.2),
+    ("what is the number of {things}", 0.15),
+)
+EXISTS: Options = (
+    ("is there {a}", 0.5),
+    ("can you see {a}", 0.3),
+    ("does the picture show {a}", 0.2),
+)
+COLOUR: Options = (
+    ("what colour is {the}", 0.5),
+    ("which colour does {the} have", 0.25),
+    ("what is the colour of {the}", 0.25),
+)
+SHAPE: Options = (
+    ("what shape is {the}", 0.5),
+    ("which shape does {the} have", 0.25),
+    ("what is the shape of {the}", 0.25),
+)
+RELATION: Options = (
+    ("is {the} {related} {other}", 0.6),
+    ("does {the} lie {related} {other}", 0.2),
+    ("do you see {the} {related} {other}", 0.2),
+)
+LARGER: Options = (("is {the} larger than {other}", 0.6), ("is {the} bigger than {other}", 0.4))
+SMALLER: Options = (("is {the} smaller than {other}", 0.6), ("is {the} less large than {other}", 0.4))
+MORE: Options = (
+    ("are there more {things} than {others}", 0.6),
+    ("can you see more {things} than {others}", 0.2),
+    ("does the picture show more {things} than {others}", 0.2),
+)
+
+
+def questions(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Question, ...]:
+    """Ask `count` questions, a kind not a second time before each other kind that the scene allows."""
+    kinds = []
+    for kind, ask in KINDS.items():
+        asked = [Question(text, answer, kind) for text, answer in ask(scene, rng)]
+        kinds.append([asked[i] for i in rng.permutation(len(asked))])
+    rounds = zip_longest(*(kinds[i] for i in rng.permutation(len(kinds))))
+    return tuple(question for question in chain.from_iterable(rounds) if question)[:count]
+
+
+def _count(scene: Scene, rng: np.random.Generator) -> Asked:
+    """Count all objects, those of a colour, and those of a shape."""
+    yield _say(rng, COUNT, things="objects"), NUMBERS[len(scene.things)]
+    for look, terms in LOOKS.items():
+        there = [getattr(thing, look) for thing in scene.things]
+        missing = [term for term in terms if term not in there]
+        term = str(rng.choice(there if rng.random() < 0.5 else missing))
+        yield _say(rng, COUNT, things=_plural(_noun(rng, {look: term}))), NUMBERS[there.count(term)]
+
+
+def _exists(scene: Scene, rng: np.random.Generator) -> Asked:
+    """Ask for a colour, a shape and both; what is not there differs in one look from what is."""
+    for looks in (("colour",), ("shape",), ("colour", "shape")):
+        thing = scene.things[rng.integers(len(scene.things))]
+        wanted = {look: getattr(thing, look) for look in looks}
+        answer = _coin(rng)
+        if answer == "no":
+            look = str(rng.choice(looks))
+            misses = [wanted | {look: term} for term in LOOKS[look]]
+            misses = [miss for miss in misses if not _matches(scene, miss)]
+            wanted = misses[rng.integers(len(misses))]
+        yield _say(rng, EXISTS, a=with_article(_noun(rng, wanted))), answer
+
+
+def _colour(scene: Scene, rng: np.random.Generator) -> Asked:
+    for thing in scene.things:
+        if the := _refer(scene, thing, ("size", "shape"), rng):
+            yield _say(rng, COLOUR, the=the), thing.colour
+
+
+def _shape(scene: Scene, rng: np.random.Generator) -> Asked:
+    for thing in scene.things:
+        if the := _refer(scene, thing, ("size", "colour"), rng):
+            yield _say(rng, SHAPE, the=the), thing.shape
+
+
+def _relation(scene: Scene, rng: np.random.Generator) -> Asked:
+    """Ask of each pair with a clear relation whether it is that one or, where it is not, its inverse."""
+    for pair in combinations(scene.things, 2):
+        first, second = (pair[i] for i in rng.permutation(2))
+        if stated := relation(first, second):
+            answer = _coin(rng)
+            related = pick(rng, PHRASES[stated if answer == "yes" else INVERSE[stated]])
+            the, other = (_refer(scene, thing, ("colour", "shape"), rng) for thing in (first, second))
+            yield _say(rng, RELATION, the=the, related=related, other=other), answer
+
+
+def _compare(scene: Scene, rng: np.random.Generator) -> Asked:
+    """Compare the sizes of each pair that differs, and once how many there are of a colour and of a shape."""
+    for large, small in combinations(scene.things, 2):  # the larger are named first
+        if large.size != small.size:
+            answer, is_larger = _coin(rng), rng.random() < 0.5
+            pair = (large, small) if is_larger == (answer == "yes") else (small, large)
+            the, other = (_refer(scene, thing, ("colour", "shape"), rng) for thing in pair)
+            yield _say(rng, LARGER if is_larger else SMALLER, the=the, other=other), answer
+    if len(scene.things) > 1:
+        yield _compare_counts(scene, rng)
+
+
+def _compare_counts(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
+    """Ask whether there are more of one look than of another; one of the two is there."""
+    looks = [tuple(LOOKS)[i] for i in rng.permutation(2)]
+    answer, pairs = _coin(rng), []
+    for terms in product(*(LOOKS[look] for look in looks)):
+        pair = [{look: term} for look, term in zip(looks, terms, strict=True)]
+        counts = [len(_matches(scene, wanted)) for wanted in pair]
+        if any(counts) and (counts[0] > counts[1]) == (answer == "yes"):
+            pairs.append(pair)
+    things, others = (_plural(_noun(rng, wanted)) for wanted in pairs[rng.integers(len(pairs))])
+    return _say(rng, MORE, things=things, others=others), answer
+
+
+KINDS = {
+    "count": _count,
+    "exists": _exists,
+    "colour": _colour,
+    "shape": _shape,
+    "relation": _relation,
+    "compare": _compare,
+}
+
+
+def _coin(rng: np.random.Generator) -> str:
+    return "yes" if rng.random() < 0.5 else "no"
+
+
+def _matches(scene: Scene, wanted: dict[str, str]) -> list[Thing]:
+    return [t for t in scene.things if all(getattr(t, look) == term for look, term in wanted.items())]
+
+
+def _refer(scene: Scene, thing: Thing, looks: tuple[str, str], rng: np.random.Generator) -> str | None:
+    """Name one object by some of the looks, None where they fit another one as well."""
+    subsets = chain.from_iterable(combinations(looks, length) for length in range(len(looks) + 1))
+    names = [{look: getattr(thing, look) for look in subset} for subset in subsets]
+    names = [name for name in names if len(_matches(scene, name)) == 1]
+    return f"the {_noun(rng, names[rng.integers(len(names))])}" if names else None
+
+
+def _noun(rng: np.random.Generator, wanted: dict[str, str]) -> str:
+    """Put looks into words: "large circle", "red object"."""
+    words = [pick(rng, PHRASES[wanted[look]]) for look in ("size", "colour", "shape") if look in wanted]
+    return " ".join(words if "shape" in wanted else [*words, "object"])
+
+
+def _plural(noun: str) -> str:
+    return f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
+
+
+def _say(rng: np.random.Generator, wordings: Options, **slots: str | None) -> str:
+    text = pick(rng, wordings).format(**slots)
+    return f"{text[0].upper()}{text[1:]}?"

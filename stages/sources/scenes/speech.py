@@ -1,0 +1,230 @@
+"""Speaks a phrase: pulses and noise of a voice through the resonances of a mouth, as 8 kHz mono WAV.
+
+Source and filter after Klatt, "Software for a cascade/parallel formant synthesizer" (1980), written in frames of
+frequencies. A tone of voice bends melody, pace, loudness and timbre; speakers differ as much, so that no one of
+them tells the tone. Shapes: T samples, N frames, W samples of a frame, F frequencies, K values of a phone.
+"""
+
+import wave
+from functools import cache
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+RATE_HZ = 8000
+HOP = 40
+FRAME = 4 * HOP
+FFT = 6 * HOP
+"""Longer than a frame, so that a resonance can ring on after it."""
+
+
+class Phone(NamedTuple):
+    """One sound: how long it is, how strong its voice and its hiss are, and where they resonate."""
+
+    duration_s: float
+    voice: float
+    hiss: float
+    hiss_hz: float
+    formants_hz: tuple[float, float, float]
+
+
+PHONES = {
+    "_": Phone(0.060, 0.0, 0.0, 2000, (500, 1500, 2500)),  # silence
+    "-": Phone(0.050, 0.0, 0.0, 2000, (400, 1500, 2500)),  # lips or tongue closed
+    "=": Phone(0.045, 0.15, 0.0, 2000, (200, 1500, 2500)),  # closed, voice behind
+    # vowels: Peterson and Barney (1952), men
+    "IY": Phone(0.110, 1.0, 0.0, 2500, (270, 2290, 3010)),
+    "IH": Phone(0.080, 1.0, 0.0, 2500, (390, 1990, 2550)),
+    "EH": Phone(0.100, 1.0, 0.0, 2500, (530, 1840, 2480)),
+    "AE": Phone(0.110, 1.0, 0.0, 2500, (660, 1720, 2410)),
+    "AA": Phone(0.080, 1.0, 0.0, 2500, (730, 1090, 2440)),
+    "AO": Phone(0.110, 1.0, 0.0, 2500, (570, 840, 2410)),
+    "UH": Phone(0.060, 1.0, 0.0, 2500, (440, 1020, 2240)),
+    "UW": Phone(0.120, 1.0, 0.0, 2500, (300, 870, 2240)),
+    "AH": Phone(0.070, 0.9, 0.0, 2500, (640, 1190, 2390)),
+    "ER": Phone(0.110, 1.0, 0.0, 2500, (490, 1350, 1690)),
+    # consonants: after Klatt (1980), table III
+    "R": Phone(0.065, 0.7, 0.0, 2500, (310, 1060, 1380)),
+    "L": Phone(0.065, 0.6, 0.0, 2500, (310, 1050, 2880)),
+    "W": Phone(0.055, 0.6, 0.0, 2500, (290, 610, 2150)),
+    "Y": Phone(0.055, 0.7, 0.0, 2500, (260, 2070, 3020)),
+    "N": Phone(0.070, 0.45, 0.0, 2500, (480, 1340, 2470)),
+    "NG": Phone(0.080, 0.45, 0.0, 2500, (480, 2000, 2600)),
+    "S": Phone(0.100, 0.0, 1.6, 3700, (320, 1390, 2530)),
+    "JH": Phone(0.060, 0.2, 1.0, 2600, (260, 1800, 2820)),
+    "P": Phone(0.025, 0.0, 1.0, 900, (400, 1100, 2150)),
+    "B": Phone(0.015, 0.3, 0.8, 700, (200, 1100, 2150)),
+    "T": Phone(0.030, 0.0, 1.6, 3400, (400, 1600, 2600)),
+    "D": Phone(0.015, 0.3, 1.2, 3200, (200, 1600, 2600)),
+    "K": Phone(0.035, 0.0, 1.4, 1900, (300, 1990, 2850)),
+    "G": Phone(0.020, 0.3, 1.0, 1800, (200, 1990, 2850)),
+}
+WORDS = {
+    "red": "R EH = D",
+    "orange": "AO R IH N = JH",
+    "yellow": "Y EH L AO UH",
+    "green": "= G R IY N",
+    "cyan": "S AA IH AE N",
+    "blue": "= B L UW",
+    "purple": "- P ER - P AH L",
+    "pink": "- P IH NG - K",
+    "circle": "S ER - K AH L",
+    "square": "S - K W EH R",
+    "triangle": "- T R AA IH AE NG = G AH L",
+    "cross": "- K R AO S",
+    "ring": "R IH NG",
+}
+
+
+class Tone(NamedTuple):
+    """A tone of voice."""
+
+    pitch: float  # factor
+    arc: float  # how far the melody rises in the middle and falls again, in octaves
+    fall: float  # how far it falls from the first sound to the last, in octaves
+    slowness: float  # factor of durations
+    loudness: float  # factor
+    brightness_hz: float  # where harmonics have fallen to 1/e
+    breath: float  # noise in the voice, as a share of it
+    roughness: float  # by how much every other pulse is weaker, as a share
+
+
+TONES = {
+    "calm": Tone(1.0, 0.05, 0.1, 1.0, 0.8, 1000, 0.1, 0.05),
+    "glad": Tone(1.2, 0.7, 0.1, 0.97, 0.9, 1250, 0.1, 0.05),
+    "angry": Tone(1.1, 0.15, 0.3, 0.85, 0.95, 2800, 0.1, 0.7),
+    "sad": Tone(0.92, 0.0, 0.6, 1.2, 0.65, 600, 0.5, 0.05),
+}
+STRENGTH = (0.8, 1.3)
+"""How much of the way from calm to its tone an utterance goes."""
+
+PITCH_HZ = (90, 230)
+MOUTH = (0.9, 1.15)
+"""Factors of the formants; small mouths have high ones."""
+SPEED = (0.85, 1.2)
+LOUDNESS = (0.3, 1)
+BRIGHTNESS = (0.85, 1.2)
+SNR_DB = (15, 30)
+PAUSE_S = (0.04, 0.12)
+"""The silence before and after."""
+WAVER = 0.06
+"""The standard deviation of a speaker's own rise and fall, in octaves."""
+LEVEL = 0.06
+"""The root mean square of a loud voice, of full range 1; its peaks are up to 16 times as high."""
+HISS_WIDTH_HZ = 700
+FOURTH_FORMANT_HZ = 3500
+WIDTH_HZ, WIDTH_SHARE = 60, 0.04
+"""The band of a formant: at least so wide, and by this share of its frequency wider."""
+SMOOTHING = {"strength": 5, "formants": 9}
+"""Over how many frames one sound passes into the next."""
+
+
+def speak(phrase: str, tone: str, rng: np.random.Generator) -> bytes:
+    """Return the phrase as a WAV file, spoken in a tone of voice by someone drawn at random."""
+    strength = rng.uniform(*STRENGTH)
+    style = Tone(*(calm + strength * (own - calm) for calm, own in zip(TONES["calm"], TONES[tone], strict=True)))
+    style = style._replace(
+        pitch=style.pitch * rng.uniform(*PITCH_HZ),
+        arc=style.arc + rng.normal(0, WAVER),
+        fall=style.fall + rng.normal(0, WAVER),
+        slowness=style.slowness / rng.uniform(*SPEED),
+        loudness=style.loudness * rng.uniform(*LOUDNESS),
+        brightness_hz=style.brightness_hz * rng.uniform(*BRIGHTNESS),
+    )
+    tracks_NK = _tracks(phrase, style.slowness, rng.uniform(*PAUSE_S, size=2))
+    speech_T = _voice(tracks_NK, style, rng.uniform(*MOUTH), rng)
+    speech_T /= np.sqrt(np.square(speech_T).mean())
+    noise_T = rng.standard_normal(len(speech_T)) * 10 ** (-rng.uniform(*SNR_DB) / 20)
+    return _wav(LEVEL * style.loudness * (speech_T + noise_T))
+
+
+def _tracks(phrase: str, slowness: float, pauses_s: np.ndarray) -> np.ndarray:
+    """Return voice, hiss, where it hisses and three formants of each frame, (N, K), passing smoothly."""
+    phones = [PHONES[name] for name in ("_", *(name for word in phrase.split() for name in WORDS[word].split()), "_")]
+    durations_s = np.array([phone.duration_s for phone in phones]) * slowness
+    durations_s[[0, -1]] = pauses_s
+    ends_s = durations_s.cumsum()
+    frames = int(ends_s[-1] * RATE_HZ / HOP)
+    sounding = np.searchsorted(ends_s, np.arange(frames) * HOP / RATE_HZ, side="right")
+    tracks_NK = np.array([(p.voice, p.hiss, p.hiss_hz, *p.formants_hz) for p in phones])[sounding]
+    return np.hstack(
+        [_smooth(tracks_NK[:, :2], SMOOTHING["strength"]), _smooth(tracks_NK[:, 2:], SMOOTHING["formants"])]
+    )
+
+
+def _smooth(x_NK: np.ndarray, frames: int) -> np.ndarray:
+    weights_W = np.hanning(frames + 2)[1:-1]
+    padded = np.pad(x_NK, ((frames // 2, frames // 2), (0, 0)), mode="edge")
+    return sliding_window_view(padded, frames, axis=0) @ (weights_W / weights_W.sum())
+
+
+def _voice(tracks_NK: np.ndarray, style: Tone, mouth: float, rng: np.random.Generator) -> np.ndarray:
+    """Sound the tracks, (T,): pulses and breath through the formants, hiss through its own resonance."""
+    length = (len(tracks_NK) - 1) * HOP + FRAME
+    breath_T = rng.standard_normal(length)
+    source_T = _pulses(length, style) + style.breath * breath_T
+    voice_N1, hiss_N1, hiss_hz_N1, formants_hz_N3 = np.split(tracks_NK, [1, 2, 3], axis=1)
+    frequencies_F = np.fft.rfftfreq(FFT, 1 / RATE_HZ)
+    band_NF = 1 / (1 + ((frequencies_F - hiss_hz_N1) / HISS_WIDTH_HZ) ** 2)
+    spectra_NF = _spectra(source_T) * voice_N1 * _formants(formants_hz_N3 * mouth)
+    spectra_NF += _spectra(rng.standard_normal(length)) * hiss_N1 * band_NF
+    return _overlap_add(np.fft.irfft(spectra_NF, FFT, axis=1))
+
+
+def _pulses(length: int, style: Tone) -> np.ndarray:
+    """Return the pulses of the vocal folds, (T,), of power one: cosines that fall off evenly, summed in closed form.
+
+    The sum of a^k cos(k p) over k from 1 is (1 - a cos p) / (1 - 2 a cos p + a^2) - 1.
+    """
+    u_T = np.arange(length) / length
+    octaves_T = style.arc * (np.sin(np.pi * u_T) - 0.5) + style.fall * (0.5 - u_T)
+    pitch_hz_T = style.pitch * 2**octaves_T
+    turn_T = 2 * np.pi * pitch_hz_T.cumsum() / RATE_HZ
+    a_T = np.exp(-pitch_hz_T / style.brightness_hz)
+    fall_T = a_T * np.cos(turn_T)
+    pulses_T = (1 - fall_T) / (1 - 2 * fall_T + a_T**2) - 1
+    return pulses_T * np.sqrt(2 * (1 - a_T**2)) / a_T * (1 + style.roughness * np.cos(turn_T / 2))
+
+
+def _spectra(x_T: np.ndarray) -> np.ndarray:
+    """Return the spectrum of each frame, (N, F)."""
+    return np.fft.rfft(sliding_window_view(x_T, FRAME)[::HOP] * _window(), FFT, axis=1)
+
+
+@cache
+def _window() -> np.ndarray:
+    """Return the periodic Hann window, (W,), whose overlapping copies sum to one."""
+    return np.hanning(FRAME + 1)[:-1] * 2 * HOP / FRAME
+
+
+def _formants(formants_hz_N3: np.ndarray) -> np.ndarray:
+    """Return the gain at each frequency, (N, F): four resonators in a row, the last the same for all."""
+    frequencies_F = np.fft.rfftfreq(FFT, 1 / RATE_HZ)
+    fourth_hz_N1 = np.full((len(formants_hz_N3), 1), FOURTH_FORMANT_HZ)
+    loss_NF = np.ones((1, len(frequencies_F)), dtype=complex)
+    for formant_hz_N1 in (*np.split(formants_hz_N3, 3, axis=1), fourth_hz_N1):
+        share_NF = frequencies_F / formant_hz_N1
+        loss_NF = loss_NF * (1 - share_NF * (share_NF - 1j * (WIDTH_SHARE + WIDTH_HZ / formant_hz_N1)))
+    return 1 / loss_NF
+
+
+def _overlap_add(frames_NW: np.ndarray) -> np.ndarray:
+    """Add the frames up, each one hop after the one before, (T,)."""
+    pieces = frames_NW.reshape(len(frames_NW), -1, HOP)
+    sum_NH = np.zeros((len(frames_NW) + pieces.shape[1] - 1, HOP))
+    for i in range(pieces.shape[1]):
+        sum_NH[i : i + len(frames_NW)] += pieces[:, i]
+    return sum_NH.ravel()
+
+
+def _wav(x_T: np.ndarray) -> bytes:
+    """Encode samples from -1 to 1 in 16 bits."""
+    file = BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(RATE_HZ)
+        writer.writeframes((x_T.clip(-1, 1) * 32767).round().astype("<i2").tobytes())
+    return file.getvalue()

@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -24,7 +25,6 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util import Retry
 
 from stages.errors import InputError
-from stages.sources.base import RemoteFile
 
 CHUNK_BYTES = 1 << 18
 TIMEOUT_S = (10, 60)  # to connect, between two pieces of the answer
@@ -32,9 +32,26 @@ BACKOFF_S = 0.5  # doubled at each further attempt
 MAX_RETRIES = 3  # of a request without an answer, or with a 5xx
 MAX_BREAKS = 4  # in a row, of a connection that broke in the middle
 MIN_GAIN_BYTES = 1 << 20  # new bytes that end such a row
+NLTK_FOLDER = "nltk_data/corpora"  # of a mirror: where NLTK keeps its own
 
 Progress = Callable[[int, int | None], None]
 Place = Path | str
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to fetch: tried at each of `urls` in turn, accepted when its digest is one of `sha256`.
+
+    An empty `sha256` accepts any bytes (their digest is recorded in the manifest).
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    sha256: tuple[str, ...] = ()
+
+
+class FetchError(InputError):
+    """No place gives the file."""
 
 
 class _Refused(Exception):
@@ -64,14 +81,13 @@ def fetch(
         hint: what to do when no place gives it, the last line of the message.
 
     Raises:
-        InputError: no place gives the right bytes, a place of another kind, or a full disk.
+        InputError: a place of another kind, or a full disk; `FetchError` when no place gives the right bytes.
     """
-    places = _places(remote, mirrors)
     part = _Part(partial_folder / f"{remote.name}.part", on_progress or (lambda done, total: None))
     lines = [f"cannot fetch {remote.name}; tried:"]
     partial_folder.mkdir(parents=True, exist_ok=True)
     with part.naming_a_full_disk(), _session() as session:
-        for place in places:
+        for place in _places(remote, mirrors):
             try:
                 digest = _download(session, place, part) if isinstance(place, str) else _copy(place, part)
                 _verify(digest, remote, part)
@@ -80,15 +96,16 @@ def fetch(
             else:
                 part.publish(target)
                 return digest
-    raise InputError("\n".join([*lines, *([hint] if hint else [])]))
+    raise FetchError("\n".join([*lines, *([hint] if hint else [])]))
 
 
 def _places(remote: RemoteFile, mirrors: tuple[str, ...]) -> list[Place]:
     """Order the places: local folders, the file's own addresses, HTTP mirrors."""
     if remote.name in ("", "..") or Path(remote.name).name != remote.name:
         raise InputError(f"{remote.name!r} is no file name: give a name without folders")
-    local = [Path(mirror).expanduser() / remote.name for mirror in mirrors if not _is_address(mirror)]
-    distant = [_joined(mirror, remote.name) for mirror in mirrors if _is_address(mirror)]
+    local = [Path(mirror).expanduser() / remote.name for mirror in mirrors if "://" not in mirror]
+    local += [below for path in local if (below := path.parent / NLTK_FOLDER / path.name).exists()]
+    distant = [_joined(mirror, remote.name) for mirror in mirrors if "://" in mirror]
     for address in (*remote.urls, *distant):
         if not re.match("https?://", address, re.IGNORECASE):
             raise InputError(
@@ -96,11 +113,6 @@ def _places(remote: RemoteFile, mirrors: tuple[str, ...]) -> list[Place]:
                 "allowed are http:// and https:// addresses and, as mirrors, local folders"
             )
     return [*local, *remote.urls, *distant]
-
-
-def _is_address(mirror: str) -> bool:
-    """Tell an address of any scheme from a folder."""
-    return "://" in mirror
 
 
 def _joined(base: str, name: str) -> str:

@@ -4,10 +4,20 @@ A new source: its file here with one class, its line in this dict, its section's
 """
 
 from stages.sources.base import Source
+from stages.sources.cifar10_brown import Cifar10Brown
+from stages.sources.easy_vqa import EasyVqa
 from stages.sources.flickr8k import Flickr8k
+from stages.sources.image_folder import ImageFolder
 from stages.sources.scenes import Scenes
+from stages.sources.spoken_digits import SpokenDigits
+from stages.sources.table import Table
 
 SOURCES: dict[str, type[Source]] = {
     "scenes": Scenes,
     "flickr8k": Flickr8k,
+    "easy_vqa": EasyVqa,
+    "spoken_digits": SpokenDigits,
+    "cifar10_brown": Cifar10Brown,
+    "image_folder": ImageFolder,
+    "table": Table,
 }

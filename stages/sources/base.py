@@ -5,33 +5,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.fetch import RemoteFile
+
 
 @dataclass(frozen=True)
-class RemoteFile:
-    """A file to fetch: tried at each of `urls` in turn, accepted when its digest is one of `sha256`.
+class Question:
+    """A question about a sample, its answer, and its kind (for scores by kind)."""
 
-    An empty `sha256` accepts any bytes (their digest is recorded in the manifest).
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    sha256: tuple[str, ...] = ()
+    text: str
+    answer: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class RawSample:
     """One sample as the source has it, before it is checked.
 
-    `split` is None for a sample that the source puts on no split. `image` is the encoded bytes, None when
-    the source names an image that it lacks. `oracle` is a caption written from the true attributes.
+    `split` is None for a sample that the source puts on no split. A modality that the sample lacks is None or
+    empty, which is an ordinary case; a file that should be there and is not, or cannot be read, is a `fault`.
     """
 
     sample_id: str
     split: str | None
-    image: bytes | None = None
-    texts: tuple[str, ...] = ()
-    oracle: str | None = None
-    truth: dict[str, Any] | None = None
+    image: bytes | None = None  # encoded
+    audio: bytes | None = None  # WAV or FLAC
+    texts: tuple[str, ...] = ()  # captions, sentences: texts that say the same in other words
+    message: str | None = None  # a text of its own beside them
+    questions: tuple[Question, ...] = ()
+    label: str | None = None
+    group: str | None = None  # speaker, user: for splits and scores by group
+    oracle: str | None = None  # the caption written from the true attributes
+    truth: dict[str, Any] | None = None  # the true attributes
+    fault: str | None = None  # why it cannot be used, found while reading
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,14 @@ class Fault:
 
 
 class Source:
-    """The protocol of a data source, made from its section of `datasets` in params.yaml."""
+    """The protocol of a data source, made from its section of `datasets` in params.yaml.
+
+    `fields` are those fields of `RawSample` that samples of this source can have, beside id and split;
+    `required` those without which a sample is bad.
+    """
+
+    fields: tuple[str, ...] = ("image", "texts")
+    required: tuple[str, ...] = ()
 
     def __init__(self, params: Any) -> None:
         """Take the section."""

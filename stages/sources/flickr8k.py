@@ -32,6 +32,8 @@ class Flickr8kSettings(Protocol):
 class Flickr8k(Source):
     """The data set in its public layout; a caption file with faults is read as far as it goes."""
 
+    required = ("image", "texts")
+
     def __init__(self, params: Flickr8kSettings) -> None:
         """Take the checksums of a mirror's own copies, if it has others than the public ones."""
         self._own_sha256 = {IMAGES: params.images_sha256, TEXT: params.text_sha256}
@@ -63,6 +65,7 @@ class Flickr8k(Source):
                     split=splits.get(name),
                     image=images.read(members[name]) if name in members else None,
                     texts=tuple(captions.get(name, ())),
+                    fault=None if name in members else "named on a list, but the source has no such image",
                 )
 
 

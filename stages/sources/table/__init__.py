@@ -1,0 +1,238 @@
+"""A user's own table in `data/<folder>`: one row a sample, with the files that it names beside it or on the web.
+
+The stage download copies the table, finds what each column is, and packs the named files into one archive;
+reading needs no other file. A row that cannot be used is named by its number, as a spreadsheet shows it.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import yaml
+
+from stages.archive import JUDGED, Archive, open_archive
+from stages.errors import InputError
+from stages.sources.base import Fault, Question, RawSample, Source
+from stages.sources.splits import SPLIT_OF, completed_split, split_by_hash
+from stages.sources.table.columns import ROLES, resolve
+from stages.sources.table.media import media_kind, member_name, pack
+from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, encoding, read_rows
+from stages.store import SCRATCH, say, write_json
+
+MEDIA, READING = "media.zip", "reading.json"
+HEAD_ROWS = 200  # looked at to guess the columns
+FIELDS = {"image": "image", "audio": "audio", "text": "texts", "message": "message", "question": "questions"}
+FIELDS |= {"label": "label", "group": "group"}
+
+
+class TableParams(Protocol):
+    """What the source reads from its section of `datasets` in params.yaml."""
+
+    @property
+    def folder(self) -> str:
+        """The folder of the table and its files, below `data/`."""
+
+    @property
+    def table(self) -> str:
+        """The file name of the table in that folder."""
+
+    @property
+    def columns(self) -> Any:
+        """For each role of `ROLES` an attribute: a column's name, auto or none."""
+
+    @property
+    def split_by(self) -> Literal["column", "hash", "group"]:
+        """Where a row's split comes from; by hash, rows with the same file stay together."""
+
+    @property
+    def val_fraction(self) -> float:
+        """The part that becomes validation where the table names none."""
+
+    @property
+    def test_fraction(self) -> float:
+        """The part that becomes test where the table names none."""
+
+
+class Table(Source):
+    """One sample is one row, or the rows that ask about, or describe, the same thing."""
+
+    def __init__(self, params: TableParams) -> None:
+        """Keep the params.
+
+        Raises:
+            InputError: the table has no name that can be read.
+        """
+        if Path(params.table).name != params.table or not params.table.lower().endswith(SUFFIXES):
+            raise InputError(
+                f"table of the source table is {params.table!r}: expected a file name, without folders, that ends "
+                f"in {', '.join(SUFFIXES)}; save a spreadsheet as CSV UTF-8"
+            )
+        self.params = params
+        self.wanted = {role: getattr(params.columns, role) for role in ROLES}
+        self.fields = tuple(field for role, field in FIELDS.items() if self.wanted[role] != "none")
+
+    def generate(self, folder: Path, seed: int) -> None:
+        """Copy the table, note what its columns are, and pack the files that it names."""
+        root = Path("data") / self.params.folder
+        path = root / self.params.table
+        if not path.is_file():
+            raise InputError(f"{path}: no such file: put your table and its files into {root}")
+        if path.suffix.lower() in CSV_SUFFIXES and encoding(path) == "cp1252":
+            say(f"{path}: not UTF-8, read as Windows-1252; if letters come out wrong, save it as CSV UTF-8")
+        columns = self._columns(root, path)
+        used = [columns[role] for role in ("image", "audio") if role in columns]
+        cells = (row.cells[name] for row in read_rows(path) for name in used if name in row.cells)
+        faults = pack(root, cells, folder / MEDIA, SCRATCH / "downloads" / f"table-{self.params.folder}")
+        shutil.copyfile(path, folder / path.name)
+        write_json(folder / READING, {"columns": columns, "faults": faults})
+
+    def _columns(self, root: Path, path: Path) -> dict[str, str]:
+        """Find the column of each role; print what was guessed as the lines that would fix it."""
+        head = list(islice(read_rows(path), HEAD_ROWS))
+        columns = resolve(self.wanted, column_names(path), head, partial(media_kind, root), str(path))
+        if "auto" in self.wanted.values():
+            fixed = {role: columns.get(role, "none") for role in ROLES}
+            line = yaml.safe_dump(fixed, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
+            say(f"{path}: columns are guessed; to fix them, write into params.yaml\n    columns: {line.strip()}")
+        needed = {"column": "split", "group": "group"}.get(self.params.split_by)
+        if needed and needed not in columns:
+            raise InputError(
+                f"{path}: split_by is {self.params.split_by}, but no column is the {needed}: give columns.{needed}, "
+                f"one of {', '.join(column_names(path))}, or split_by: hash"
+            )
+        return columns
+
+    def read(self, folder: Path) -> Iterator[RawSample | Fault]:
+        """Yield samples in the order of their first rows, their files one at a time in memory."""
+        notes = json.loads((folder / READING).read_text(encoding="utf8"))
+        columns: dict[str, str] = notes["columns"]
+        path = folder / self.params.table
+        split_column = columns.get("split", "")
+        words = {row.cells.get(split_column, "").lower() for row in read_rows(path)}
+        present = {SPLIT_OF[word] for word in words & SPLIT_OF.keys()}
+        with open_archive(folder / MEDIA, JUDGED) as archive:
+            media = _Media(archive, notes["faults"])
+            for rows in grouped(read_rows(path), columns):
+                questions, faults = _questions(path.name, rows, columns)
+                yield from faults
+                yield self._sample(rows, columns, media, questions, present)
+
+    def _sample(
+        self,
+        rows: list[Row],
+        columns: dict[str, str],
+        media: "_Media",
+        questions: tuple[Question, ...],
+        present: set[str],
+    ) -> RawSample:
+        """Make a sample of rows that differ in their question or text alone."""
+        first = rows[0]
+        value = {role: first.cells[name] for role, name in columns.items() if name in first.cells}
+        sample_id = value.get("id", f"row-{first.number:05d}")
+        fault = first.fault or _odd_cell(rows, columns)
+        split: str | None = "train"  # of a faulty row too, so that it counts among the bad ones
+        image = audio = None
+        if fault is None:
+            try:
+                split = self._split(value, sample_id, present)
+                image, audio = media.read(value.get("image")), media.read(value.get("audio"))
+            except _RowError as error:
+                fault = str(error)
+        return RawSample(
+            sample_id=sample_id,
+            split=split,
+            image=image,
+            audio=audio,
+            texts=tuple(dict.fromkeys(row.cells[columns["text"]] for row in rows if columns.get("text") in row.cells)),
+            message=value.get("message"),
+            questions=questions,
+            label=value.get("label"),
+            group=value.get("group"),
+            fault=fault and f"{self.params.table}: row {first.number}: {fault}",
+        )
+
+    def _split(self, value: dict[str, str], sample_id: str, present: set[str]) -> str | None:
+        """Return a row's split; None for an empty cell of the split column."""
+        val_fraction, test_fraction = self.params.val_fraction, self.params.test_fraction
+        if self.params.split_by == "group":
+            if "group" not in value:
+                raise _RowError("no group, and split_by is group")
+            return split_by_hash(value["group"], val_fraction, test_fraction)
+        key = value.get("image") or value.get("audio") or sample_id
+        if self.params.split_by == "hash":
+            return split_by_hash(key, val_fraction, test_fraction)
+        word = value.get("split")
+        if word is None:
+            return None
+        if word.lower() not in SPLIT_OF:
+            raise _RowError(f"split {word!r}; expected train, val or test")
+        return completed_split(SPLIT_OF[word.lower()], key, present, val_fraction, test_fraction)
+
+
+class _RowError(ValueError):
+    """A row cannot be used; the text says why."""
+
+
+class _Media:
+    """The packed files, and why others were left out."""
+
+    def __init__(self, archive: Archive, faults: dict[str, str]) -> None:
+        self._archive, self._faults = archive, faults
+
+    def read(self, cell: str | None) -> bytes | None:
+        """Return the bytes of what a cell names; None for an empty cell."""
+        if cell is None:
+            return None
+        if cell in self._faults:
+            raise _RowError(self._faults[cell])
+        return self._archive.read(member_name(cell))
+
+
+def grouped(rows: Iterable[Row], columns: dict[str, str]) -> Iterator[list[Row]]:
+    """Bring together rows that are one sample, in the order of their first rows.
+
+    These are questions about the same file or id and, in a table without labels, texts that say what is in it;
+    all other cells must be the same. Only such a table is held in memory, without its files.
+    """
+    anchors: tuple[str, ...]
+    if "question" in columns:
+        anchors, varying = ("image", "audio", "id", "text"), {"question", "answer", "id"}
+    elif "text" in columns and "label" not in columns:
+        anchors, varying = ("image", "audio", "id"), {"text", "id"}
+    else:
+        yield from ([row] for row in rows)
+        return
+    fixed = [columns[role] for role in columns if role not in varying]
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        anchor = next((row.cells[columns[r]] for r in anchors if columns.get(r) in row.cells), None)
+        alone = anchor is None or row.fault
+        key = (row.number,) if alone else (anchor, *(row.cells.get(name) for name in fixed))
+        groups.setdefault(key, []).append(row)
+    yield from groups.values()
+
+
+def _questions(table: str, rows: list[Row], columns: dict[str, str]) -> tuple[tuple[Question, ...], list[Fault]]:
+    """Take the questions with their answers; a row with one of them alone is a fault."""
+    found, faults = [], []
+    for row in rows if "question" in columns else ():
+        question, answer = (row.cells.get(columns[role]) for role in ("question", "answer"))
+        if question and answer:
+            found.append(Question(question, answer))
+        elif question or answer:
+            lacks = "an answer" if question else "a question"
+            faults.append(Fault(f"{table}: row {row.number}", f"{lacks} is missing"))
+    return tuple(found), faults
+
+
+def _odd_cell(rows: list[Row], columns: dict[str, str]) -> str | None:
+    """Name a cell of a used column that is neither text nor number."""
+    for row in rows:
+        for name in columns.values():
+            if name in row.odd:
+                return f"column {name} holds a {row.odd[name]}; expected text or a number"
+    return None

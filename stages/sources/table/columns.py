@@ -1,0 +1,120 @@
+"""Which column of a user's table is what: as params.yaml says or, for `auto`, by the names and the values."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from stages.errors import InputError
+from stages.sources.splits import SPLIT_OF
+from stages.sources.table.rows import Row
+
+ROLES = ("id", "image", "audio", "text", "message", "question", "answer", "label", "group", "split")
+NAMES = {
+    "id": ("id", "key", "uid", "uuid", "identifier"),
+    "text": ("text", "caption", "captions", "sentence", "description", "transcript", "transcription"),
+    "message": ("message", "comment", "review", "post", "tweet"),
+    "question": ("question",),
+    "answer": ("answer",),
+    "label": ("label", "class", "category", "target", "kind", "species", "emotion", "sentiment", "y"),
+    "group": ("group", "speaker", "user", "author", "patient", "subject", "session"),
+    "split": ("split", "subset", "partition", "set", "fold"),
+}
+MEDIA_NAMES = {
+    "image": ("image", "img", "photo", "photograph", "picture"),
+    "audio": ("audio", "sound", "recording", "speech", "wav"),
+}
+PLACES = ("path", "file", "filename", "name", "url", "link")  # "photo path", "image_url"
+
+MediaKind = Callable[[str], str | None]
+
+
+def resolve(
+    wanted: dict[str, str], names: Sequence[str], head: Sequence[Row], media_kind: MediaKind, where: str
+) -> dict[str, str]:
+    """Return the column of each role that has one.
+
+    Args:
+        wanted: by role, a column's name, "auto" or "none".
+        names: the columns that there are.
+        head: the first rows.
+        media_kind: tells for a cell whether it names an image, an audio file or none.
+        where: the table, for messages.
+
+    Raises:
+        InputError: a column that is not there, or questions without answers.
+    """
+    chosen = {role: name for role, name in wanted.items() if name not in ("auto", "none")}
+    for role, name in chosen.items():
+        if name not in names:
+            raise InputError(f"{where}: no column {name!r}, given as columns.{role}; it has {', '.join(names)}")
+    guessed = _guess([role for role in ROLES if wanted[role] == "auto"], chosen, names, head, media_kind)
+    found = guessed | chosen
+    if ("question" in found) != ("answer" in found):
+        if {"question", "answer"} & chosen.keys():
+            raise InputError(f"{where}: columns.question and columns.answer go together; it has {', '.join(names)}")
+        found = {role: name for role, name in found.items() if role not in ("question", "answer")}
+    repeats = "id" in guessed and len({row.cells.get(found["id"]) for row in head}) < len(head)
+    if repeats and not found.keys() & {"question", "text"}:
+        del found["id"]
+    return {role: found[role] for role in ROLES if role in found}
+
+
+def _guess(
+    roles: Sequence[str], chosen: dict[str, str], names: Sequence[str], head: Sequence[Row], media_kind: MediaKind
+) -> dict[str, str]:
+    """Give each role at most one of the columns that are not chosen: media by values, the others by name."""
+    free = [name for name in names if name not in chosen.values()]
+    kinds = {name: _kind_of_column(name, head, media_kind) for name in free}
+    found: dict[str, str] = {}
+    for role in ("image", "audio"):
+        media = [name for name in free if kinds[name] == role]
+        by_name = [name for name in media if _is_media_name(name, role)]
+        if role in roles and media:
+            found[role] = (by_name or media)[0]
+    plain = [name for name in free if kinds[name] is None]
+    for matches in (_is_name, _ends_in_name):
+        for role in (role for role in roles if role in NAMES and role not in found):
+            fits = [n for n in plain if n not in found.values() and matches(n, role) and _allows(role, n, head)]
+            if fits:
+                found[role] = fits[0]
+    return found
+
+
+def _kind_of_column(name: str, head: Sequence[Row], media_kind: MediaKind) -> str | None:
+    """Tell what most cells of a column name; where none can be told, what its own name says."""
+    cells = [row.cells[name] for row in head if name in row.cells]
+    kinds = Counter(media_kind(cell) for cell in cells)
+    unclear = kinds[None] == len(cells) and len(cells) > 0
+    for kind in ("image", "audio"):
+        if kinds[kind] * 2 > len(cells) or (unclear and _is_media_name(name, kind)):
+            return kind
+    return None
+
+
+def _words(name: str) -> list[str]:
+    """Split "Photo path", "photo_path" and "photoPath" into small words."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.findall(r"[^\W_]+", spaced.lower()) or [name]
+
+
+def _is_media_name(name: str, kind: str) -> bool:
+    first, *_, last = [*_words(name)[:1], *_words(name)]
+    return last in MEDIA_NAMES[kind] or (last in PLACES and first in MEDIA_NAMES[kind])
+
+
+def _is_name(name: str, role: str) -> bool:
+    return "".join(_words(name)) in NAMES[role]
+
+
+def _ends_in_name(name: str, role: str) -> bool:
+    """Match "product category" as a label and "user id" as a group; "question id" is an id."""
+    *before, last = _words(name)
+    if last in NAMES["id"]:
+        is_group = bool(before) and before[-1] in NAMES["group"]
+        return role == ("group" if is_group else "id")
+    return last in NAMES[role]
+
+
+def _allows(role: str, name: str, head: Sequence[Row]) -> bool:
+    """Refuse a split column with other words than splits."""
+    return role != "split" or all(row.cells.get(name, "train").lower() in SPLIT_OF for row in head)

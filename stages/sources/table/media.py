@@ -1,0 +1,161 @@
+"""The files that a user's table names: found below its folder or fetched, and packed into one archive."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from stages.archive import JUDGED, write_stored
+from stages.errors import InputError
+from stages.parallel import read_ahead
+from stages.progress import progress
+from stages.sources.base import RemoteFile
+from stages.sources.image_folder import IMAGE_SUFFIXES
+
+AUDIO_SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")
+MAX_NAME_CHARS = 1024  # of a cell that may be a path
+FETCHES_AT_ONCE = 8
+HOPELESS_FETCHES = 20  # this many from the start without one file: the network is away
+ALLOWED = f"allowed are {JUDGED.max_member_bytes}"
+
+
+class _TooLargeError(ValueError):
+    """An address has more bytes than may be read."""
+
+
+def is_address(cell: str) -> bool:
+    """Tell an address of any scheme from a path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", cell) is not None
+
+
+def media_kind(root: Path, cell: str) -> str | None:
+    """Tell whether a cell names an image or an audio file: by its end or, of a file that is there, its content."""
+    if len(cell) > MAX_NAME_CHARS or "\n" in cell:
+        return None
+    suffix = _suffix(cell)
+    if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES:
+        return "image" if suffix in IMAGE_SUFFIXES else "audio"
+    try:
+        return None if is_address(cell) else _kind_of_file(locate(root, cell))
+    except ValueError:
+        return None
+
+
+def _suffix(cell: str) -> str:
+    path = urlsplit(cell).path if is_address(cell) else cell.replace("\\", "/")
+    return PurePosixPath(path).suffix.lower()
+
+
+def _kind_of_file(path: Path) -> str | None:
+    import soundfile
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        Image.open(path).close()
+    except (UnidentifiedImageError, OSError, ValueError):
+        try:
+            soundfile.info(path)
+        except soundfile.LibsndfileError:
+            return None
+        return "audio"
+    return "image"
+
+
+def member_name(cell: str) -> str:
+    """Return the name in the archive of what a cell names: a digest, as paths and addresses may be odd."""
+    suffix = _suffix(cell)
+    known = suffix if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES else ""
+    return hashlib.sha256(cell.encode("utf8", errors="surrogatepass")).hexdigest() + known
+
+
+def locate(root: Path, cell: str) -> Path:
+    """Find the file that a cell names below the folder.
+
+    Raises:
+        ValueError: with the reason when there is none, or it may not be read.
+    """
+    path = PurePosixPath(cell.replace("\\", "/"))
+    if ".." in path.parts:
+        raise ValueError(f"{cell} leads out by '..'; allowed are paths below {root}")
+    if path.is_absolute():
+        tops = [top.as_posix() for top in (root.absolute(), root.resolve()) if path.is_relative_to(top.as_posix())]
+        if not tops:
+            raise ValueError(f"{cell} lies outside; allowed are paths below {root}")
+        path = path.relative_to(tops[0])
+    for form in (str(path), unicodedata.normalize("NFC", str(path)), unicodedata.normalize("NFD", str(path))):
+        try:
+            if (root / form).is_file():
+                return root / form
+        except (OSError, ValueError):  # too long, or a zero byte
+            break
+    raise ValueError(f"no file {cell}")
+
+
+def pack(root: Path, cells: Iterable[str], target: Path, scratch: Path) -> dict[str, str]:
+    """Write all files that the cells name into one archive, sorted; return the reasons of those that are left out.
+
+    Args:
+        root: the folder of the table.
+        cells: paths and addresses.
+        target: the archive.
+        scratch: where fetched files wait, so that a second run fetches only what is missing.
+    """
+    ordered = sorted(set(cells))
+    files: dict[str, Path] = {}
+    faults: dict[str, str] = {}
+    addresses = [cell for cell in ordered if is_address(cell)]
+    local = ((cell, _checked(root, cell)) for cell in ordered if not is_address(cell))
+    with progress("media") as report:
+        for done, (cell, found) in enumerate((*local, *_fetched(addresses, scratch)), start=1):
+            if isinstance(found, Path):
+                files[member_name(cell)] = found
+            else:
+                faults[cell] = found
+            report(done, len(ordered))
+    write_stored(target, sorted(files.items()))
+    return faults
+
+
+def _checked(root: Path, cell: str) -> Path | str:
+    """Return the file, or why it cannot be used."""
+    try:
+        path = locate(root, cell)
+    except ValueError as error:
+        return str(error)
+    size = path.stat().st_size
+    return path if size <= JUDGED.max_member_bytes else f"{cell} has {size} bytes, {ALLOWED}"
+
+
+def _fetched(addresses: list[str], scratch: Path) -> Iterator[tuple[str, Path | str]]:
+    """Yield each address with its file or why there is none; give up when nothing comes at all."""
+    outcomes = read_ahead(lambda url: fetch_file(url, scratch), addresses, FETCHES_AT_ONCE, 2 * FETCHES_AT_ONCE)
+    failures = 0
+    for number, (url, found) in enumerate(zip(addresses, outcomes, strict=True), start=1):
+        failures += isinstance(found, str)
+        if failures == number == HOPELESS_FETCHES:
+            raise InputError(f"none of the first {number} addresses gives a file; the last one: {found}")
+        yield url, found
+
+
+def fetch_file(url: str, scratch: Path) -> Path | str:
+    """Fetch one address into the scratch folder, within the bound; return the file, or why there is none."""
+    from stages.fetch import FetchError, fetch  # here, as it needs the sources' base first
+
+    if not re.match("https?://", url, re.IGNORECASE):
+        return f"{url} is no http:// or https:// address"
+    target = scratch / member_name(url)
+
+    def bound(done: int, total: int | None) -> None:
+        if max(done, total or 0) > JUDGED.max_member_bytes:
+            raise _TooLargeError
+
+    try:
+        if not target.exists():
+            fetch(RemoteFile(target.name, (url,)), target, scratch / "partial", (), bound)
+    except _TooLargeError:
+        return f"{url} has too many bytes, {ALLOWED}"
+    except FetchError as error:
+        return str(error).splitlines()[-1].strip()
+    return target

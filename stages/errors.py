@@ -1,12 +1,17 @@
 """The error a person can mend: shown as one message, without a traceback."""
 
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 
 class InputError(ValueError):
     """Something given to a stage is wrong; the message says what, where and what is allowed."""
+
+
+class MediaError(ValueError):
+    """The bytes of an image, a sound or a text cannot be used; the message is the reason."""
 
 
 def explain(section: type[BaseModel], prefix: str, error: ValidationError) -> list[str]:
@@ -28,9 +33,9 @@ def _walk(section: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[st
     kind: Any = section
     parts, beside = [], list[str]()
     for part in loc:
-        if get_origin(kind) is Annotated:
-            members = get_args(get_args(kind)[0])
-            kind = next(m for m in members if any(part in get_args(f.annotation) for f in m.model_fields.values()))
+        if members := _members(kind):
+            kind = next(member for member in members if _is_tagged(member, part))
+            kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
             continue
         parts.append(str(part))
         if get_origin(kind) is dict:
@@ -39,6 +44,19 @@ def _walk(section: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[st
             fields = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
             kind, beside = fields.get(str(part)), list(fields)
     return parts, beside
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    """Return the members of a union, of an annotated one too; none for what is no union."""
+    union = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return get_args(union) if get_origin(union) in (Union, UnionType) else ()
+
+
+def _is_tagged(member: Any, tag: int | str) -> bool:
+    """Tell whether a member of a union is the one of this tag."""
+    if get_origin(member) is Annotated:
+        return any(isinstance(note, Tag) and note.tag == tag for note in get_args(member)[1:])
+    return any(tag in get_args(field.annotation) for field in member.model_fields.values())
 
 
 def _finding(finding: Any, keys: list[str]) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from stages.errors import MediaError
+
 JPEG_KEPT_APPS = {0xE0, 0xEE}  # JFIF and Adobe: they say how to read the colours
 PNG_DROPPED = {b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"}
 ORIENTATION_TAG = 0x0112
@@ -22,7 +24,7 @@ TURNS = {  # EXIF orientation -> what brings it upright
 }
 
 
-class ImageError(ValueError):
+class ImageError(MediaError):
     """The bytes are no image that can be used; the message is the reason."""
 
 

@@ -7,17 +7,28 @@ import numpy as np
 import torch
 
 from stages.device import Device
+from stages.errors import MediaError
 
 
 class Extractor:
-    """The protocol of a frozen extractor; `shape` and `dtype` are those of one sample's features on disk."""
+    """The protocol of a frozen extractor; `shape` and `dtype` are those of one medium's features on disk.
+
+    `num_words` is how many words there are, where the features are numbers of words (else 0).
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    num_words: int = 0
 
     @classmethod
-    def from_params(cls, params: Any, device: Device, key: str) -> Self:
-        """Make it from its section of params.yaml; `key` names the section in errors."""
+    def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
+        """Make it from its section of params.yaml; `key` names the section in errors.
+
+        `prepared` is the folder of the prepared data set, for what is learned from its training split.
+
+        Raises:
+            InputError: when the section asks for what is not there.
+        """
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
@@ -25,7 +36,11 @@ class Extractor:
         raise NotImplementedError
 
     def decode(self, media: bytes) -> np.ndarray:
-        """Turn encoded media into an array; runs in threads."""
+        """Turn one encoded medium into an array; runs in threads.
+
+        Raises:
+            MediaError: when the bytes cannot be used.
+        """
         raise NotImplementedError
 
     def extract(self, decoded: torch.Tensor) -> np.ndarray:
@@ -33,10 +48,22 @@ class Extractor:
         raise NotImplementedError
 
     def save(self, folder: Path) -> None:
-        """Write `extractor.json` and weights, enough for `load`."""
+        """Write `extractor.json` and what else `load` needs into the folder, no folders inside it."""
         raise NotImplementedError
 
     @classmethod
     def load(cls, folder: Path, device: Device) -> Self:
         """Read what `save` wrote."""
         raise NotImplementedError
+
+
+def read_text(media: bytes) -> str:
+    """Return the text of UTF-8 bytes.
+
+    Raises:
+        MediaError: when they are none.
+    """
+    try:
+        return media.decode("utf8")
+    except UnicodeDecodeError as error:
+        raise MediaError(f"text is not UTF-8: {error.reason} at byte {error.start}") from None

@@ -26,7 +26,7 @@ class Pixels(Extractor):
         self.shape = (size_px, size_px, 3)
 
     @classmethod
-    def from_params(cls, params: Any, device: Device, key: str) -> Self:
+    def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
         """Make it from its section of params.yaml."""
         return cls(params.size_px)
 

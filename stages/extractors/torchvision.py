@@ -10,12 +10,11 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-import torchvision
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.fx.experimental.optimization import fuse
-from torchvision.models.feature_extraction import create_feature_extractor
 
+from stages.backbones import MEAN, STD, backbone_names, models, read_weights
 from stages.device import Device
 from stages.errors import InputError
 from stages.extractors.base import Extractor
@@ -23,8 +22,6 @@ from stages.images import to_square
 from stages.store import digest, write_json
 
 VERSION = 1
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet in RGB 0..1, as all torchvision classification weights expect
-STD = (0.229, 0.224, 0.225)
 WEIGHTS_FILE = "extractor.safetensors"
 
 
@@ -44,16 +41,16 @@ class Torchvision(Extractor):
         self._std = torch.tensor(STD, device=device.device).view(1, 3, 1, 1) * 255
 
     @classmethod
-    def from_params(cls, params: Any, device: Device, key: str) -> Self:
+    def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
         """Make it from its section of params.yaml, reading the weights by path or torchvision's own name.
 
         Raises:
             InputError: when backbone or weights are unknown, missing, or not those of `weights_sha256`.
         """
-        names = torchvision.models.list_models(module=torchvision.models)
+        names = backbone_names()
         if params.backbone not in names:
             raise InputError(f"{key}.backbone: {params.backbone!r} is unknown; expected one of {', '.join(names)}")
-        state = _read_weights(params, key)
+        state = read_weights(params, key)
         settings = {
             "extractor": "torchvision",
             "version": VERSION,
@@ -99,7 +96,9 @@ def build_trunk(
     settings: dict[str, Any], state: dict[str, torch.Tensor]
 ) -> tuple[torch.fx.GraphModule, tuple[int, ...]]:
     """Return the backbone up to the layer that is read (its output under "out"), and one sample's feature shape."""
-    model = torchvision.models.get_model(settings["backbone"])
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    model = models().get_model(settings["backbone"])
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -107,44 +106,6 @@ def build_trunk(
     model.eval()
     node, shape = _find_layer(model, settings["layer"], settings["size_px"])
     return create_feature_extractor(model, {node: "out"}).eval(), shape
-
-
-def _read_weights(params: Any, key: str) -> dict[str, torch.Tensor]:
-    path = Path(params.weights)
-    if path.suffix:
-        if not path.is_file():
-            raise InputError(
-                f"{key}.weights: no file {path}; give the path of a state dict (.pth or .safetensors) "
-                f"or a torchvision name, one of {_weight_names(params.backbone)}"
-            )
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if params.weights_sha256 and found != params.weights_sha256:
-            raise InputError(f"{key}.weights_sha256: {path} has sha256 {found}, not {params.weights_sha256}")
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
-    else:
-        state = _download_weights(params, key)
-    return {name: value.contiguous() for name, value in sorted(state.items())}
-
-
-def _download_weights(params: Any, key: str) -> dict[str, torch.Tensor]:
-    try:
-        weights = torchvision.models.get_model_weights(params.backbone)[params.weights]
-    except KeyError:
-        raise InputError(
-            f"{key}.weights: {params.weights!r} is neither a file nor one of {_weight_names(params.backbone)}"
-        ) from None
-    try:
-        return dict(weights.get_state_dict(progress=True, check_hash=True))
-    except OSError as error:
-        raise InputError(
-            f"{key}.weights: {params.weights} could not be downloaded from {weights.url} ({error}); "
-            "fetch that file elsewhere and give its path"
-        ) from None
-
-
-def _weight_names(backbone: str) -> str:
-    return ", ".join(torchvision.models.get_model_weights(backbone).__members__)
 
 
 def _state_digest(state: dict[str, torch.Tensor]) -> str:
@@ -174,7 +135,7 @@ def _find_layer(model: nn.Module, layer: str, size_px: int) -> tuple[str, tuple[
     model(torch.zeros(1, 3, size_px, size_px))
     for handle in handles:
         handle.remove()
-    if layer == "grid" and isinstance(model, torchvision.models.VisionTransformer):
+    if layer == "grid" and isinstance(model, models().VisionTransformer):
         name, tokens = [(n, s) for n, s in outputs if len(s) == 3][-1]
         return name, tuple(tokens[1:])
     if layer == "grid":

@@ -1,0 +1,124 @@
+"""Sounds as log-mel spectrograms of one length: what a trained audio encoder reads.
+
+The spectrogram costs less than decoding the sound, so it is made with it, one sound at a time on the CPU:
+its bytes depend on no batch and no accelerator.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from stages.audio import decode_audio
+from stages.device import Device
+from stages.errors import InputError
+from stages.extractors.base import Extractor
+from stages.store import write_json
+
+VERSION = 1
+FLOOR = 1e-6  # added to the power, so that silence has a logarithm: -13.8
+LEADING_SILENCE = 0.01  # of the peak (-40 dB): what stays below it at the start is cut off
+SETTINGS = ("rate_hz", "seconds", "mel_bands", "window_ms", "hop_ms")
+
+
+class LogMel(Extractor):
+    """float16 (frames, mel_bands), one frame each `hop_ms`; frames past the sound hold log(FLOOR)."""
+
+    dtype = "float16"
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """Take `SETTINGS` by name.
+
+        Raises:
+            ValueError: when window or hop is under a sample, or a band is too narrow to hold a frequency.
+        """
+        self.settings = settings
+        self._num_samples, window, self._hop = (
+            round(settings["rate_hz"] * seconds)
+            for seconds in (settings["seconds"], settings["window_ms"] / 1000, settings["hop_ms"] / 1000)
+        )
+        if min(self._num_samples, window, self._hop) < 1:
+            raise ValueError(f"seconds, window_ms or hop_ms is under one sample at {settings['rate_hz']} Hz")
+        self._window = torch.hann_window(window)
+        self._fft_size = 2 ** (window - 1).bit_length() * 2  # a power of two, at least twice the window
+        self._filters_FM = mel_filterbank(self._fft_size // 2 + 1, settings["mel_bands"], settings["rate_hz"])
+        if not (self._filters_FM > 0).any(0).all():
+            raise ValueError(
+                f"mel_bands: {settings['mel_bands']} are too many for a window of {settings['window_ms']:g} ms at "
+                f"{settings['rate_hz']} Hz: some hold no frequency; use fewer bands or a longer window"
+            )
+        self.shape = (1 + self._num_samples // self._hop, settings["mel_bands"])
+
+    @classmethod
+    def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
+        """Make it from its section of params.yaml.
+
+        Raises:
+            InputError: when its values do not go together.
+        """
+        try:
+            return cls({name: getattr(params, name) for name in SETTINGS})
+        except ValueError as error:
+            raise InputError(f"{key}: {error}") from None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the output."""
+        return {"extractor": "log_mel", "version": VERSION, **self.settings}
+
+    def decode(self, media: bytes) -> np.ndarray:
+        """Decode, cut leading silence, bring to one length and return the log-mel spectrogram."""
+        x = loud_part(decode_audio(media, self.settings["rate_hz"]), self._num_samples)
+        return self.log_mel(torch.from_numpy(x)).to(torch.float16).numpy()
+
+    def log_mel(self, x_T: torch.Tensor) -> torch.Tensor:
+        """Turn a sound (num_samples,) into its spectrogram (frames, mel_bands); frame i has its middle at i hops."""
+        spectrum_FT = torch.stft(
+            x_T,
+            self._fft_size,
+            hop_length=self._hop,
+            win_length=len(self._window),
+            window=self._window,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        power_TF = spectrum_FT.abs().square().T
+        return torch.log(FLOOR + power_TF @ self._filters_FM)
+
+    def extract(self, decoded: torch.Tensor) -> np.ndarray:
+        """Return the spectrograms as they are."""
+        return decoded.numpy()
+
+    def save(self, folder: Path) -> None:
+        """Write the settings."""
+        write_json(folder / "extractor.json", self.identity())
+
+    @classmethod
+    def load(cls, folder: Path, device: Device) -> Self:
+        """Read the settings."""
+        settings = json.loads((folder / "extractor.json").read_text(encoding="utf8"))
+        return cls({name: settings[name] for name in SETTINGS})
+
+
+def loud_part(x: np.ndarray, num_samples: int) -> np.ndarray:
+    """Scale a sound to a peak of 1, cut leading silence, and crop or pad with zeros at the end to `num_samples`."""
+    peak = np.abs(x).max()
+    x = x / peak if peak else x
+    start = np.argmax(np.abs(x) >= LEADING_SILENCE)
+    x = x[start : start + num_samples]
+    return np.pad(x, (0, num_samples - len(x)))
+
+
+def mel_filterbank(num_bins: int, mel_bands: int, rate_hz: int) -> torch.Tensor:
+    """Return triangles (num_bins, mel_bands) of peak 1 over the frequencies 0 to rate_hz / 2 of a power spectrum.
+
+    Their corners are equally far apart in mel = 2595 log10(1 + Hz / 700) (The HTK Book, version 3.4, section 5.4);
+    each triangle rises from its left neighbour's middle to its own and falls to its right neighbour's.
+    """
+    top_mel = 2595 * np.log10(1 + rate_hz / 2 / 700)
+    corners_hz = 700 * (10 ** (np.linspace(0, top_mel, mel_bands + 2) / 2595) - 1)
+    left, middle, right = corners_hz[:-2], corners_hz[1:-1], corners_hz[2:]
+    bins_hz = np.linspace(0, rate_hz / 2, num_bins)[:, None]
+    rising, falling = (bins_hz - left) / (middle - left), (right - bins_hz) / (right - middle)
+    return torch.from_numpy(np.maximum(0, np.minimum(rising, falling))).to(torch.float32)

@@ -1,14 +1,34 @@
-"""Trained encoders by name: `Encoder(feature_shape, dim)` turns features (B, *shape) into a grid (B, L, dim).
+"""Trained encoders by modality and name: `Encoder(spec, size)` turns features (B, *shape) into (B, L, dim).
 
-Protocol: see `base.Encoder`.
-A new encoder: its file here with one class, its line in this dict.
+Protocol: see `base.Encoder`. Questions and messages are texts too and use those of `text`.
+A new encoder: its file here (or its class in a modality's file), its line in this dict; tests/test_encoders.py runs it.
 """
 
+from stages.encoders.audio import SpectrogramCNN, SpectrogramGRU
+from stages.encoders.backbone import Backbone
 from stages.encoders.base import Encoder
 from stages.encoders.cnn import CNN
 from stages.encoders.projection import Projection
+from stages.encoders.text import GRU, LSTM, Bag, Transformer
+from stages.encoders.vit import ViT
 
-ENCODERS: dict[str, type[Encoder]] = {
-    "cnn": CNN,
-    "projection": Projection,
+ENCODERS: dict[str, dict[str, type[Encoder]]] = {
+    "image": {
+        "cnn": CNN,
+        "projection": Projection,
+        "vit": ViT,
+        "torchvision": Backbone,
+    },
+    "text": {
+        "bag": Bag,
+        "gru": GRU,
+        "lstm": LSTM,
+        "transformer": Transformer,
+        "projection": Projection,
+    },
+    "audio": {
+        "cnn": SpectrogramCNN,
+        "gru": SpectrogramGRU,
+        "projection": Projection,
+    },
 }

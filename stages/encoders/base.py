@@ -1,20 +1,61 @@
-"""What a trained encoder does: features of one modality in, a grid of vectors out."""
+"""What a trained encoder does: features of one modality in, a sequence of vectors out.
 
+Shapes: B batch, L places of the sequence (grid cells, words, moments), D dim.
+"""
+
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """One sample's features of a modality: their shape, and for numbered words how many there are (else 0)."""
+
+    shape: tuple[int, ...]
+    num_words: int = 0
+
+
+@dataclass(frozen=True)
+class EncoderSize:
+    """The sizes that all encoders of an experiment share; an encoder takes of them what it has a use for."""
+
+    dim: int
+    layers: int
+    attention_heads: int
+    dropout: float
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A modality of a batch: its sequence, and which places are real (none where a sample lacks the modality)."""
+
+    x_BLD: Tensor
+    real_BL: Tensor  # bool
+
+    @property
+    def present_B(self) -> Tensor:
+        """Tell which samples have the modality at all."""
+        return self.real_BL.any(1)
 
 
 class Encoder(nn.Module):
     """The protocol of an encoder."""
 
-    def __init__(self, feature_shape: tuple[int, ...], dim: int, dropout: float) -> None:
-        """Build for features of this shape; `dropout` is the chance of a zero, for encoders that drop anything."""
+    def __init__(self, spec: FeatureSpec, size: EncoderSize) -> None:
+        """Build for features as `spec` says."""
         super().__init__()
-        self.dropout = dropout
+        self.spec, self.size = spec, size
 
     def forward(self, features: Tensor) -> Tensor:
-        """Turn features (B, *feature_shape) into a grid (B, L, dim)."""
+        """Turn features (B, *spec.shape) into a sequence (B, L, dim)."""
         raise NotImplementedError
 
+    def real(self, features: Tensor, length: int) -> Tensor:
+        """Return which of the `length` places of the sequence are real, (B, length); all, unless overridden."""
+        return torch.ones(len(features), length, dtype=torch.bool, device=features.device)
+
     def mirror(self, features: Tensor) -> Tensor:
-        """Return the features of the mirrored medium."""
-        raise NotImplementedError
+        """Return the features of the mirrored medium; unchanged for media that have no sides."""
+        return features

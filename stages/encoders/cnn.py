@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from stages.encoders.base import Encoder
+from stages.encoders.base import Encoder, EncoderSize, FeatureSpec
 
 GRID_CELLS = 8  # a side of the final grid, about
 
@@ -20,17 +20,17 @@ class CNN(Encoder):
     before attention has learnt where to look. It drops nothing: its batch norms regularise.
     """
 
-    def __init__(self, feature_shape: tuple[int, ...], dim: int, dropout: float) -> None:
+    def __init__(self, spec: FeatureSpec, size: EncoderSize) -> None:
         """Build for uint8 images (H, W, 3)."""
-        super().__init__(feature_shape, dim, dropout)
-        height, width, channels = feature_shape
+        super().__init__(spec, size)
+        (height, width, channels), dim = spec.shape, size.dim
         halvings = max(1, round(math.log2(min(height, width) / GRID_CELLS)))
         layers: list[nn.Module] = []
         for halving in range(halvings, 0, -1):
             out = max(16, dim // 2**halving)
-            layers += [*_convolution(channels, out), nn.MaxPool2d(2)]
+            layers += [*convolution(channels, out), nn.MaxPool2d(2)]
             channels = out
-        self.layers = nn.Sequential(*layers, *_convolution(channels, dim)).to(memory_format=torch.channels_last)
+        self.layers = nn.Sequential(*layers, *convolution(channels, dim)).to(memory_format=torch.channels_last)
         cells = (height // 2**halvings) * (width // 2**halvings)
         self.place_LD = nn.Parameter(torch.randn(cells, dim) * 0.02)
         self.project, self.project_whole = nn.Linear(dim, dim), nn.Linear(dim, dim)
@@ -38,8 +38,7 @@ class CNN(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn uint8 (B, H, W, 3) into a grid (B, L, D)."""
-        x_BCHW = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
-        x_BLD = self.layers(x_BCHW).permute(0, 2, 3, 1).flatten(1, 2)
+        x_BLD = self.layers(scale_pixels(images)).permute(0, 2, 3, 1).flatten(1, 2)
         whole_B1D = self.project_whole(x_BLD.amax(1, keepdim=True))
         return self.norm(self.project(x_BLD) + self.place_LD + whole_B1D)
 
@@ -48,5 +47,11 @@ class CNN(Encoder):
         return images.flip(2)
 
 
-def _convolution(channels: int, out: int) -> tuple[nn.Module, ...]:
+def scale_pixels(images: Tensor) -> Tensor:
+    """Turn uint8 (B, H, W, 3) into float (B, 3, H, W) in -1..1, channels-last in memory."""
+    return images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
+
+
+def convolution(channels: int, out: int) -> tuple[nn.Module, ...]:
+    """Return a 3 x 3 convolution with its norm and nonlinearity."""
     return nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()

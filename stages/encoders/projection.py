@@ -1,6 +1,6 @@
-"""A learned projection of cached grid features; the backbone that made them stays frozen.
+"""A learned projection of cached features; the backbone that made them stays frozen.
 
-Shapes: B batch, L = grid cells, rows first, C = channels of the backbone, D = dim.
+Shapes: B batch, L = grid cells, rows first, or words, C = channels of the backbone, D = dim.
 """
 
 import math
@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.encoders.base import Encoder
+from stages.encoders.base import Encoder, EncoderSize, FeatureSpec
 
 
 class Projection(Encoder):
     """Normalise, project, add a learned place for each cell; dropout takes whole channels of an image."""
 
-    def __init__(self, feature_shape: tuple[int, ...], dim: int, dropout: float) -> None:
-        """Build for features (L, C) of a square grid, or (C,) of a pooled vector."""
-        super().__init__(feature_shape, dim, dropout)
-        cells, channels = feature_shape if len(feature_shape) == 2 else (1, *feature_shape)
+    def __init__(self, spec: FeatureSpec, size: EncoderSize) -> None:
+        """Build for features (L, C) of a square grid or a sequence, or (C,) of a pooled vector."""
+        super().__init__(spec, size)
+        (cells, channels), dim = (spec.shape if len(spec.shape) == 2 else (1, *spec.shape)), size.dim
         self.side = math.isqrt(cells)
         self.scale, self.hidden, self.out = nn.LayerNorm(channels), nn.Linear(channels, dim), nn.Linear(dim, dim)
         self.place_LD = nn.Parameter(torch.randn(cells, dim) * 0.02)
@@ -31,7 +31,11 @@ class Projection(Encoder):
         return self.norm(self.out(self._drop(hidden_BLD)) + self.place_LD)
 
     def _drop(self, x_BLC: Tensor) -> Tensor:
-        return F.dropout1d(x_BLC.transpose(1, 2), self.dropout, self.training).transpose(1, 2)
+        return F.dropout1d(x_BLC.transpose(1, 2), self.size.dropout, self.training).transpose(1, 2)
+
+    def real(self, features: Tensor, length: int) -> Tensor:
+        """Return where any channel is not zero: extractors of words write zeros past the end of a text."""
+        return (features != 0).any(-1).view(-1, length)
 
     def mirror(self, features: Tensor) -> Tensor:
         """Swap the left and right cells, which comes near to the features of the mirrored image."""

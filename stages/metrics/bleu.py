@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from nltk.translate.bleu_score import closest_ref_length, corpus_bleu, modified_precision
 
 from stages.metrics import Predictions, References, Tokens, check_corpus
 
@@ -38,6 +37,8 @@ def bleu(predictions: Predictions, references: References, smoothing: Smoothing 
         >>> [round(score, 4) for score in bleu([prediction], [[reference]])]
         [1.0, 0.866, 0.63, 0.0]
     """
+    from nltk.translate.bleu_score import corpus_bleu  # here and below: NLTK takes a second to import
+
     check_corpus(predictions, references)
     weights = [(1 / order,) * order for order in range(1, MAX_ORDER + 1)]
     scores = corpus_bleu(references, predictions, weights, smoothing or _unsmoothed)
@@ -69,6 +70,8 @@ def bleu_statistics(predictions: Predictions, references: References) -> np.ndar
 
 
 def _statistics_of(prediction: Tokens, references: Sequence[Tokens]) -> list[int]:
+    from nltk.translate.bleu_score import closest_ref_length, modified_precision
+
     precisions = [modified_precision(references, prediction, order) for order in range(1, MAX_ORDER + 1)]
     return [
         *(precision.numerator for precision in precisions),

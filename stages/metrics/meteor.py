@@ -4,9 +4,6 @@ Install the data with `python -m nltk.downloader wordnet`. NLTK's METEOR (Lavie 
 Java METEOR 1.5 of the COCO caption evaluation, so the numbers of the two do not compare.
 """
 
-from nltk.corpus import wordnet
-from nltk.translate.meteor_score import meteor_score
-
 from stages.metrics import Predictions, References, check_corpus
 
 
@@ -17,6 +14,8 @@ def meteor_available() -> bool:
         >>> meteor_available() in (True, False)
         True
     """
+    from nltk.corpus import wordnet
+
     try:
         wordnet.ensure_loaded()
     except LookupError:
@@ -40,5 +39,7 @@ def meteor(predictions: Predictions, references: References) -> float | None:
     check_corpus(predictions, references)
     if not meteor_available():
         return None
+    from nltk.translate.meteor_score import meteor_score
+
     scores = [meteor_score(*sample) for sample in zip(references, predictions, strict=True)]
     return sum(scores) / len(scores)

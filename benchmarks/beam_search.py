@@ -13,9 +13,10 @@ from torch import Tensor
 from benchmarks.timing import CONSOLE, bench_parser, show, show_machine, take_turns
 from stages.cli import main, run_named
 from stages.device import set_up
+from stages.errors import InputError
 from stages.heads.base import CaptionDecoder
 from stages.heads.beam import beam_search
-from stages.params import EvaluateParams, Params
+from stages.params import CaptionParams, EvaluateParams, Params
 from stages.store import SPLITS, artifact_path, read_manifest
 from stages.tables import load_split
 from stages.tasks.caption import CaptionTask
@@ -55,17 +56,19 @@ def search_one(decoder: CaptionDecoder, grid_1LD: Tensor, evaluate: EvaluatePara
 
 def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
     """Measure one experiment of params.yaml."""
-    from stages.model import load_model
+    from stages.model import load_model, reading_of
 
     experiment, evaluate = params.experiments[name], params.evaluate
+    if not isinstance(experiment, CaptionParams):
+        raise InputError(f"{name} is no captioning experiment")
     read_manifest(artifact_path("train", name))
     device = set_up(params.base)
     task = load_model(artifact_path("train", name), device)
     assert isinstance(task, CaptionTask)
-    test = load_split(experiment.dataset, experiment.inputs.model_dump(), SPLITS[2], device, 2**30)
+    test = load_split(reading_of(experiment), SPLITS[2], device, 2**30)
     rows = torch.arange(min(num_images, len(test))).numpy()
     with torch.inference_mode():
-        grid_BLD = task.encoder(next(test.batches([rows]))["image"]).float()
+        grid_BLD = task.memory(next(test.batches([(rows, test.every(rows))]))).float()
 
     def batched() -> list[list[int]]:
         chunks = grid_BLD.split(evaluate.batch_size)

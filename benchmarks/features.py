@@ -12,7 +12,7 @@ Run: `python -m benchmarks.features flickr8k-image`
 
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,7 @@ from stages.errors import InputError
 from stages.extractors.torchvision import MEAN, STD, Torchvision, build_trunk
 from stages.feature_cache import FeatureCache
 from stages.features import Medium, extract_missing, read_media
-from stages.params import Params
+from stages.params import Params, TorchvisionParams
 from stages.store import artifact_path
 
 
@@ -87,9 +87,15 @@ def bare_forward(job: Job, ready: list[torch.Tensor], device: Device) -> None:
             torch.cuda.synchronize()
 
 
+def all_media(section: TorchvisionParams) -> Iterator[Medium]:
+    """Yield the images of a section's data set, as the stage reads them."""
+    for _, _, media in read_media(artifact_path("prepare", section.dataset), section.modality):
+        yield from media
+
+
 def stage(job: Job, cache_folder: Path) -> np.ndarray:
     """Do the stage's work: read Parquet, extract what the cache lacks, gather all in one array."""
-    media = islice(read_media(artifact_path("prepare", job.section.dataset), job.section.modality), len(job.media))
+    media = islice(all_media(job.section), len(job.media))
     cache = FeatureCache(job.extractor.identity(), cache_folder)
     extract_missing(media, job.extractor, cache, job.section)
     with tempfile.TemporaryDirectory() as folder:
@@ -121,8 +127,9 @@ def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
         fitting = [key for key, value in params.features.items() if value.extractor == "torchvision"]
         raise InputError(f"params.yaml: {name!r} is no feature with extractor torchvision; there are: {fitting}")
     device = set_up(params.base)
-    extractor = Torchvision.from_params(section, device, f"features.{name}")
-    media = list(islice(read_media(artifact_path("prepare", section.dataset), section.modality), num_images))
+    prepared = artifact_path("prepare", section.dataset)
+    extractor = Torchvision.from_params(section, device, f"features.{name}", prepared)
+    media = list(islice(all_media(section), num_images))
     job = Job(media, extractor, section)
     images = ImageFiles(media, extractor.size_px)
     ready = [

@@ -22,11 +22,12 @@ from stages.progress import progress
 CONSOLE = Console(width=120, highlight=False)
 
 
-def bench_parser(benchmark: str, doc: str | None, name_help: str) -> argparse.ArgumentParser:
-    """Return a parser of what all benchmarks take."""
+def bench_parser(benchmark: str, doc: str | None, name_help: str = "") -> argparse.ArgumentParser:
+    """Return a parser of what all benchmarks take; without `name_help` it takes no name."""
     summary = (doc or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{benchmark}", description=summary)
-    parser.add_argument("name", help=name_help)
+    if name_help:
+        parser.add_argument("name", help=name_help)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the params file")
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds, after one that is not")
     return parser

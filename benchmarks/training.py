@@ -20,13 +20,14 @@ from torch import Tensor
 from benchmarks.timing import bench_parser, show, show_machine, take_turns
 from stages.cli import main, run_named
 from stages.device import Device, set_up
+from stages.errors import InputError
 from stages.extractors import EXTRACTORS, Extractor
 from stages.features import read_media
-from stages.model import build
+from stages.model import build, reading_of
 from stages.parallel import read_ahead
-from stages.params import Params, TrainParams
+from stages.params import CaptionParams, Params, TrainParams
 from stages.store import SPLITS, VOCABULARY, artifact_path
-from stages.tables import FeatureTable, Split, load_split
+from stages.tables import FeatureTable, Split, feature_spec, load_split
 from stages.tasks.base import ModelConfig
 from stages.trainer import TrainBatches, TrainingModule
 
@@ -37,23 +38,24 @@ class BackboneInTheLoop(FeatureTable):
     def __init__(self, images: list[bytes], extractor: Extractor, device: Device) -> None:
         """Take the encoded images in the order of the split."""
         self._images, self._extractor, self._device = images, extractor, device
-        self.shape = extractor.shape
+        self.shape, self.counts = extractor.shape, np.ones(len(images), np.int64)
 
-    def batches(self, chosen: list[np.ndarray]) -> Iterator[Tensor]:
-        """Yield the features of each batch of row numbers."""
-        for decoded in read_ahead(self._decode, chosen, workers=2, ahead=2):
-            yield torch.from_numpy(self._extractor.extract(decoded)).to(self._device.device)
+    def batches(self, chosen: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the features (B, 1, ...) of each batch of samples; none lacks its image."""
+        for decoded in read_ahead(self._decode, [samples for samples, _ in chosen], workers=2, ahead=2):
+            features = torch.from_numpy(self._extractor.extract(decoded)).to(self._device.device)
+            yield features.unsqueeze(1), torch.ones(len(features), 1, dtype=torch.bool, device=self._device.device)
 
     def _decode(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(np.stack([self._extractor.decode(self._images[row]) for row in rows]))
 
 
-def epoch(split: Split, config: ModelConfig, params: Params, train: TrainParams, device: Device, steps: int) -> None:
+def epoch(split: Split, config: ModelConfig, train: TrainParams, device: Device, steps: int) -> None:
     """Train a fresh model for some steps."""
-    torch.manual_seed(params.base.seed)
+    torch.manual_seed(train.seed)
     task = build(config).to(device.device).train()
-    batches = TrainBatches(split, task, train, params.base.seed)
-    optimizer = TrainingModule(task, train, len(batches), params.base.seed).configure_optimizers()["optimizer"]
+    batches = TrainBatches(split, task, train)
+    optimizer = TrainingModule(task, train, len(batches), split).configure_optimizers()["optimizer"]
     for batch in islice(batches, steps):
         on_device = {key: value.to(device.device) for key, value in batch.items()}
         with torch.autocast(device.device.type, device.dtype, enabled=device.dtype != torch.float32):
@@ -67,26 +69,32 @@ def epoch(split: Split, config: ModelConfig, params: Params, train: TrainParams,
 def measure(params: Params, name: str, steps: int, rounds: int) -> None:
     """Measure one experiment of params.yaml."""
     experiment, train = params.experiments[name], params.train_of(name)
-    inputs = experiment.inputs.model_dump()
+    if not isinstance(experiment, CaptionParams):
+        raise InputError(f"{name} is no captioning experiment")
+    inputs = experiment.inputs.used()
     device = set_up(params.base)
-    cached = load_split(experiment.dataset, inputs, SPLITS[0], device, train.device_cache_gb * 2**30)
+    cached = load_split(reading_of(experiment), SPLITS[0], device, train.device_cache_gb * 2**30)
     prepared = artifact_path("prepare", experiment.dataset)
-    vocabulary = json.loads((prepared / VOCABULARY).read_text("utf8"))
-    config = ModelConfig(experiment, {"image": cached.features["image"].shape}, vocabulary)
+    vocabularies = json.loads((prepared / VOCABULARY).read_text("utf8"))
+    config = ModelConfig(experiment, {"image": feature_spec(inputs["image"])}, vocabularies)
     section: Any = params.features[inputs["image"]]
-    extractor = EXTRACTORS[section.extractor].from_params(section, device, f"features.{inputs['image']}")
-    images = [medium.data for medium in read_media(prepared, "image") if medium.split == SPLITS[0]]
+    extractor = EXTRACTORS[section.extractor].from_params(section, device, f"features.{inputs['image']}", prepared)
+    images = [
+        medium.data for _, split, media in read_media(prepared, "image") if split == SPLITS[0] for medium in media
+    ]
     in_loop = Split(cached.rows, {"image": BackboneInTheLoop(images, extractor, device)})
     steps = min(steps or len(images), -(-len(images) // train.batch_size))
     show_machine(device)
     timings = take_turns(
         {
-            "cached features": lambda: epoch(cached, config, params, train, device, steps),
-            "backbone in the loop": lambda: epoch(in_loop, config, params, train, device, steps),
+            "cached features": lambda: epoch(cached, config, train, device, steps),
+            "backbone in the loop": lambda: epoch(in_loop, config, train, device, steps),
         },
         rounds,
     )
-    title = f"{experiment.encoder} + {experiment.head}, {train.batch_size} images x {train.captions_per_step} captions"
+    title = (
+        f"{experiment.encoders.image} + {experiment.head}, {train.batch_size} images x {train.texts_per_step} captions"
+    )
     show(f"{title}, {steps} steps", timings, (steps, "step"))
 
 

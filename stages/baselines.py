@@ -1,4 +1,4 @@
-"""The honest rows beside a captioning model: what is reached without looking, or by looking it up."""
+"""The honest rows beside a model: what is reached without looking, by looking it up, or by looking elsewhere."""
 
 from collections import Counter
 from typing import Any
@@ -26,19 +26,18 @@ def nearest_captions(test: Split, train: Split) -> list[list[str]]:
     return [train.rows[i]["tokens"][0].split() for i in (asked @ known.T).argmax(1)]
 
 
-def shuffled(predictions: list[list[str]], seed: int) -> list[list[str]]:
-    """Return the predictions as if each image had been swapped for another: none keeps its own."""
-    order = np.random.default_rng(seed).permutation(len(predictions))
-    swapped = [predictions[0]] * len(predictions)
-    for place, source in zip(order, np.roll(order, 1), strict=True):
-        swapped[place] = predictions[source]
-    return swapped
+def swapped(size: int, seed: int) -> np.ndarray:
+    """Return for each of `size` samples another one, each used once: none keeps its own."""
+    order = np.random.default_rng(seed).permutation(size)
+    others = np.arange(size)
+    others[order] = np.roll(order, 1)
+    return others
 
 
 def _vectors(split: Split) -> np.ndarray:
     """Return one float32 vector per image: grid features averaged, pixels made small."""
     parts = []
-    for _, features in split.in_order(BATCH):
+    for _, _, features in split.in_order(BATCH):
         x = features["image"].float().cpu().numpy()
         if x.ndim == 4:
             side = x.shape[1] // POOLED_SIDE

@@ -22,8 +22,8 @@ class Device:
         return self.device.type == "cuda"
 
 
-def set_up(base: BaseParams) -> Device:
-    """Choose the device, and make torch deterministic on it.
+def set_up(base: BaseParams, seed: int = 0) -> Device:
+    """Choose the device, and make torch deterministic on it; `seed` is that of what is drawn at random.
 
     Raises:
         InputError: when `base.device` asks for a GPU that is not there.
@@ -31,7 +31,7 @@ def set_up(base: BaseParams) -> Device:
     if base.device == "cuda" and not torch.cuda.is_available():
         raise InputError("base.device: cuda, but torch sees no GPU; use auto or cpu")
     torch.set_num_threads(base.threads)
-    torch.manual_seed(base.seed)
+    torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling memory that nothing reads costs time.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010

@@ -1,134 +1,108 @@
 """Evaluate: a trained model on the test split, beside the honest rows it must beat.
 
-Writes metrics.json, predictions.parquet, data for `dvc plots`, and samples.html to look at.
+Writes metrics.json, predictions.parquet, data and pictures for `dvc plots`, and samples.html to look at.
 """
 
 import csv
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.cli import main, run_named, stage_parser
-from stages.params import EvaluateParams, Params
-from stages.progress import progress
+from stages.params import Params
 from stages.store import CURVES, METRICS, PREDICTIONS, SPLITS, artifact_path, read_manifest, say, write_json, writing
+
+if TYPE_CHECKING:
+    from stages.tables import Split
+    from stages.tasks import Task
 
 TEST = SPLITS[2]
 SAMPLES_PAGE = "samples.html"
-HEADLINE = "bleu_4"
+FIGURES = "figures"
 
 
 def run(params: Params, name: str) -> None:
     """Evaluate one experiment."""
     from stages.device import set_up
-    from stages.model import load_model
+    from stages.figures import write_figures
+    from stages.model import load_model, reading_of
     from stages.samples_page import write_samples_page
     from stages.tables import load_split
 
     experiment = params.experiments[name]
-    inputs = experiment.inputs.model_dump()
     trained = artifact_path("train", name)
     manifest = read_manifest(trained)
     with writing("evaluate", name, params.evaluate.model_dump()) as draft:
         device = set_up(params.base)
         task = load_model(trained, device)
-        test = load_split(experiment.dataset, inputs, TEST, device, limit_bytes=0)
-        train = load_split(experiment.dataset, inputs, SPLITS[0], device, limit_bytes=0)
-        answers = _predict(task, test, params.evaluate)
-        metrics = score(answers, test, train, params.base.seed)
-        metrics["settings"] = _settings(params, test, read_manifest(artifact_path("prepare", experiment.dataset)))
-        metrics["settings"]["best_epoch"] = manifest["settings"]["best_epoch"]
+        reading = reading_of(experiment)
+        train, test = (load_split(reading, split, device, limit_bytes=0) for split in (SPLITS[0], TEST))
+        answers = task.answer(test, params.evaluate)
+        metrics = score(task, answers, train, test, params)
+        metrics["settings"] |= {
+            "best_epoch": manifest["settings"]["best_epoch"],
+            "tokenizer": read_manifest(artifact_path("prepare", experiment.dataset))["settings"]["tokenizer"],
+        }
         write_json(draft.folder / METRICS, metrics)
-        write_predictions(draft.folder / PREDICTIONS, answers, test.rows)
-        _write_plots(draft.folder, metrics, trained / CURVES)
-        images = artifact_path("prepare", experiment.dataset)
+        pq.write_table(pa.table(task.records(answers, test.rows)), draft.folder / PREDICTIONS)
+        shutil.copyfile(trained / CURVES, draft.folder / CURVES)
+        _write_comparison(draft.folder / "comparison.csv", metrics)
+        (draft.folder / FIGURES).mkdir()
+        write_figures(draft.folder / FIGURES, task, answers, test.rows, metrics)
         shown = np.linspace(0, len(test) - 1, min(params.evaluate.num_samples_shown, len(test))).round().astype(int)
-        write_samples_page(
-            draft.folder / SAMPLES_PAGE, name, metrics, [(answers[i], test.rows[i]) for i in shown], images
-        )
+        pairs = [(answers[i], test.rows[i]) for i in shown]
+        prepared = artifact_path("prepare", experiment.dataset)
+        write_samples_page(draft.folder / SAMPLES_PAGE, name, metrics, task, pairs, prepared)
         draft.counts["samples"] = len(test)
     say(f"evaluate {name}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items() if isinstance(v, float)))
 
 
-def score(answers: list[dict[str, Any]], test: Any, train: Any, seed: int) -> dict[str, Any]:
+def score(task: "Task", answers: list[dict[str, Any]], train: "Split", test: "Split", params: Params) -> dict[str, Any]:
     """Return the model's metrics, with the baselines and, where the truth is known, the ceiling."""
-    from stages.baselines import most_frequent_caption, nearest_captions, shuffled
-    from stages.metrics.captions import caption_metrics
-
-    references = [[caption.split() for caption in row["tokens"]] for row in test.rows]
-    predictions = [answer["words"] for answer in answers]
-    rows = {
-        "most_frequent_caption": [most_frequent_caption(train.rows)] * len(test),
-        "nearest_training_image": nearest_captions(test, train),
-        "shuffled_images": shuffled(predictions, seed),
-    }
-    metrics: dict[str, Any] = caption_metrics(predictions, references)
-    metrics["num_samples"] = len(test)
-    metrics["baselines"] = {name: caption_metrics(captions, references) for name, captions in rows.items()}
-    oracle = [row["oracle"] for row in test.rows]
-    metrics["ceiling"] = caption_metrics([o.split() for o in oracle], references) if all(oracle) else {}
-    return metrics
-
-
-def _predict(task: Any, test: Any, evaluate: EvaluateParams) -> list[dict[str, Any]]:
-    answers: list[dict[str, Any]] = []
-    with progress("evaluate") as report:
-        for _, features in test.in_order(evaluate.batch_size):
-            answers += task.predict(features, evaluate)
-            report(len(answers), len(test))
-    return answers
-
-
-def _settings(params: Params, test: Any, prepared: dict[str, Any]) -> dict[str, Any]:
-    """Say what the numbers are."""
+    metrics = task.metrics(answers, test.rows)
+    baselines = task.baselines(train, test)
+    for row, modalities in task.ablations().items():
+        baselines[row] = task.answer(test.only(modalities), params.evaluate)
+    for modality in task.config.features:
+        if modality not in task.several:
+            baselines[f"shuffled_{modality}"] = _shuffled(task, answers, test, modality, params)
     return {
-        "headline": HEADLINE,
-        "split": TEST,
-        "level": "corpus",
-        "tokenizer": prepared["settings"]["tokenizer"],
-        "references_per_sample": sum(len(row["tokens"]) for row in test.rows) / len(test),
-        "bleu": "nltk corpus_bleu, no smoothing, closest reference length",
-        "cider_d": "scale 0 to 10, document frequencies of the test references",
-        "beam_size": params.evaluate.beam_size,
-        "length_penalty": params.evaluate.length_penalty,
+        **metrics,
+        "num_samples": len(test),
+        "baselines": {row: task.metrics(found, test.rows) for row, found in baselines.items()},
+        "ceiling": task.ceiling(test.rows),
+        "settings": {"headline": task.headline, "split": TEST, **task.settings(test.rows, params.evaluate)},
     }
 
 
-def write_predictions(path: Path, answers: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
-    """Write one row per sample: id, caption, score, words with probabilities, references."""
-    table = pa.table(
-        {
-            "sample_id": [row["sample_id"] for row in rows],
-            "caption": [answer["caption"] for answer in answers],
-            "score": pa.array([answer["score"] for answer in answers], pa.float32()),
-            "words": [answer["words"] for answer in answers],
-            "word_probabilities": pa.array(
-                [answer["word_probabilities"] for answer in answers], pa.list_(pa.float32())
-            ),
-            "references": [row["tokens"] for row in rows],
-        }
-    )
-    pq.write_table(table, path)
+def _shuffled(
+    task: "Task", answers: list[dict[str, Any]], test: "Split", modality: str, params: Params
+) -> list[dict[str, Any]]:
+    """Answer with one modality of each sample swapped for another sample's: what is left without really looking."""
+    from stages.baselines import swapped
+
+    order = swapped(len(test), params.base.seed)
+    if len(task.config.features) == 1:
+        return [answers[i] for i in order]
+    return task.answer(test.reordered(modality, order), params.evaluate)
 
 
-def _write_plots(folder: Path, metrics: dict[str, Any], curves: Path) -> None:
-    shutil.copyfile(curves, folder / CURVES)
-    named = {
-        "model": metrics,
-        **metrics["baselines"],
-        **({"ceiling": metrics["ceiling"]} if metrics["ceiling"] else {}),
-    }
+def _write_comparison(path: Path, metrics: dict[str, Any]) -> None:
+    """Write the model's numbers, and those of the rows beside it; `score` is the headline, as all tasks have one."""
+    named = {"model": metrics, **metrics["baselines"]}
+    if metrics["ceiling"]:
+        named["ceiling"] = metrics["ceiling"]
     keys = [key for key, value in metrics.items() if isinstance(value, float)]
-    with (folder / "comparison.csv").open("w", newline="", encoding="utf8") as file:
+    with path.open("w", newline="", encoding="utf8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["row", *keys])
+        writer.writerow(["row", "score", *keys])
         for name, values in named.items():
-            writer.writerow([name, *(values[key] for key in keys)])
+            writer.writerow([name, values[metrics["settings"]["headline"]], *(values.get(key, "") for key in keys)])
 
 
 def command(argv: Sequence[str] | None = None) -> None:

@@ -6,7 +6,7 @@
 import argparse
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.cli import main, run_named, stage_parser
-from stages.errors import InputError
+from stages.errors import InputError, MediaError
 from stages.feature_cache import FeatureCache, all_caches, clear, evict
-from stages.images import ImageError
 from stages.parallel import read_ahead
-from stages.params import Params
+from stages.params import Params, column_of
 from stages.progress import progress
 from stages.store import FEATURES, INDEX, SPLITS, artifact_path, read_manifest, reserve, say, writing
 
@@ -31,23 +30,53 @@ SEGMENT_BYTES = 64 * 2**20  # what a kill can lose
 
 @dataclass(frozen=True)
 class Medium:
-    """One sample's encoded bytes and where they came from."""
+    """Encoded bytes of one medium, and the sample that it was met in."""
 
     sample_id: str
-    split: str
     key: bytes  # sha256 of the bytes
     data: bytes
 
 
-def read_media(folder: Path, modality: str) -> Iterator[Medium]:
-    """Yield the media of a prepared data set, split by split, a row group in memory at a time."""
+@dataclass
+class Index:
+    """Which rows of the array are a sample's: none where it lacks the modality, several for several texts."""
+
+    sample_id: list[str] = field(default_factory=list)
+    split: list[str] = field(default_factory=list)
+    rows: list[list[int]] = field(default_factory=list)
+    row_of: dict[bytes, int] = field(default_factory=dict)  # equal media share a row
+
+    def add(self, sample_id: str, split: str, keys: list[bytes]) -> None:
+        """Take the next sample."""
+        self.sample_id.append(sample_id)
+        self.split.append(split)
+        self.rows.append([self.row_of.setdefault(key, len(self.row_of)) for key in keys])
+
+    def table(self) -> pa.Table:
+        """Return what is written."""
+        rows = pa.array(self.rows, pa.list_(pa.int32()))
+        return pa.table({"sample_id": self.sample_id, "split": self.split, "rows": rows})
+
+
+def read_media(folder: Path, column: str) -> Iterator[tuple[str, str, list[Medium]]]:
+    """Yield (sample id, split, media) of a prepared data set, a row group in memory at a time."""
     for split in SPLITS:
         for path in sorted(folder.glob(f"{split}-*.parquet")):
             file = pq.ParquetFile(path)
+            if column not in file.schema_arrow.names:
+                raise InputError(
+                    f"{folder} has no column {column}; its source gives {', '.join(file.schema_arrow.names)}"
+                )
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=["sample_id", modality])
-                for sample_id, data in zip(*(column.to_pylist() for column in table.columns), strict=True):
-                    yield Medium(sample_id, split, hashlib.sha256(data).digest(), data)
+                table = file.read_row_group(group, columns=["sample_id", column])
+                for sample_id, value in zip(*(c.to_pylist() for c in table.columns), strict=True):
+                    media = value if isinstance(value, list) else [value] if value is not None else []
+                    yield sample_id, split, [_medium(sample_id, item) for item in media]
+
+
+def _medium(sample_id: str, value: bytes | str) -> Medium:
+    data = value.encode() if isinstance(value, str) else value
+    return Medium(sample_id, hashlib.sha256(data).digest(), data)
 
 
 def extract_missing(media: Iterator[Medium], extractor: "Extractor", cache: FeatureCache, params: Any) -> int:
@@ -93,7 +122,7 @@ class _Segment:
 def _decode(extractor: "Extractor", medium: Medium) -> np.ndarray:
     try:
         return extractor.decode(medium.data)
-    except ImageError as error:
+    except MediaError as error:
         raise InputError(f"sample {medium.sample_id}: {error}") from None
 
 
@@ -122,31 +151,31 @@ def run(params: Params, name: str) -> None:
     extractor = _extractor(params, name)
     cache = FeatureCache(extractor.identity())
     with writing("features", name, section.model_dump()) as draft:
-        index: dict[str, list[str]] = {"sample_id": [], "split": []}
-        keys: list[bytes] = []
+        index = Index()
         total = sum(manifest["counts"][split] for split in SPLITS)
 
         def media() -> Iterator[Medium]:
             with progress(f"features {name}") as report:
-                for medium in read_media(folder, section.modality):
-                    index["sample_id"].append(medium.sample_id)
-                    index["split"].append(medium.split)
-                    keys.append(medium.key)
-                    yield medium
-                    report(len(keys), total)
+                for sample_id, split, found in read_media(folder, column_of(section)):
+                    index.add(sample_id, split, [medium.key for medium in found])
+                    yield from found
+                    report(len(index.rows), total)
 
         extracted = extract_missing(media(), extractor, cache, section)
+        keys = list(index.row_of)
+        if not keys:
+            raise InputError(f"features.{name}: no sample of {section.dataset} has any {column_of(section)}")
         path = draft.folder / FEATURES
         out = np.lib.format.open_memmap(path, "w+", np.dtype(extractor.dtype), (len(keys), *extractor.shape))
         reserve(path, path.stat().st_size)
         cache.copy_to(keys, out)
         out.flush()
-        pq.write_table(pa.table(index), draft.folder / INDEX)
+        pq.write_table(index.table(), draft.folder / INDEX)
         extractor.save(draft.folder)
-        draft.counts["samples"] = len(keys)
-        draft.settings = extractor.identity()
+        draft.counts |= {"samples": len(index.rows), "rows": len(keys)}
+        draft.settings = {**extractor.identity(), "num_words": extractor.num_words}
     freed = evict(params.base.feature_cache_gb * 2**30)
-    say(f"features {name}: {len(keys)} samples, {extracted} extracted, {len(keys) - extracted} from the cache")
+    say(f"features {name}: {len(keys)} media of {len(index.rows)} samples, {extracted} extracted")
     if freed:
         say(f"feature cache: {freed / 2**20:.0f} MB evicted to stay under base.feature_cache_gb")
 
@@ -156,19 +185,26 @@ def _extractor(params: Params, name: str) -> "Extractor":
     from stages.extractors import EXTRACTORS
 
     section = params.features[name]
-    device = set_up(params.base)
-    return EXTRACTORS[section.extractor].from_params(section, device, key=f"features.{name}")
+    prepared = artifact_path("prepare", section.dataset)
+    return EXTRACTORS[section.extractor].from_params(section, set_up(params.base), f"features.{name}", prepared)
 
 
 def explain(params: Params, name: str, sample_id: str) -> None:
     """Say whether the cache holds a sample's features, and if not, why."""
     section = params.features[name]
-    media = read_media(artifact_path("prepare", section.dataset), section.modality)
-    medium = next((medium for medium in media if medium.sample_id == sample_id), None)
-    if medium is None:
+    samples = read_media(artifact_path("prepare", section.dataset), column_of(section))
+    media = next((found for other, _, found in samples if other == sample_id), None)
+    if media is None:
         raise InputError(f"data set {section.dataset} has no sample {sample_id!r}")
     identity = _extractor(params, name).identity()
-    say(f"{sample_id}: sha256 of its {section.modality} {medium.key.hex()}")
+    if not media:
+        say(f"{sample_id} has no {column_of(section)}")
+    for medium in media:
+        say(f"{sample_id}: sha256 of its {column_of(section)} {medium.key.hex()}")
+        _explain_medium(medium, identity)
+
+
+def _explain_medium(medium: Medium, identity: dict[str, Any]) -> None:
     if medium.key in FeatureCache(identity):
         say("hit: these bytes were extracted before, by this extractor with these settings")
         return

@@ -1,5 +1,6 @@
 """Where a model version comes from: commit, data, params, lock file and environment, as tags."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from stages.params import Params
-from stages.store import MANIFEST, artifact_path, digest, sha256_file
+from stages.store import MANIFEST, METRICS, artifact_path, digest, sha256_file
 
 PREFIX = "fuseline."
 DIGEST_TAG = f"{PREFIX}digest"  # equal digests are the same model: it is registered once
@@ -21,7 +22,7 @@ def version_digest(name: str) -> str:
 def lineage_tags(params: Params, name: str, root: Path = Path()) -> dict[str, str]:
     """Return the tags of a version of this experiment."""
     experiment = params.experiments[name]
-    features = experiment.inputs.model_dump().values()
+    features = experiment.inputs.used().values()
     stages = [
         f"download@{experiment.dataset}",
         f"prepare@{experiment.dataset}",
@@ -35,6 +36,7 @@ def lineage_tags(params: Params, name: str, root: Path = Path()) -> dict[str, st
         "experiment": name,
         "dataset": experiment.dataset,
         "task": experiment.task,
+        "headline": json.loads((artifact_path("evaluate", name) / METRICS).read_text("utf8"))["settings"]["headline"],
         "git_commit": _git(root, "rev-parse", "HEAD") or "none",
         "git_dirty": str(bool(_git(root, "status", "--porcelain", "--untracked-files=no"))).lower(),
         "dvc_lock": _lock_digest(root / "dvc.lock", stages),
@@ -52,7 +54,7 @@ def _used_params(params: Params, name: str) -> dict[str, Any]:
         "base": params.base.model_dump(),
         "dataset": params.datasets[experiment.dataset].model_dump(),
         "prepare": params.prepare.model_dump(),
-        "features": [params.features[f].model_dump() for f in experiment.inputs.model_dump().values()],
+        "features": [params.features[f].model_dump() for f in experiment.inputs.used().values()],
         "experiment": experiment.model_dump(),
         "train": params.train_of(name).model_dump(),
         "evaluate": params.evaluate.model_dump(),

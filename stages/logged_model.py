@@ -2,13 +2,14 @@
 
 import csv
 import json
+import re
 import tempfile
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
 from stages.lineage import lineage_tags
-from stages.params import Params
+from stages.params import Params, column_of
 from stages.store import CURVES, METRICS, artifact_path, read_manifest, write_json
 from stages.tracking import KEY_TAG, experiment_id, find_run, flatten
 
@@ -23,7 +24,11 @@ REQUIREMENTS = (
     "pydantic",
     "ruamel.yaml",
     "safetensors",
+    "scikit-learn",
+    "scipy",
+    "soundfile",
     "torch",
+    "torchmetrics",
     "torchvision",
 )
 
@@ -40,11 +45,16 @@ def log_run(mlflow_client: Any, params: Params, name: str) -> str:
     metrics = json.loads((evaluated / METRICS).read_text(encoding="utf8"))
     metrics.pop("settings")
     with mlflow.start_run(run_id=run.info.run_id):
-        mlflow.log_metrics({f"test_{key}".replace(".", "/"): float(value) for key, value in flatten(metrics).items()})
+        mlflow.log_metrics({_metric_name(key): float(value) for key, value in flatten(metrics).items()})
         mlflow.set_tags(lineage_tags(params, name))
         mlflow.log_artifacts(str(evaluated), "evaluate")
         _log_curves(mlflow, mlflow_client, name, run.info.run_id)
     return run.info.run_id
+
+
+def _metric_name(key: str) -> str:
+    """Return a name that MLflow takes, whatever the groups or kinds of question are called."""
+    return re.sub(r"[^/\w.\- :]", "_", f"test_{key.replace('.', '/')}")
 
 
 def _log_curves(mlflow: Any, mlflow_client: Any, name: str, run_id: str) -> None:
@@ -70,10 +80,11 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
                 "base": params.base.model_dump(),
                 "evaluate": params.evaluate.model_dump(),
                 "max_image_megapixels": params.prepare.max_image_megapixels,
-                "modalities": list(experiment.inputs.model_dump()),
+                "max_audio_seconds": params.prepare.max_audio_seconds,
+                "modalities": list(experiment.inputs.used()),
             },
         )
-        signature, example = _signature(experiment.dataset)
+        signature, example = _signature(params, name)
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(
                 name="model",
@@ -90,27 +101,49 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
     return mlflow_client.create_model_version(name, logged.model_uri, run_id=run_id, tags=tags)
 
 
-def _signature(dataset: str) -> tuple[Any, Any]:
-    """Return the signature, and one real image as input example (base64, so that it can stand in JSON)."""
+def _signature(params: Params, name: str) -> tuple[Any, Any]:
+    """Return the signature, and one real sample as input example (media as base64, so that it can stand in JSON)."""
     import base64
 
     import pandas as pd
-    import pyarrow.parquet as pq
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 
-    path = min(artifact_path("prepare", dataset).glob("test-*.parquet"))
-    image = next(pq.ParquetFile(path).iter_batches(1, columns=["image"])).to_pylist()[0]["image"]
-    inputs = Schema([ColSpec(AnyType(), "image")])
-    outputs = Schema(
-        [
-            ColSpec(DataType.string, "caption"),
-            ColSpec(DataType.double, "score"),
-            ColSpec(Array(DataType.string), "words"),
-            ColSpec(Array(DataType.double), "word_probabilities"),
-        ]
-    )
-    return ModelSignature(inputs, outputs), pd.DataFrame({"image": [base64.b64encode(image).decode()]})
+    from stages.tasks import TASKS
+
+    experiment = params.experiments[name]
+    used = experiment.inputs.used()
+    columns = {modality: column_of(params.features[feature]) for modality, feature in used.items()}
+    sample = _first_whole_sample(experiment.dataset, set(columns.values()))
+    values = {
+        m: sample[column][0] if isinstance(sample[column], list) else sample[column] for m, column in columns.items()
+    }
+    example = {m: base64.b64encode(v).decode() if isinstance(v, bytes) else v for m, v in values.items()}
+    kinds: dict[str, Any] = {
+        "string": DataType.string,
+        "double": DataType.double,
+        "strings": Array(DataType.string),
+        "doubles": Array(DataType.double),
+    }
+    inputs = Schema([ColSpec(AnyType(), m, required=len(used) == 1 or m in experiment.needs) for m in used])
+    answers = TASKS[experiment.task].answer_types
+    outputs = Schema([ColSpec(kinds[kind], column, required=False) for column, kind in answers.items()])
+    return ModelSignature(inputs, outputs), pd.DataFrame([example])
+
+
+def _first_whole_sample(dataset: str, columns: set[str]) -> dict[str, Any]:
+    """Return the first test sample that lacks nothing, or the first one."""
+    import pyarrow.parquet as pq
+
+    first: dict[str, Any] | None = None
+    for path in sorted(artifact_path("prepare", dataset).glob("test-*.parquet")):
+        for batch in pq.ParquetFile(path).iter_batches(64, columns=sorted(columns)):
+            for row in batch.to_pylist():
+                first = first or row
+                if all(row.values()):
+                    return row
+    assert first is not None, "an evaluated model has test samples"
+    return first
 
 
 def _requirements() -> list[str]:

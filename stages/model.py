@@ -1,5 +1,6 @@
 """A trained model on disk: `model.json`, `model.safetensors` and the extractors of its inputs."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,19 +9,36 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from stages.backbones import read_weights
 from stages.device import Device
-from stages.params import ExperimentParams
-from stages.store import write_json
+from stages.encoders.base import FeatureSpec
+from stages.params import BackboneParams, ExperimentBase, experiment_params
+from stages.store import FEATURES, INDEX, MANIFEST, write_json
+from stages.tables import Reading
 from stages.tasks import TASKS, Task
 from stages.tasks.base import ModelConfig
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
-EXTRACTOR_FILES = ("extractor.json", "extractor.safetensors")
+NOT_OF_THE_EXTRACTOR = (FEATURES, INDEX, MANIFEST)  # of the files in a features artifact
 
 
 def build(config: ModelConfig) -> Task:
     """Make an untrained task."""
     return TASKS[config.experiment.task](config)
+
+
+def reading_of(experiment: ExperimentBase) -> Reading:
+    """Return what an experiment's task reads of its data set."""
+    task = TASKS[experiment.task]
+    return Reading(experiment.dataset, experiment.inputs.used(), task.columns, task.needed, task.several)
+
+
+def load_pretrained(task: Task, key: str) -> None:
+    """Give backbones that are trained end to end the weights that the experiment names; `key` is its section."""
+    for modality, encoder in getattr(task, "encoders", {}).items():
+        named = getattr(task.config.experiment.encoders, modality)
+        if isinstance(named, BackboneParams):
+            encoder.load_weights(read_weights(named, f"{key}.encoders.{modality}"))
 
 
 def save_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], feature_folders: dict[str, Path]) -> None:
@@ -29,23 +47,25 @@ def save_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], fe
         folder / MODEL,
         {
             "experiment": config.experiment.model_dump(exclude={"train"}),
-            "feature_shapes": config.feature_shapes,
-            "vocabulary": config.vocabulary,
+            "features": {modality: dataclasses.asdict(spec) for modality, spec in config.features.items()},
+            "vocabularies": config.vocabularies,
         },
     )
     save_file({key: value.contiguous() for key, value in weights.items()}, folder / WEIGHTS)
     for modality, source in feature_folders.items():
         (folder / modality).mkdir()
-        for name in EXTRACTOR_FILES:
-            if (source / name).exists():
-                shutil.copyfile(source / name, folder / modality / name)
+        for path in sorted(source.iterdir()):
+            if path.is_file() and path.name not in NOT_OF_THE_EXTRACTOR:
+                shutil.copyfile(path, folder / modality / path.name)
 
 
 def load_config(folder: Path) -> ModelConfig:
     """Read a model's configuration."""
     raw: dict[str, Any] = json.loads((folder / MODEL).read_text(encoding="utf8"))
-    shapes = {modality: tuple(shape) for modality, shape in raw["feature_shapes"].items()}
-    return ModelConfig(ExperimentParams(**raw["experiment"], train={}), shapes, raw["vocabulary"])
+    experiment = experiment_params(raw["experiment"] | {"train": {}})
+    found = {m: raw["features"][m] for m in experiment.inputs.used()}  # JSON's order is another; that of parts counts
+    features = {m: FeatureSpec(tuple(spec["shape"]), spec["num_words"]) for m, spec in found.items()}
+    return ModelConfig(experiment, features, raw["vocabularies"])
 
 
 def load_model(folder: Path, device: Device) -> Task:

@@ -8,9 +8,20 @@ folder's `__init__.py`, so a new variant needs no line here.
 import ast
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -20,23 +31,30 @@ Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
-Metric = Literal["bleu_1", "bleu_2", "bleu_3", "bleu_4"]
+Share = Annotated[float, Field(ge=0, lt=1)]
+NONE = "none"  # what stands in params.yaml where there is nothing; DVC needs every slot filled
 
 
-def variant_names(folder: str) -> tuple[str, ...]:
-    """Read the keys of the one literal dict in `stages/<folder>/__init__.py` without importing it."""
+def variant_names(folder: str, under: str | None = None) -> tuple[str, ...]:
+    """Read the keys of the literal dict in `stages/<folder>/__init__.py` without importing it.
+
+    `under` is a key of that dict: then those of the dict that it holds.
+    """
     source = (Path(__file__).parent / folder / "__init__.py").read_text(encoding="utf8")
-    for node in ast.parse(source).body:
-        value = getattr(node, "value", None)
-        if isinstance(value, ast.Dict):
-            return tuple(ast.literal_eval(key) for key in value.keys if key is not None)
-    raise AssertionError(f"stages/{folder}/__init__.py has no literal dict")
+    found = next(v for n in ast.parse(source).body if isinstance(v := getattr(n, "value", None), ast.Dict))
+    if under:
+        entries = zip(found.keys, found.values, strict=True)
+        inner = next(v for k, v in entries if k is not None and ast.literal_eval(k) == under)
+        assert isinstance(inner, ast.Dict), f"stages/{folder}/__init__.py: {under} is no literal dict"
+        found = inner
+    return tuple(ast.literal_eval(key) for key in found.keys if key is not None)
 
 
-def _variant(folder: str) -> AfterValidator:
+def _variant(folder: str, under: str | None = None, also: tuple[str, ...] = ()) -> AfterValidator:
     def check(name: str) -> str:
-        if name not in variant_names(folder):
-            raise ValueError(f"one of {', '.join(variant_names(folder))}")
+        allowed = (*variant_names(folder, under), *also)
+        if name not in allowed:
+            raise ValueError(f"one of {', '.join(allowed)}")
         return name
 
     return AfterValidator(check)
@@ -58,7 +76,13 @@ class BaseParams(Section):
     feature_cache_gb: Positive
 
 
-class ScenesParams(Section):
+class DatasetBase(Section):
+    """What all data sets have: `folder` is the user's own, under data/, which DVC watches; "none" without."""
+
+    folder: str
+
+
+class ScenesParams(DatasetBase):
     """The generated data set."""
 
     source: Literal["scenes"]
@@ -66,10 +90,12 @@ class ScenesParams(Section):
     image_size_px: Annotated[int, Field(ge=32, le=512)]
     max_objects: Annotated[int, Field(ge=1, le=3)]
     captions_per_image: Count
+    questions_per_image: Count
     noise: Fraction
+    cue_error: Fraction
 
 
-class Flickr8kParams(Section):
+class Flickr8kParams(DatasetBase):
     """Flickr8k from its public archives; an empty sha256 accepts the public checksum alone."""
 
     source: Literal["flickr8k"]
@@ -78,7 +104,85 @@ class Flickr8kParams(Section):
     text_sha256: str
 
 
-DatasetParams = Annotated[ScenesParams | Flickr8kParams, Field(discriminator="source")]
+class EasyVqaParams(DatasetBase):
+    """easy-VQA from its public repository."""
+
+    source: Literal["easy_vqa"]
+    mirror: str
+    sha256: str
+    val_fraction: Share
+
+
+class SpokenDigitsParams(DatasetBase):
+    """The free spoken digit data set, alone or paired with images of digits."""
+
+    source: Literal["spoken_digits"]
+    mirror: str
+    sha256: str
+    split: Literal["official", "speaker"]
+    test_speaker: str
+    images: Literal["none", "digits"]
+    val_fraction: Share
+
+
+class Cifar10BrownParams(DatasetBase):
+    """CIFAR-10 images with sentences of the Brown corpus, a category for each class."""
+
+    source: Literal["cifar10_brown"]
+    mirror: str
+    images_sha256: str
+    text_sha256: str
+    val_fraction: Share
+
+
+class ImageFolderParams(DatasetBase):
+    """Images in one folder per class."""
+
+    source: Literal["image_folder"]
+    mirror: str
+    archive: str
+    sha256: str
+    torchvision: Literal["none", "Flowers102"]
+    val_fraction: Share
+    test_fraction: Share
+
+
+class Columns(Section):
+    """Which column of the user's table holds what: its name, `none`, or `auto` to guess."""
+
+    id: str
+    image: str
+    audio: str
+    text: str
+    message: str
+    question: str
+    answer: str
+    label: str
+    group: str
+    split: str
+
+
+class TableParams(DatasetBase):
+    """The user's own table."""
+
+    source: Literal["table"]
+    table: str
+    columns: Columns
+    split_by: Literal["column", "hash", "group"]
+    val_fraction: Share
+    test_fraction: Share
+
+
+DatasetParams = Annotated[
+    ScenesParams
+    | Flickr8kParams
+    | EasyVqaParams
+    | SpokenDigitsParams
+    | Cifar10BrownParams
+    | ImageFolderParams
+    | TableParams,
+    Field(discriminator="source"),
+]
 
 
 class DownloadParams(Section):
@@ -94,6 +198,7 @@ class PrepareParams(Section):
 
     max_bad_fraction: Fraction
     max_image_megapixels: Annotated[float, Field(gt=0, le=178)]  # Pillow refuses larger ones itself
+    max_audio_seconds: Positive
     min_word_count: Count
     shard_mb: Count
 
@@ -122,48 +227,137 @@ class TorchvisionParams(Section):
     layer: Literal["grid", "pooled"]
 
 
-FeaturesParams = Annotated[PixelsParams | TorchvisionParams, Field(discriminator="extractor")]
+TextColumn = Literal["texts", "message", "questions"]
+
+
+class TokensParams(Section):
+    """Texts as the numbers of their words."""
+
+    dataset: str
+    modality: Literal["text"]
+    extractor: Literal["tokens"]
+    column: TextColumn
+    max_words: Count
+    batch_size: Count
+
+
+class HuggingFaceParams(Section):
+    """Features of a frozen Hugging Face text model, by name or folder."""
+
+    dataset: str
+    modality: Literal["text"]
+    extractor: Literal["huggingface"]
+    column: TextColumn
+    model: str
+    level: Literal["pooled", "token"]
+    max_words: Count
+    batch_size: Count
+
+
+class LogMelParams(Section):
+    """Log-mel spectrograms of sound."""
+
+    dataset: str
+    modality: Literal["audio"]
+    extractor: Literal["log_mel"]
+    rate_hz: Annotated[int, Field(ge=1000, le=192_000)]
+    seconds: Positive
+    mel_bands: Annotated[int, Field(ge=8, le=256)]
+    window_ms: Positive
+    hop_ms: Positive
+    batch_size: Count
+
+
+FeaturesParams = Annotated[
+    PixelsParams | TorchvisionParams | TokensParams | HuggingFaceParams | LogMelParams,
+    Field(discriminator="extractor"),
+]
 
 
 class TrainParams(Section):
     """Optimisation; an experiment's own `train` replaces single values."""
 
+    seed: Annotated[int, Field(ge=0)]
     epochs: Count
     batch_size: Count
-    captions_per_step: Count
+    texts_per_step: Count
+    optimizer: Literal["adamw", "sgd"]
     learning_rate: Positive
+    momentum: Share
     weight_decay: NonNegative
     warmup_fraction: Fraction
     word_loss: NonNegative
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    label_smoothing: Share
     gradient_clip: Positive
-    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    ema_decay: Share
     flip_fraction: Fraction
-    monitor: Literal["bleu_4", "loss"]
+    shift_fraction: Annotated[float, Field(ge=0, le=0.5)]
+    monitor: Literal["score", "loss"]
     patience: Count
     device_cache_gb: NonNegative
     devices: Count
 
 
 class Inputs(Section):
-    """Which features an experiment reads, by modality."""
+    """Which features an experiment reads, by modality; "none" for a modality it does not use."""
 
     image: str
+    audio: str
+    text: str
+    question: str
+
+    def used(self) -> dict[str, str]:
+        """Return the features' names by modality, of those that are used."""
+        return {modality: name for modality, name in self.model_dump().items() if name != NONE}
 
 
-class ExperimentParams(Section):
-    """One model: its data, parts and sizes."""
+class BackboneParams(Section):
+    """A torchvision backbone trained end to end, from weights by torchvision's own name or by path."""
 
+    name: Literal["torchvision"]
+    backbone: str
+    weights: str
+    weights_sha256: str
+
+
+def _plain_or_backbone(value: Any) -> str:
+    return "backbone" if isinstance(value, dict | BackboneParams) else "plain"
+
+
+ImageEncoder = Annotated[
+    Annotated[str, _variant("encoders", "image", also=(NONE,)), Tag("plain")]
+    | Annotated[BackboneParams, Tag("backbone")],
+    Discriminator(_plain_or_backbone),
+]
+AudioEncoder = Annotated[str, _variant("encoders", "audio", also=(NONE,))]
+TextEncoder = Annotated[str, _variant("encoders", "text", also=(NONE,))]
+
+
+class Encoders(Section):
+    """The trained encoder of each modality; what stands at a modality that is not used has no effect."""
+
+    image: ImageEncoder
+    audio: AudioEncoder
+    text: TextEncoder
+    question: TextEncoder
+
+
+class ExperimentBase(Section):
+    """What all models have: data, parts and sizes."""
+
+    needs: ClassVar[tuple[str, ...]] = ()  # modalities without which the task makes no sense
+    least: ClassVar[int] = 1  # modalities
+
+    task: str
     dataset: str
-    task: Annotated[str, _variant("tasks")]
     inputs: Inputs
-    encoder: Annotated[str, _variant("encoders")]
-    head: Annotated[str, _variant("heads")]
+    encoders: Encoders
+    fusion: Annotated[str, _variant("fusions")]
     dim: Annotated[int, Field(ge=8, multiple_of=8)]
     layers: Count
     attention_heads: Count
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    max_words: Annotated[int, Field(ge=2, le=500)]
+    dropout: Share
+    modality_dropout: Share
     train: dict[str, Any]
 
     @field_validator("attention_heads")
@@ -172,6 +366,61 @@ class ExperimentParams(Section):
         if info.data.get("dim", 0) % heads:
             raise ValueError(f"a divisor of dim {info.data['dim']}")
         return heads
+
+
+class CaptionParams(ExperimentBase):
+    """A sentence for each sample."""
+
+    task: Literal["caption"]
+    head: Annotated[str, _variant("heads")]
+    max_words: Annotated[int, Field(ge=2, le=500)]
+
+
+class ClassifyParams(ExperimentBase):
+    """One of the labels for each sample."""
+
+    task: Literal["classify"]
+
+
+class RetrieveParams(ExperimentBase):
+    """A shared space of `target` and the other modalities."""
+
+    least: ClassVar[int] = 2
+
+    task: Literal["retrieve"]
+    target: Literal["image", "audio", "text"]
+
+
+class VqaParams(ExperimentBase):
+    """One of the answers for each question."""
+
+    needs: ClassVar[tuple[str, ...]] = ("question",)
+
+    task: Literal["vqa"]
+
+
+class MatchParams(ExperimentBase):
+    """Whether `target` belongs to the other modalities."""
+
+    least: ClassVar[int] = 2
+
+    task: Literal["match"]
+    target: Literal["image", "audio", "text"]
+
+
+class TranslateParams(ExperimentBase):
+    """One modality's encoding from another's, both ways: `direct`, or through a `shared` space."""
+
+    least: ClassVar[int] = 2
+
+    task: Literal["translate"]
+    way: Literal["direct", "shared"]
+
+
+ExperimentParams = Annotated[
+    CaptionParams | ClassifyParams | RetrieveParams | VqaParams | MatchParams | TranslateParams,
+    Field(discriminator="task"),
+]
 
 
 class EvaluateParams(Section):
@@ -186,7 +435,7 @@ class EvaluateParams(Section):
 class RegisterParams(Section):
     """The promotion gate."""
 
-    metric: Metric
+    metric: str
     max_loss: NonNegative
     min_gain: NonNegative
     confidence: Annotated[float, Field(gt=0, lt=1)]
@@ -247,13 +496,7 @@ def _check_references(path: Path, params: Params) -> None:
     for name, experiment in params.experiments.items():
         if experiment.dataset not in params.datasets:
             lines.append(_wrong(f"experiments.{name}.dataset", experiment.dataset, params.datasets))
-        for modality, feature_name in experiment.inputs.model_dump().items():
-            key = f"experiments.{name}.inputs.{modality}"
-            used = params.features.get(feature_name)
-            if used is None:
-                lines.append(_wrong(key, feature_name, params.features))
-            elif used.dataset != experiment.dataset and {used.dataset, experiment.dataset} <= set(params.datasets):
-                lines.append(f"  {key}: got {feature_name!r} of {used.dataset}; expected one of {experiment.dataset}")
+        lines += _check_inputs(params, name, experiment)
         try:
             params.train_of(name)
         except ValidationError as error:
@@ -262,5 +505,47 @@ def _check_references(path: Path, params: Params) -> None:
         raise InputError("\n".join([f"{path}:", *lines]))
 
 
+def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list[str]:
+    """Hold an experiment's inputs against the features there are, and against what its task needs."""
+    lines = []
+    used = experiment.inputs.used()
+    for modality, feature_name in used.items():
+        key = f"experiments.{name}.inputs.{modality}"
+        kind = "text" if modality == "question" else modality
+        fitting = [n for n, f in params.features.items() if f.modality == kind and f.dataset == experiment.dataset]
+        found = params.features.get(feature_name)
+        if found is None:
+            lines.append(_wrong(key, feature_name, [*fitting, NONE]))
+        elif feature_name not in fitting and {experiment.dataset, found.dataset} <= set(params.datasets):
+            lines.append(
+                f"  {key}: got {feature_name!r}, which is {found.modality} of {found.dataset}; "
+                f"expected {kind} of {experiment.dataset}: {', '.join([*fitting, NONE])}"
+            )
+        if getattr(experiment.encoders, modality) == NONE:
+            allowed = variant_names("encoders", kind)
+            lines.append(_wrong(f"experiments.{name}.encoders.{modality}", NONE, allowed))
+    task = params.experiments[name].task
+    target = getattr(experiment, "target", None)
+    for modality in [*experiment.needs, *([target] if target else [])]:
+        if modality not in used:
+            lines.append(f"  experiments.{name}.inputs.{modality}: got 'none'; the task {task} needs it")
+    if len(used) < experiment.least:
+        at_least = "one modality" if experiment.least == 1 else f"{experiment.least} modalities"
+        lines.append(f"  experiments.{name}.inputs: the task {task} needs at least {at_least}; got {used}")
+    if task == "translate" and len(used) != 2:
+        lines.append(f"  experiments.{name}.inputs: the task translate needs two modalities; got {used}")
+    return lines
+
+
 def _wrong(key: str, value: object, allowed: Iterable[str]) -> str:
     return f"  {key}: got {value!r}; expected one of {', '.join(allowed)}"
+
+
+def column_of(features: Any) -> str:
+    """Return the prepared column that a section of `features` reads."""
+    return getattr(features, "column", features.modality)
+
+
+def experiment_params(values: dict[str, Any]) -> ExperimentBase:
+    """Check one experiment's values, such as those that stand in a model's folder."""
+    return TypeAdapter(ExperimentParams).validate_python(values)

@@ -8,13 +8,16 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from stages.audio import clean_audio
 from stages.device import Device
-from stages.errors import InputError
+from stages.errors import InputError, MediaError
 from stages.extractors import EXTRACTORS, Extractor
-from stages.images import ImageError, clean_image
+from stages.images import clean_image
 from stages.model import load_model
 from stages.params import EvaluateParams
+from stages.tables import PRESENT
 from stages.tasks import Task
+from stages.text import tokenize
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class PredictSettings:
 
     evaluate: EvaluateParams
     max_image_megapixels: float
+    max_audio_seconds: float
 
 
 class Predictor:
@@ -30,42 +34,73 @@ class Predictor:
 
     def __init__(self, task: Task, extractors: dict[str, Extractor], settings: PredictSettings, device: Device) -> None:
         """Take the parts."""
-        self._task, self._extractors, self._evaluate, self._device = task, extractors, settings.evaluate, device
-        self._max_pixels = int(settings.max_image_megapixels * 1e6)
+        self.task, self._extractors, self._settings, self._device = task, extractors, settings, device
 
     @classmethod
     def load(cls, folder: Path, settings: PredictSettings, device: Device) -> Self:
         """Read a model folder as `train` writes it."""
         task = load_model(folder, device)
         extractors = {}
-        for modality in task.config.feature_shapes:
+        for modality in task.config.features:
             kind = _extractor_kind(folder / modality)
             extractors[modality] = EXTRACTORS[kind].load(folder / modality, device)
         return cls(task, extractors, settings, device)
 
-    def predict(self, samples: list[dict[str, bytes]]) -> list[dict[str, Any]]:
-        """Answer samples given as encoded bytes by modality, in batches.
+    def predict(self, samples: list[dict[str, bytes | None]]) -> list[dict[str, Any]]:
+        """Answer samples given by modality, as encoded bytes or UTF-8 text, in batches; None is a missing one.
 
         Raises:
-            InputError: naming the sample whose bytes cannot be used, and why.
+            InputError: naming the sample that cannot be used, and why.
         """
         answers: list[dict[str, Any]] = []
-        for start in range(0, len(samples), self._evaluate.batch_size):
-            batch = samples[start : start + self._evaluate.batch_size]
-            features = {m: self._features(m, [sample[m] for sample in batch], start) for m in self._extractors}
-            answers += self._task.predict(features, self._evaluate)
+        size = self._settings.evaluate.batch_size
+        for start in range(0, len(samples), size):
+            self._check(samples[start : start + size], start)
+            batch: dict[str, torch.Tensor] = {}
+            for modality in self._extractors:
+                media = [sample.get(modality) for sample in samples[start : start + size]]
+                batch |= self._features(modality, media, start)
+            answers += self.task.predict(batch, self._settings.evaluate)
         return answers
 
-    def _features(self, modality: str, media: list[bytes], start: int) -> torch.Tensor:
+    def _check(self, samples: list[dict[str, bytes | None]], start: int) -> None:
+        needs = self.task.config.experiment.needs
+        for i, sample in enumerate(samples, start=start):
+            for modality in needs:
+                if sample.get(modality) is None:
+                    raise InputError(f"sample {i}: {modality} is missing, and the task needs it")
+            if all(sample.get(modality) is None for modality in self._extractors):
+                raise InputError(f"sample {i}: nothing is given; give one or more of {', '.join(self._extractors)}")
+
+    def _features(self, modality: str, media: list[bytes | None], start: int) -> dict[str, torch.Tensor]:
+        """Return the batch entries of one modality; the features of a missing medium are zeros."""
         extractor = self._extractors[modality]
-        decoded = []
-        for i, data in enumerate(media, start=start):
-            try:
-                decoded.append(extractor.decode(clean_image(data, self._max_pixels)))
-            except ImageError as error:
-                raise InputError(f"sample {i}: {modality}: {error}") from None
-        features = extractor.extract(torch.from_numpy(np.stack(decoded)))
-        return torch.from_numpy(features).to(self._device.device)
+        decoded = {}
+        for i, data in enumerate(media):
+            if data is not None:
+                try:
+                    decoded[i] = extractor.decode(self._clean(modality, data))
+                except MediaError as error:
+                    raise InputError(f"sample {start + i}: {modality}: {error}") from None
+        features = np.zeros((len(media), *extractor.shape), extractor.dtype)
+        if decoded:
+            features[list(decoded)] = extractor.extract(torch.from_numpy(np.stack(list(decoded.values()))))
+        there = torch.tensor([data is not None for data in media])
+        batch = {modality: torch.from_numpy(features), modality + PRESENT: there}
+        if modality in self.task.several:
+            batch = {key: value.unsqueeze(1) for key, value in batch.items()}
+        return {key: value.to(self._device.device) for key, value in batch.items()}
+
+    def _clean(self, modality: str, data: bytes) -> bytes:
+        """Do what `prepare` does to one medium."""
+        if modality == "image":
+            return clean_image(data, int(self._settings.max_image_megapixels * 1e6))
+        if modality == "audio":
+            return clean_audio(data, self._settings.max_audio_seconds)[0]
+        text = " ".join(data.decode("utf8", errors="replace").split())
+        if not tokenize(text):
+            raise MediaError("no word in it")
+        return text.encode()
 
 
 def _extractor_kind(folder: Path) -> str:

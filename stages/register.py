@@ -1,20 +1,23 @@
 """Register: one MLflow run and one model version per trained model, and the promotion gate.
 
 A version is found again by its digest tag, so a repeat or a restored cache never registers it twice, and a
-registration that was killed half way is finished. `--list` shows versions, `--try <name> <image>` asks one.
+registration that was killed half way is finished. `--list` shows versions; `<name> --try <file>` asks one, and
+`<name> --sample <id>` asks it about a prepared sample.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stages.cli import main, run_named, stage_parser
 from stages.errors import InputError
 from stages.lineage import version_digest
-from stages.params import Params
+from stages.params import Params, column_of
 from stages.registry import CHAMPION, aliases, aliases_of, find_version, list_versions, settle
 from stages.store import artifact_path, read_manifest, say, write_json, writing
 
@@ -46,6 +49,7 @@ def run(params: Params, name: str) -> None:
                 "name": name,
                 "version": int(version.version),
                 "aliases": aliases,
+                "inputs": list(params.experiments[name].inputs.used()),
                 "run_id": version.run_id,
                 "digest": digest,
                 "decision": decision,
@@ -54,20 +58,46 @@ def run(params: Params, name: str) -> None:
     say(f"register {name}: {', '.join(aliases) or 'no alias'}; " + "; ".join(decision["reasons"]))
 
 
-def try_model(name: str, paths: Sequence[Path]) -> None:
-    """Ask the champion of a name about files, in a process of its own: a version brings its own code."""
+def try_sample(params: Params, name: str, sample_id: str) -> None:
+    """Ask the champion of an experiment about one prepared sample, and show what went in."""
+    experiment = params.experiments[name]
+    columns = {m: column_of(params.features[f]) for m, f in experiment.inputs.used().items()}
+    row = _prepared_row(experiment.dataset, sample_id)
+    with tempfile.TemporaryDirectory() as folder:
+        given = []
+        for modality, column in columns.items():
+            value = row[column][0] if isinstance(row[column], list) and row[column] else row[column]
+            if isinstance(value, bytes):
+                path = Path(folder, f"{sample_id}.{modality}".replace("/", "_"))
+                path.write_bytes(value)
+                value = str(path)
+            given += [f"{modality}={value}"] if value else []
+        try_model(name, given)
+
+
+def _prepared_row(dataset: str, sample_id: str) -> dict[str, Any]:
+    import pyarrow.parquet as pq
+
+    folder = artifact_path("prepare", dataset)
+    read_manifest(folder)
+    for path in sorted(folder.glob("*-[0-9]*.parquet")):
+        rows = pq.read_table(path, filters=[("sample_id", "=", sample_id)]).to_pylist()
+        if rows:
+            return rows[0]
+    raise InputError(f"data set {dataset} has no sample {sample_id!r}")
+
+
+def try_model(name: str, given: Sequence[str]) -> None:
+    """Ask the champion of a name, in a process of its own: a version brings its own code."""
     from stages.tracking import client, tracking_uri
 
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
     if CHAMPION not in aliases(client(), name):
         raise InputError(
             f"no version of {name!r} is {CHAMPION}; `python -m stages.register --list` shows what there is"
         )
     script = Path(__file__).with_name("served_model.py")
     done = subprocess.run(
-        [sys.executable, str(script), f"models:/{name}@{CHAMPION}", *map(str, paths)],
+        [sys.executable, str(script), f"models:/{name}@{CHAMPION}", *given],
         env={**os.environ, "MLFLOW_TRACKING_URI": tracking_uri()},
     )
     if done.returncode:
@@ -78,14 +108,22 @@ def command(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = stage_parser("register", __doc__)
     parser.add_argument("--list", action="store_true", help="print versions, aliases, scores and lineage")
-    parser.add_argument("--try", nargs="+", type=Path, metavar="FILE", help="ask the champion of NAME about files")
+    parser.add_argument(
+        "--try",
+        nargs="+",
+        metavar="VALUE",
+        help="ask the champion of NAME: files, or one sample as image=FILE audio=FILE text=TEXT question=TEXT",
+    )
+    parser.add_argument("--sample", metavar="ID", help="ask the champion of NAME about a prepared sample")
     args: argparse.Namespace = parser.parse_args(argv)
     if args.list:
         list_versions()
-    elif files := getattr(args, "try"):
+    elif given := getattr(args, "try"):
         if not args.name:
             raise InputError("name the model: python -m stages.register <name> --try <file>")
-        try_model(args.name, files)
+        try_model(args.name, given)
+    elif args.sample:
+        run_named(args, "experiments", lambda params, name: try_sample(params, name, args.sample))
     else:
         run_named(args, "experiments", run)
 

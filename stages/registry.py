@@ -6,11 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from stages.errors import InputError
 from stages.lineage import DIGEST_TAG, PREFIX
 from stages.params import Params
 from stages.store import PREDICTIONS, artifact_path, say
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+AUTO = "auto"  # as register.metric: the headline of the task
 DECISION_TAG = f"{PREFIX}decision"
 
 
@@ -64,34 +66,48 @@ def _decide(mlflow_client: Any, params: Params, name: str, champion: Any) -> dic
     import mlflow
 
     from stages.gate import decide
-    from stages.metrics.bleu import bleu_from_statistics, bleu_statistics
+    from stages.tasks import TASKS
 
+    task = TASKS[params.experiments[name].task]
+    metric = _gate_metric(params, task)
     mine = read_predictions(artifact_path("evaluate", name) / PREDICTIONS)
     theirs = None
     if champion is not None:
         with tempfile.TemporaryDirectory() as folder:
             uri = f"runs:/{champion.run_id}/evaluate/{PREDICTIONS}"
             theirs = read_predictions(Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)))
-        if theirs["sample_id"] != mine["sample_id"] or theirs["references"] != mine["references"]:
+        if any(theirs.get(column) != mine[column] for column in task.compared):
             reason = f"the test samples are not those of the champion, version {champion.version}: not compared"
             return {"promote": False, "reasons": [reason]}
-    order = int(params.register_.metric.removeprefix("bleu_"))
     decision = decide(
-        bleu_statistics(theirs["words"], theirs["references"]) if theirs else None,
-        bleu_statistics(mine["words"], mine["references"]),
-        lambda summed: bleu_from_statistics(summed, order),
-        params.register_,
+        task.statistics(theirs, metric) if theirs else None,
+        task.statistics(mine, metric),
+        lambda summed: task.metric_of(summed, metric),
+        params.register_.model_copy(update={"metric": metric}),
     )
     return dataclasses.asdict(decision)
 
 
+def _gate_metric(params: Params, task: Any) -> str:
+    """Return the metric to compare: the one that params name where the task has it, else the task's headline.
+
+    Raises:
+        InputError: when no task has it.
+    """
+    from stages.tasks import TASKS
+
+    named = params.register_.metric
+    known = sorted({metric for other in TASKS.values() for metric in other.gate_metrics()})
+    if named not in (AUTO, *known):
+        raise InputError(f"register.metric: got {named!r}; expected one of {', '.join([AUTO, *known])}")
+    return named if named in task.gate_metrics() else task.headline
+
+
 def read_predictions(path: Path) -> dict[str, list[Any]]:
-    """Return sample ids, words and tokenised references of a predictions file."""
+    """Return the columns of a predictions file."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=["sample_id", "words", "references"]).to_pydict()
-    table["references"] = [[caption.split() for caption in captions] for captions in table["references"]]
-    return table
+    return pq.read_table(path).to_pydict()
 
 
 def list_versions() -> None:
@@ -102,7 +118,7 @@ def list_versions() -> None:
     from stages.tracking import client
 
     mlflow_client = client()
-    table = Table("model", "version", "aliases", "bleu_4", "cider_d", "data", "params", "commit")
+    table = Table("model", "version", "aliases", "score", "data", "params", "commit")
     reasons = []
     for model in mlflow_client.search_registered_models():
         versions = mlflow_client.search_model_versions(f"name = '{model.name}'")
@@ -114,7 +130,7 @@ def list_versions() -> None:
                 model.name,
                 str(version.version),
                 ", ".join(aliases_of(mlflow_client, model.name, version.version)),
-                *(f"{metrics[key]:.4f}" if (key := f"test_{m}") in metrics else "" for m in ("bleu_4", "cider_d")),
+                _headline(metrics, tags),
                 *(tags.get(key, "")[:8] for key in ("data", "params", "git_commit")),
             )
             reasons.append(f"{model.name} {version.version}: {'; '.join(decision['reasons'])}")
@@ -123,3 +139,10 @@ def list_versions() -> None:
         say("\n".join(reasons))
     else:
         say("no model is registered; run `dvc repro`")
+
+
+def _headline(metrics: dict[str, float], tags: dict[str, str]) -> str:
+    """Return a version's headline metric with its name."""
+    name = tags.get("headline", "")
+    value = metrics.get(f"test_{name}")
+    return "" if value is None else f"{name} {value:.4f}"

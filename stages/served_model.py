@@ -1,14 +1,17 @@
 """The registered model as MLflow loads it: written as code, its weights as safetensors, no pickle.
 
-One row a sample. Column `image`: encoded bytes, the same as base64 text, or a path of a file (refused when
-FUSELINE_ALLOW_PATHS is 0). Answers: caption, score, words and word_probabilities.
+One row a sample, a column for each modality of the model: `image` and `audio` as encoded bytes, the same as
+base64 text, or a path of a file (refused when FUSELINE_ALLOW_PATHS is 0); `text` and `question` as they are.
+A modality may be missing (no column, None, nan) where the task does without. The answers are the task's.
 """
 
 import base64
 import binascii
 import json
+import math
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-ANSWER_COLUMNS = ("caption", "score", "words", "word_probabilities")
+MEDIA = ("image", "audio")
 
 
 class ServedModel(PythonModel):
@@ -34,19 +37,37 @@ class ServedModel(PythonModel):
         self._modalities = settings["modalities"]
         self._predictor = Predictor.load(
             Path(context.artifacts["model"]),
-            PredictSettings(EvaluateParams(**settings["evaluate"]), settings["max_image_megapixels"]),
+            PredictSettings(
+                EvaluateParams(**settings["evaluate"]), settings["max_image_megapixels"], settings["max_audio_seconds"]
+            ),
             device,
         )
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Answer each row of the input."""
         records = pd.DataFrame(model_input).to_dict("records")
-        samples = [{m: read_media(record[m]) for m in self._modalities} for record in records]
+        samples = [{m: read_input(m, record.get(m)) for m in self._modalities} for record in records]
         answers = self._predictor.predict(samples)
-        return pd.DataFrame([{key: answer[key] for key in ANSWER_COLUMNS} for answer in answers])
+        columns = self._predictor.task.answer_types
+        return pd.DataFrame([{key: answer.get(key) for key in columns} for answer in answers])
 
 
-def read_media(value: object) -> bytes:
+def read_input(modality: str, value: object) -> bytes | None:
+    """Return one input as bytes, texts as UTF-8; None for a missing one.
+
+    Raises:
+        ValueError: when it is of a kind that the modality does not take.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if modality in MEDIA:
+        return read_media(modality, value)
+    if isinstance(value, str):
+        return value.encode()
+    raise ValueError(f"{modality}: expected text, got {repr(value)[:80]}")
+
+
+def read_media(modality: str, value: object) -> bytes:
     """Return encoded bytes given as bytes, base64 text, or a path.
 
     Raises:
@@ -65,17 +86,44 @@ def read_media(value: object) -> bytes:
         if len(str(path)) < 4096 and path.is_file():
             return path.read_bytes()
     shown = repr(value)[:80]
-    raise ValueError(f"image: expected encoded bytes, base64 text or the path of a file, got {shown}")
+    raise ValueError(f"{modality}: expected encoded bytes, base64 text or the path of a file, got {shown}")
 
 
-def ask(uri: str, paths: list[str]) -> None:
-    """Load a version by its URI and print its answer on each file."""
+def ask(uri: str, given: list[str]) -> None:
+    """Load a version by its URI and print its answers.
+
+    Values named as `modality=value` are one sample; values without a name are a sample each, of the model's
+    first modality. A medium is given by the path of its file.
+    """
     model = mlflow.pyfunc.load_model(uri)
-    answers = model.predict(pd.DataFrame({"image": [Path(path).read_bytes() for path in paths]}))
-    for path, answer in zip(paths, answers.to_dict("records"), strict=True):
+    modalities = model.metadata.get_input_schema().input_names()
+    named = dict(value.split("=", 1) for value in given if value.partition("=")[0] in modalities)
+    plain = [value for value in given if value.partition("=")[0] not in modalities]
+    samples = [{modalities[0]: value} | named for value in plain] or [named]
+    try:
+        answers = model.predict(pd.DataFrame(samples)).to_dict("records")
+    except ValueError as error:
+        sys.exit(f"error: {error}; this model takes {', '.join(f'{m}=...' for m in modalities)}")
+    for sample, answer in zip(samples, answers, strict=True):
+        sys.stdout.write("\n".join([", ".join(map(str, sample.values())), *_shown(answer)]) + "\n")
+
+
+def _shown(answer: dict[str, Any]) -> Iterator[str]:
+    """Yield an answer's lines: lists that go together side by side, long vectors cut."""
+    if "words" in answer:
         words = zip(answer["words"], answer["word_probabilities"], strict=True)
-        shown = " ".join(f"{word} ({probability:.2f})" for word, probability in words)
-        sys.stdout.write(f"{path}: {answer['caption']}\n  score {answer['score']:.3f}: {shown}\n")
+        yield f"  {answer['caption']}"
+        yield f"  score {answer['score']:.3f}: " + " ".join(f"{word} ({p:.2f})" for word, p in words)
+        return
+    for key, value in answer.items():
+        if key == "classes":
+            ranked = sorted(zip(answer["probabilities"], value, strict=True), reverse=True)[:5]
+            yield "  " + ", ".join(f"{name} {p:.3f}" for p, name in ranked)
+        elif key != "probabilities" and value is not None:
+            short = (
+                f"{len(value)} numbers, {[round(x, 3) for x in value[:4]]} ..." if isinstance(value, list) else value
+            )
+            yield f"  {key}: {short:.3f}" if isinstance(short, float) else f"  {key}: {short}"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@ Lightning starts this command once more for each further device; such a follower
 import csv
 import json
 import os
+import resource
 import shutil
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +32,7 @@ from stages.store import (
 )
 
 if TYPE_CHECKING:
+    from stages.device import Device
     from stages.tasks.base import ModelConfig
     from stages.trainer import Fitted
 
@@ -38,11 +42,11 @@ CHECKPOINTS = SCRATCH / "checkpoints"
 def run(params: Params, name: str) -> None:
     """Train one experiment."""
     experiment = params.experiments[name]
-    inputs = experiment.inputs.model_dump()
+    inputs = experiment.inputs.used()
     used = {
         "experiment": experiment.model_dump(),
         "train": params.train_of(name).model_dump(),
-        "base": params.base.model_dump(),
+        "base": params.base.model_dump(include={"device", "precision", "threads"}),
     }
     if _is_follower():
         _fit(params, name, training_key(used, experiment.dataset, inputs), used)
@@ -75,26 +79,43 @@ def _fit(
 ) -> tuple["Fitted | None", "ModelConfig", dict[str, int]]:
     """Return the finished training (None in a follower), what builds its model, and the samples of each split."""
     from stages.device import set_up
-    from stages.model import build
-    from stages.tables import load_split
+    from stages.model import build, load_pretrained, reading_of
+    from stages.tables import feature_spec, load_split
+    from stages.tasks import TASKS
     from stages.tasks.base import ModelConfig
     from stages.tracking import LiveRun
     from stages.trainer import Setting, fit
 
     experiment, train = params.experiments[name], params.train_of(name)
-    device = set_up(params.base)
-    splits = {
-        split: load_split(
-            experiment.dataset, experiment.inputs.model_dump(), split, device, train.device_cache_gb * 2**30
-        )
-        for split in SPLITS[:2]
-    }
-    vocabulary = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
-    shapes = {modality: table.shape for modality, table in splits["train"].features.items()}
-    config = ModelConfig(experiment, shapes, vocabulary)
+    device = set_up(params.base, train.seed)
+    reading = reading_of(experiment)
+    limit_bytes = train.device_cache_gb * 2**30
+    splits = {split: load_split(reading, split, device, limit_bytes) for split in SPLITS[:2]}
+    known = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
+    config = ModelConfig(
+        experiment,
+        {modality: feature_spec(feature) for modality, feature in reading.inputs.items()},
+        {column: known[column] for column in TASKS[experiment.task].vocabularies},
+    )
+    task = build(config)
+    load_pretrained(task, f"experiments.{name}")
     live = None if _is_follower() else LiveRun(name, key, used)
-    setting = Setting(train, params.base.seed, device, _checkpoint_folder(name, key))
-    return fit(build(config), splits, setting, live), config, {split: len(rows) for split, rows in splits.items()}
+    setting = Setting(train, device, _checkpoint_folder(name, key))
+    start = time.monotonic()
+    fitted = fit(task, splits, setting, live)
+    if fitted:
+        say(f"train {name}: fitted in {time.monotonic() - start:.1f} s, {peak_mb(device)} MB at the peak")
+    return fitted, config, {split: len(rows) for split, rows in splits.items()}
+
+
+def peak_mb(device: "Device") -> int:
+    """Return the most memory used so far: of the GPU where there is one, else of this process."""
+    if device.is_cuda:
+        import torch
+
+        return torch.cuda.max_memory_allocated() // 2**20
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20
 
 
 def training_key(used: dict[str, Any], dataset: str, inputs: dict[str, str]) -> str:

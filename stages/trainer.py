@@ -27,13 +27,12 @@ from stages.tables import Split
 from stages.tasks import Task
 from stages.tracking import LiveRun
 
-LOSS_TO_SCORE = {"loss": ("val_loss", "min"), "bleu_4": ("val_bleu_4", "max")}
-
 
 @dataclass(frozen=True)
-class GreedyDecoding:
-    """How validation decodes: fast, for comparing epochs."""
+class FastAnswers:
+    """How validation answers: captions greedily, which is fast and compares epochs as well."""
 
+    batch_size: int
     beam_size: int = 1
     length_penalty: float = 0.0
 
@@ -41,9 +40,9 @@ class GreedyDecoding:
 class TrainBatches:
     """Shuffled batches; the order depends on seed and epoch alone, so a resumed run sees the same."""
 
-    def __init__(self, split: Split, task: Task, train: TrainParams, seed: int) -> None:
+    def __init__(self, split: Split, task: Task, train: TrainParams) -> None:
         """Take the training split."""
-        self._split, self._task, self._train, self._seed = split, task, train, seed
+        self._split, self._task, self._train = split, task, train
         self._targets = task.targets(split.rows)
         self.epoch = 0
         self.rank, self.world_size = 0, 1
@@ -54,15 +53,16 @@ class TrainBatches:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """Yield this epoch's batches of this process."""
-        rng = np.random.default_rng([self._seed, self.epoch])
+        rng = np.random.default_rng([self._train.seed, self.epoch])
         order = rng.permutation(len(self._split))
         size = self._train.batch_size * self.world_size
         wanted = len(self) * self.world_size * self._train.batch_size
         order = np.resize(order, wanted) if self.world_size > 1 else order
         chosen = [order[start : start + size] for start in range(0, len(order), size)]
         mine = [np.sort(rows[self.rank :: self.world_size]) for rows in chosen]
-        targets = [self._task.draw(self._targets, rows, self._train, rng) for rows in mine]
-        for features, target in zip(self._split.batches(mine), targets, strict=True):
+        picked = [(samples, self._split.draw(samples, self._train.texts_per_step, rng)) for samples in mine]
+        targets = [self._task.take(self._targets, samples, picks, self._train, rng) for samples, picks in picked]
+        for features, target in zip(self._split.batches(picked), targets, strict=True):
             yield features | {key: torch.from_numpy(value) for key, value in target.items()}
 
 
@@ -71,7 +71,7 @@ class ValidationBatches:
 
     def __init__(self, split: Split, task: Task, batch_size: int) -> None:
         """Take the validation split."""
-        self._split, self._batch_size = split, batch_size
+        self._split, self._task, self._batch_size = split, task, batch_size
         self._targets = task.targets(split.rows)
 
     def __len__(self) -> int:
@@ -80,63 +80,55 @@ class ValidationBatches:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         """Yield all batches."""
-        for rows, features in self._split.in_order(self._batch_size):
-            yield features | {key: torch.from_numpy(value[rows]) for key, value in self._targets.items()}
+        for samples, picks, features in self._split.in_order(self._batch_size):
+            targets = self._task.take(self._targets, samples, picks)
+            yield features | {key: torch.from_numpy(value) for key, value in targets.items()}
 
 
 class TrainingModule(L.LightningModule):
     """A task under training."""
 
-    def __init__(self, task: Task, train: TrainParams, total_steps: int, seed: int) -> None:
-        """Take the task and the optimisation's settings."""
+    def __init__(self, task: Task, train: TrainParams, total_steps: int, validation: Split) -> None:
+        """Take the task, the optimisation's settings, and what epochs are compared on."""
         super().__init__()
-        self.task, self._train_params, self._total_steps, self._seed = task, train, total_steps, seed
-        self._references: list[list[list[str]]] = []
-        self._predictions: list[list[str]] = []
+        self.task, self._train_params, self._total_steps = task, train, total_steps
+        self._validation = validation
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         loss = self.task.loss(batch, self._train_params)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]), prog_bar=True)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=_size(batch), prog_bar=True)
         return loss
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by the epoch, so that a resumed run draws the same."""
-        torch.manual_seed(self._seed * 100_003 + self.current_epoch)
+        torch.manual_seed(self._train_params.seed * 100_003 + self.current_epoch)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Gather loss and greedy captions."""
-        size = len(batch["image"])
-        self.log("val_loss", self.task.loss(batch), batch_size=size, sync_dist=True)
-        if self._train_params.monitor == "bleu_4":
-            self._predictions += [answer["words"] for answer in self.task.predict(batch, GreedyDecoding())]
+        """Take the loss; after the last batch score the answers to the whole split, if that picks the best epoch.
 
-    def on_validation_epoch_end(self) -> None:
-        """Score the captions against the references."""
-        if self._predictions:
-            from stages.metrics.bleu import bleu
-
-            references = self._references[: len(self._predictions)]
-            self.log("val_bleu_4", bleu(self._predictions, references)[3], prog_bar=True, sync_dist=True)
-        self._predictions = []
-
-    def set_references(self, references: list[list[list[str]]]) -> None:
-        """Give the validation references, in the order of the batches."""
-        self._references = references
+        This hook and no later one sees the averaged weights.
+        """
+        self.log("val_loss", self.task.loss(batch), batch_size=_size(batch), sync_dist=True)
+        last = batch_idx == math.ceil(len(self._validation) / self._train_params.batch_size) - 1
+        if last and self._train_params.monitor == "score":
+            answers = self.task.answer(self._validation, FastAnswers(self._train_params.batch_size))
+            score = self.task.score(answers, self._validation.rows)
+            self.log(f"val_{self.task.headline}", score, batch_size=1, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW (no decay for vectors), linear warm-up, then a cosine to zero."""
-        decayed = [p for p in self.task.parameters() if p.ndim > 1]
-        plain = [p for p in self.task.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": self._train_params.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=self._train_params.learning_rate,
-            betas=(0.9, 0.98),
-        )
-        warmup = max(1, round(self._train_params.warmup_fraction * self._total_steps))
+        """No decay for vectors; linear warm-up, then a cosine to zero."""
+        train = self._train_params
+        groups = [
+            {"params": [p for p in self.task.parameters() if p.ndim > 1], "weight_decay": train.weight_decay},
+            {"params": [p for p in self.task.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer: torch.optim.Optimizer
+        if train.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, lr=train.learning_rate, momentum=train.momentum, nesterov=True)
+        else:
+            optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, 0.98))
+        warmup = max(1, round(train.warmup_fraction * self._total_steps))
 
         def factor(step: int) -> float:
             if step < warmup:
@@ -145,6 +137,10 @@ class TrainingModule(L.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _size(batch: dict[str, Tensor]) -> int:
+    return len(next(iter(batch.values())))
 
 
 class Curves(Callback):
@@ -196,7 +192,6 @@ class Setting:
     """How and where a training runs; `checkpoints` is a folder of its own."""
 
     train: TrainParams
-    seed: int
     device: Device
     checkpoints: Path
 
@@ -215,11 +210,10 @@ def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun | 
     """Train a task to its best epoch, going on from the last checkpoint if there is one; a follower gets None."""
     _quiet()
     train = setting.train
-    batches = TrainBatches(splits["train"], task, train, setting.seed)
+    batches = TrainBatches(splits["train"], task, train)
     batches.world_size = train.devices
-    module = TrainingModule(task, train, len(batches) * train.epochs, setting.seed)
-    module.set_references([[c.split() for c in row["tokens"]] for row in splits["val"].rows])
-    score, mode = LOSS_TO_SCORE[train.monitor]
+    module = TrainingModule(task, train, len(batches) * train.epochs, splits["val"])
+    score, mode = ("val_loss", "min") if train.monitor == "loss" else (f"val_{task.headline}", "max")
     best = ModelCheckpoint(
         setting.checkpoints, "best", monitor=score, mode=mode, save_last=True, enable_version_counter=False
     )

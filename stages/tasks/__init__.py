@@ -1,11 +1,22 @@
-"""Tasks by name: each ties inputs, encoder, head, loss and prediction into one `nn.Module`.
+"""Tasks by name: each ties inputs, encoders, fusion, head, loss, metrics and prediction into one `nn.Module`.
 
-Protocol: see `base.Task`. A new task: its file here with one class, its line in this dict.
+Protocol: see `base.Task`. A new task: its file here with one class, its line in this dict, its section's class in
+`stages/params.py`.
 """
 
 from stages.tasks.base import Task
 from stages.tasks.caption import CaptionTask
+from stages.tasks.classify import ClassifyTask
+from stages.tasks.match import MatchTask
+from stages.tasks.retrieve import RetrieveTask
+from stages.tasks.translate import TranslateTask
+from stages.tasks.vqa import VqaTask
 
 TASKS: dict[str, type[Task]] = {
     "caption": CaptionTask,
+    "classify": ClassifyTask,
+    "match": MatchTask,
+    "retrieve": RetrieveTask,
+    "translate": TranslateTask,
+    "vqa": VqaTask,
 }

@@ -5,11 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help repro test flow lock clean
+.PHONY: help repro test flow results fusion-bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 repro: $(READY) ## run the pipeline: only what changed runs again
 	@$(BIN)/python -m flows.repro
@@ -22,6 +22,12 @@ test: $(READY) ## lint, types and all tests
 
 flow: $(READY) ## the same pipeline as a Prefect flow
 	@$(BIN)/python -m flows.pipeline
+
+results: $(READY) ## write the README's table from results/; NAME=<name> first records the last run there
+	@$(BIN)/python -m flows.results $(if $(NAME),--collect $(NAME))
+
+fusion-bench: $(READY) ## every fusion over five seeds, beside each modality alone: EXPERIMENT=<name>
+	@$(BIN)/python -m flows.fusion_bench $(or $(EXPERIMENT),classify)
 
 lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 -o requirements.lock

@@ -102,7 +102,7 @@ def _address(stage: Any, root: str) -> str:
     return name if path == "dvc.yaml" else f"{path}:{name}"
 
 
-class _Transcript:
+class Transcript:
     """Turns DVC's lines into stage runs, and keeps the last lines that the stage at work printed itself."""
 
     def __init__(self, on_stage_done: Callable[[StageRun], None]) -> None:
@@ -222,8 +222,8 @@ def _reproduce(
     on_stage_done: Callable[[StageRun], None],
     on_progress: Callable[[str, float], None] | None,
 ) -> list[StageRun]:
-    transcript = _Transcript(on_stage_done)
-    with _dvc(root, ["repro", *options], asks_progress=on_progress is not None) as process:
+    transcript = Transcript(on_stage_done)
+    with dvc_process(root, ["repro", *options], asks_progress=on_progress is not None) as process:
         assert process.stdout is not None
         for raw in process.stdout:
             line = raw.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]  # a bar's last state
@@ -240,7 +240,7 @@ def _reproduce(
 
 
 @contextmanager
-def _dvc(root: Path | str, arguments: list[str], asks_progress: bool) -> Iterator[subprocess.Popen[bytes]]:
+def dvc_process(root: Path | str, arguments: list[str], asks_progress: bool) -> Iterator[subprocess.Popen[bytes]]:
     """Run `dvc` in a session of its own and leave no process of that session behind, whatever happens."""
     path = (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))
     environment = {

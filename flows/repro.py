@@ -24,7 +24,8 @@ from flows import settings
 from flows.dvc_stages import Outcome, StageError, StageRun, repro
 
 HEADLINES = ("bleu_4", "accuracy")
-TRY_COMMAND = ".venv/bin/python -m stages.register --try {experiment} <image file>"
+TRY_COMMAND = ".venv/bin/python -m stages.register {experiment} --try {inputs}"
+TRY_INPUTS = {"image": "image=FILE", "audio": "audio=FILE", "text": 'text="WORDS"', "question": 'question="WORDS"'}
 LAST_LINES = 15
 PLAIN_WIDTH = 110
 EXIT_INTERRUPTED = 130
@@ -150,10 +151,12 @@ def _report(out: Console, root: Path, runs: list[StageRun]) -> None:
 
 
 def _try_lines(found: Iterable[Experiment]) -> Iterator[str]:
-    registered = [experiment.name for experiment in found if experiment.version]
+    registered = [experiment for experiment in found if experiment.version]
     if registered:
         yield "try a model:"
-    yield from (f"  {TRY_COMMAND.format(experiment=name)}" for name in registered)
+    for experiment in registered:
+        inputs = " ".join(TRY_INPUTS.get(name, f"{name}=FILE") for name in experiment.version.get("inputs", ["image"]))
+        yield f"  {TRY_COMMAND.format(experiment=experiment.name, inputs=inputs)}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -218,6 +218,8 @@ def run(params: Params, name: str) -> None:
             **{f"vocabulary_{column}": len(words) for column, words in vocabularies.items() if outcome.words[column]},
         }
     say(f"prepare {name}: " + ", ".join(f"{key} {value}" for key, value in draft.counts.items()))
+    if outcome.first_bad:
+        say("\n".join([f"put aside, all in {artifact_path('prepare', name) / QUARANTINE_FILE}:", *outcome.first_bad]))
 
 
 def _write_splits(

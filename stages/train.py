@@ -104,11 +104,11 @@ def _fit(
     start = time.monotonic()
     fitted = fit(task, splits, setting, live)
     if fitted:
-        say(f"train {name}: fitted in {time.monotonic() - start:.1f} s, {peak_mb(device)} MB at the peak")
+        say(f"train {name}: fitted in {time.monotonic() - start:.1f} s, {_peak_mb(device)} MB at the peak")
     return fitted, config, {split: len(rows) for split, rows in splits.items()}
 
 
-def peak_mb(device: "Device") -> int:
+def _peak_mb(device: "Device") -> int:
     """Return the most memory used so far: of the GPU where there is one, else of this process."""
     if device.is_cuda:
         import torch

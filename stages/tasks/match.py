@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.baselines import swapped
 from stages.metrics.classification import binary_auc
 from stages.params import MatchParams
 from stages.tables import Split
@@ -112,15 +111,21 @@ def negatives(rows: list[dict[str, Any]]) -> np.ndarray:
     """Return for each sample another whose target it does not have: of a few chosen by hash, the most alike.
 
     Likeness is the share of words in common of the first texts (or messages); without texts, the same label.
+    When all candidates are equal to the right one it is the next sample that is not.
     """
     words = [frozenset(_words(row)) for row in rows]
-    fallback = swapped(len(rows), 0) if len(rows) > 1 else np.zeros(1, np.int64)
     chosen = []
     for i, row in enumerate(rows):
         candidates = [_hashed(row["sample_id"], k) % len(rows) for k in range(CANDIDATES)]
-        hard = [j for j in candidates if words[j] != words[i] and j != i]
-        chosen.append(max(hard, key=lambda j: _overlap(words[i], words[j])) if hard else int(fallback[i]))
+        hard = [j for j in candidates if words[j] != words[i]]
+        chosen.append(max(hard, key=lambda j: _overlap(words[i], words[j])) if hard else _next_other(words, i))
     return np.array(chosen)
+
+
+def _next_other(words: list[frozenset[str]], i: int) -> int:
+    """Return the next sample with other words than sample i, round the end; where all are equal, the very next."""
+    ring = [(i + k) % len(words) for k in range(1, len(words))] or [i]
+    return next((j for j in ring if words[j] != words[i]), ring[0])
 
 
 def _words(row: dict[str, Any]) -> list[str]:

@@ -1,0 +1,252 @@
+"""Every fusion on one data set with one budget, over several seeds, beside each modality alone.
+
+Each cell (a row and a seed) is a DVC experiment of its own. They run one after another in a clone that holds the
+working tree as it was at the start and shares DVC's cache: so one bench is one code, finished cells come out of the
+run cache when a bench goes on, and the user's files are safe. `dvc exp run` puts uncommitted changes aside for a
+moment, with --temp and --queue too, and a kill just then would leave them there; and the queue's worker outlives
+Ctrl-C and runs whatever else is queued.
+
+Run it: `python -m flows.fusion_bench <experiment> [--fusions a,b] [--seeds 5] [--out folder]`.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows import settings
+from flows.bench_report import Result, write_report
+from flows.dvc_stages import StageError, Transcript, dvc_process, repro
+from flows.repro import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals
+from stages.errors import InputError
+from stages.params import NONE, ExperimentBase, Params, load_params, variant_names
+from stages.store import ARTIFACTS, MANIFEST, METRICS, SCRATCH, artifact_path, locked, write_json
+from stages.tracking import tracking_uri
+
+BRANCH = "bench"  # of the clone
+COSTS = "costs.json"  # seconds and peak MB of trainings by key; what the run cache brings back prints none
+TRAIN_COST = re.compile(r"train .+: fitted in ([\d.]+) s, (\d+) MB at the peak$")
+_AUTHOR = {  # the same tree makes the same commit
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "fuseline"), ("EMAIL", "fuseline"), ("DATE", "2000-01-01T00:00:00Z"))
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what it changes in params.yaml."""
+
+    name: str
+    changes: tuple[str, ...]
+    is_fusion: bool
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One run of the bench: the experiment, its rows and seeds."""
+
+    experiment: str
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    seed_key: str
+
+
+def make_bench(params: Params, name: str, fusions: list[str], num_seeds: int) -> Bench:
+    """Return what to run for an experiment of params.yaml; without `fusions`, all there are.
+
+    Raises:
+        InputError: when there is no such experiment or fusion, or it has a single modality.
+    """
+    if name not in params.experiments:
+        raise InputError(f"experiments has no {name!r}; expected one of {', '.join(params.experiments)}")
+    known = variant_names("fusions")
+    if unknown := [fusion for fusion in fusions if fusion not in known]:
+        raise InputError(f"--fusions: {', '.join(unknown)}; expected some of {', '.join(known)}")
+    if num_seeds < 1:
+        raise InputError(f"--seeds: got {num_seeds}; expected 1 or more")
+    experiment = params.experiments[name]
+    if len(experiment.inputs.used()) < 2:
+        raise InputError(f"experiments.{name}.inputs: one modality, so there is nothing to fuse")
+    rows = [Row(fusion, (f"experiments.{name}.fusion={fusion}",), True) for fusion in fusions or known]
+    seed_key = f"experiments.{name}.train.seed" if "seed" in experiment.train else "train.seed"
+    return Bench(name, (*rows, *single_rows(name, experiment)), tuple(range(1, num_seeds + 1)), seed_key)
+
+
+def single_rows(name: str, experiment: ExperimentBase) -> Iterator[Row]:
+    """Yield a row for each modality that the task can do with alone, or with its target alone."""
+    used = experiment.inputs.used()
+    target = getattr(experiment, "target", None)
+    for modality in used:
+        left = {modality, target} - {None}
+        if modality != target and left >= set(experiment.needs) and experiment.least <= len(left) < len(used):
+            changes = tuple(f"experiments.{name}.inputs.{other}={NONE}" for other in used if other not in left)
+            yield Row(f"only_{modality}", changes, False)
+
+
+def _git(folder: Path, *arguments: str, **environment: str) -> str:
+    """Run git and return what it prints.
+
+    Raises:
+        StageError: git failed.
+    """
+    command, variables = ["git", *arguments], {**os.environ, **environment}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StageError("git", f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def snapshot(root: Path) -> str:
+    """Return a commit of the working tree with what git does not know yet of `stages`; nothing else changes.
+
+    It is HEAD itself when nothing differs from that.
+    """
+    new = [name for name in ("stages", "dvc.yaml", "dvc.lock", "params.yaml") if (root / name).exists()]
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        _git(root, "read-tree", "HEAD", **index)
+        _git(root, "add", "--update", **index)
+        _git(root, "add", "--", *new, **index)
+        tree = _git(root, "write-tree", **index)
+    if tree == _git(root, "rev-parse", "HEAD^{tree}"):
+        return _git(root, "rev-parse", "HEAD")
+    return _git(root, "commit-tree", tree, "-p", "HEAD", "-m", "The working tree of a fusion bench", **_AUTHOR)
+
+
+@contextmanager
+def cloned(root: Path, commit: str, name: str, data_folder: str) -> Iterator[Path]:
+    """Yield a clone at `commit` that shares the project's DVC cache and data; it is removed at the end."""
+    clone = root / SCRATCH / "fusion_bench" / name
+    shutil.rmtree(clone, ignore_errors=True)
+    try:
+        _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(clone))
+        _git(clone, "checkout", "--quiet", "-B", BRANCH, commit)
+        for key in ("name", "email"):
+            _git(clone, "config", f"user.{key}", "fuseline")
+        if (local := root / ".dvc" / "config.local").exists():
+            shutil.copyfile(local, clone / ".dvc" / "config.local")
+        cache = _run_dvc(root, ["cache", "dir"])[-1]
+        _run_dvc(clone, ["cache", "dir", "--local", cache])
+        data = Path("data") / data_folder  # a clone lacks it where neither git nor DVC keeps it
+        if data_folder != NONE and not (clone / data).exists() and not (clone / f"{data}.dvc").exists():
+            (clone / data).parent.mkdir(exist_ok=True)
+            (clone / data).symlink_to(root / data, target_is_directory=True)
+        yield clone
+    finally:
+        shutil.rmtree(clone, ignore_errors=True)
+
+
+def _run_dvc(root: Path, arguments: list[str]) -> list[str]:
+    """Run DVC to its end and return the lines that it and the stages print.
+
+    Raises:
+        StageError: a stage or DVC itself failed.
+    """
+    transcript, lines = Transcript(lambda run: None), []
+    with dvc_process(root, arguments, asks_progress=False) as process:
+        assert process.stdout is not None
+        for raw in process.stdout:
+            lines.append(raw.decode(errors="replace").rstrip("\r\n"))
+            transcript.read(lines[-1], time.monotonic())
+        if process.wait() != 0:
+            raise transcript.error(process.returncode)
+    return lines
+
+
+def run_cell(clone: Path, bench: Bench, row: Row, seed: int) -> tuple[dict[str, Any], dict[str, Any], list[float]]:
+    """Run one cell as a DVC experiment; return metrics, the training's manifest, and its cost if it ran."""
+    _git(clone, "reset", "--quiet", "--hard", BRANCH)
+    changes = [f"--set-param={change}" for change in (*row.changes, f"{bench.seed_key}={seed}")]
+    name = f"{bench.experiment}-{row.name}-seed{seed}"
+    lines = _run_dvc(clone, ["exp", "run", "--name", name, *changes, f"evaluate@{bench.experiment}"])
+    costs = [[float(figure) for figure in match.groups()] for line in lines if (match := TRAIN_COST.match(line))]
+    metrics, manifest = (
+        json.loads((clone / artifact_path(stage, bench.experiment) / file_name).read_text("utf8"))
+        for stage, file_name in (("evaluate", METRICS), ("train", MANIFEST))
+    )
+    return metrics, manifest, costs[-1] if costs else []
+
+
+def run(root: Path, bench: Bench, clone: Path, out: Path, tell: Callable[[str], None]) -> list[Result]:
+    """Run every cell, the first seed of all rows first, and keep each experiment in the project's repository."""
+    costs_path = out / COSTS
+    costs = json.loads(costs_path.read_text("utf8")) if costs_path.exists() else {}
+    commit = _git(clone, "rev-parse", BRANCH)
+    cells = [(row, seed) for seed in bench.seeds for row in bench.rows]
+    results = []
+    for number, (row, seed) in enumerate(cells, start=1):
+        metrics, manifest, cost = run_cell(clone, bench, row, seed)
+        _git(root, "fetch", "--quiet", str(clone), f"+refs/exps/{commit[:2]}/*:refs/exps/{commit[:2]}/*")
+        key = manifest["settings"]["train_key"]
+        if cost:
+            costs[key] = cost
+            write_json(costs_path, costs)
+        metric = metrics["settings"]["headline"]
+        seconds, peak_mb = costs.get(key, (None, None))
+        parameters = manifest["counts"]["parameters"]
+        results.append(Result(row.name, row.is_fusion, seed, metric, metrics[metric], parameters, seconds, peak_mb))
+        how = f"trained in {seconds:.0f} s" if cost else "from the run cache"
+        tell(f"[{number}/{len(cells)}] {row.name}, seed {seed}: {metric} {metrics[metric]:.4f} ({how})")
+    return results
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the bench, write its table and picture; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.fusion_bench", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("experiment", help="a name in the section `experiments` of params.yaml")
+    parser.add_argument("--fusions", default="", help="names joined by commas (default: all)")
+    parser.add_argument("--seeds", type=int, default=5, help="trainings of each row (default: 5)")
+    parser.add_argument("--out", type=Path, help="folder of the results (default: artifacts/fusion_bench/<experiment>)")
+    args = parser.parse_args(arguments)
+    settings.apply()
+    end_on_signals()
+    out = (args.out or settings.project_root() / ARTIFACTS / "fusion_bench" / args.experiment).absolute()
+    os.chdir(settings.project_root())
+    show = console()
+
+    def tell(line: str) -> None:
+        show.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        params = load_params()
+        bench = make_bench(params, args.experiment, [name for name in args.fusions.split(",") if name], args.seeds)
+        tell((_run_all(Path.cwd(), params, bench, out, tell) / "table.md").read_text("utf8"))
+    except InputError as error:
+        tell(f"error: {error}")
+        return 1
+    except StageError as error:
+        tell("\n".join([f"{error.name} failed: {error.reason}", *error.lines[-LAST_LINES:]]))
+        return 1
+    except KeyboardInterrupt:
+        tell("interrupted: finished cells are kept, the same command goes on")
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _run_all(root: Path, params: Params, bench: Bench, out: Path, tell: Callable[[str], None]) -> Path:
+    """Bring up to date what all cells share, run them, and return the folder with the report."""
+    experiment = params.experiments[bench.experiment]
+    os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri())  # live curves beside those of other trainings
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(f"fusion_bench-{bench.experiment}"):
+        shared = [f"features@{feature}" for feature in experiment.inputs.used().values()]
+        repro(root, tell, lambda run: None, shared)
+        with cloned(root, snapshot(root), bench.experiment, params.datasets[experiment.dataset].folder) as clone:
+            results = run(root, bench, clone, out, tell)
+    write_report(out, bench.experiment, experiment.fusion, results)
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(main())

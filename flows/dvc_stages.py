@@ -106,6 +106,7 @@ class Transcript:
     """Turns DVC's lines into stage runs, and keeps the last lines that the stage at work printed itself."""
 
     def __init__(self, on_stage_done: Callable[[StageRun], None]) -> None:
+        """Begin before the first line; `on_stage_done` is told of each stage when it ends."""
         self.runs: list[StageRun] = []
         self._on_stage_done = on_stage_done
         self._at_work: tuple[str, Outcome] | None = None

@@ -168,6 +168,8 @@ SMALL = {
     "experiments.caption.dim": 32,
     "experiments.caption.layers": 1,
     "experiments.caption.attention_heads": 2,
+    "experiments.classify.dim": 16,
+    "experiments.classify.train": {"epochs": 2, "batch_size": 32},
     "register.metric": "bleu_1",
     "train.epochs": 6,
     "train.batch_size": 8,
@@ -176,9 +178,28 @@ SMALL = {
 }
 
 
+QUICK = {"dim": 16, "train": {"epochs": 1, "batch_size": 32}}
+PAIR = {
+    "dataset": "scenes",
+    "inputs": {"image": "scenes-image", "audio": "none", "text": "scenes-message", "question": "none"},
+    "encoders": {"image": "cnn", "audio": "none", "text": "bag", "question": "none"},
+    "fusion": "concat",
+    "layers": 1,
+    "attention_heads": 2,
+    "dropout": 0.1,
+    "modality_dropout": 0.0,
+    **QUICK,
+}
+OTHER_TASKS = {
+    **{f"experiments.{name}.{key}": value for name in ("retrieve", "vqa") for key, value in QUICK.items()},
+    "experiments.match": {**PAIR, "task": "match", "target": "text"},
+    "experiments.translate": {**PAIR, "task": "translate", "way": "shared"},
+}
+
+
 @pytest.fixture(scope="session")
 def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which every stage has run once on 160 small scenes."""
+    """A folder in which every stage has run once on 160 small scenes, for one modality and for three."""
     from stages import download, evaluate, features, prepare, register, train
     from tests.small_data import make_params
 
@@ -187,14 +208,45 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     os.chdir(root)
     try:
         params = make_params(root, SMALL)
-        for stage, name in [(download, "scenes"), (prepare, "scenes"), (features, "scenes-image")]:
+        for stage, name in [(download, "scenes"), (prepare, "scenes"), *((features, name) for name in params.features)]:
             stage.run(params, name)
-        for stage in (train, evaluate, register):
-            stage.run(params, "caption")
+        for name in ("caption", "classify"):
+            for stage in (train, evaluate, register):
+                stage.run(params, name)
     finally:
         os.chdir(before)
         os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow keeps the last one there
     yield root
+
+
+@pytest.fixture(scope="session")
+def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the finished project, with a tracking store of its own, in which the other tasks have run too."""
+    from stages import evaluate, register, train
+    from tests.small_data import make_params
+
+    ignored = shutil.ignore_patterns("mlflow", "register", "locks")
+    root = Path(shutil.copytree(finished_project, tmp_path_factory.mktemp("tasks") / "project", ignore=ignored))
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        params = make_params(root, SMALL | OTHER_TASKS)
+        for name in ("retrieve", "vqa", "match", "translate"):
+            for stage in (train, evaluate, register):
+                stage.run(params, name)
+    finally:
+        os.chdir(before)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    yield root
+
+
+@pytest.fixture
+def every_task(project_of_every_task: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project of every task, as the current folder; to be read only."""
+    monkeypatch.chdir(project_of_every_task)
+    store = f"sqlite:///{project_of_every_task}/artifacts/mlflow/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    return project_of_every_task
 
 
 @pytest.fixture

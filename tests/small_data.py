@@ -1,4 +1,4 @@
-"""Small data for the stages' tests: params with single values replaced, images, and Flickr8k in its public layout."""
+"""Small data for the stages' tests: params with single values replaced, media, Flickr8k in its public layout."""
 
 import copy
 import io
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -61,6 +62,14 @@ def pixels(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
+def sound(seconds: float = 0.05, rate_hz: int = 8000, pitch_hz: float = 440.0) -> bytes:
+    """Make a plain tone as a WAV of 16 bits and one channel."""
+    wave = 0.5 * np.sin(2 * np.pi * pitch_hz * np.arange(round(seconds * rate_hz)) / rate_hz)
+    out = io.BytesIO()
+    soundfile.write(out, wave, rate_hz, format="WAV", subtype="PCM_16")
+    return out.getvalue()
+
+
 def caption_rows(names: list[str]) -> str:
     """Write five captions for each image, as the public file does."""
     return "".join(f"{name}#{number}\tA dog number {number} runs .\n" for name in names for number in range(5))
@@ -83,6 +92,7 @@ def write_flickr8k(
             archive.writestr(file_name, "".join(f"{name}\n" for name in lists.get(split, [])))
     return {
         "source": "flickr8k",
+        "folder": "none",
         "mirror": str(folder),
         "images_sha256": sha256_file(folder / IMAGES),
         "text_sha256": sha256_file(folder / TEXT),

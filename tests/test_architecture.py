@@ -1,17 +1,21 @@
 """The house keeps its shape: names, arrows, and what DVC is told against what the code imports."""
 
 import ast
+import shutil
 from functools import cache
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from stages.params import Params, load_params
+from stages.params import NONE, Encoders, Inputs, Params, load_params
 
 ROOT = Path(__file__).parent.parent
 ORDER = ["download", "prepare", "features", "train", "evaluate", "register"]
-VARIANTS = ["sources", "extractors", "encoders", "heads", "tasks", "metrics"]
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # DVC's own
+PARAMS_FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
+VARIANTS = ["sources", "extractors", "encoders", "fusions", "heads", "tasks", "metrics"]
 
 
 @cache
@@ -68,13 +72,53 @@ def outs(definition: dict) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
-def test_dvc_has_the_stages_in_order():
-    assert list(dvc_stages()) == ORDER
+def test_dvc_has_the_stages_in_order_after_what_none_stands_for():
+    nothing, *others = dvc_stages()
+    assert others == ORDER
+    assert nothing == "nothing" and outs(dvc_stages()[nothing]) == [f"data/{NONE}", f"artifacts/features/{NONE}"]
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_every_slot_of_an_experiment_is_told_to_dvc(stage):
+    deps = dvc_stages()[stage]["do"]["deps"]
+    wanted = [f"artifacts/features/${{item.inputs.{slot}}}" for slot in Inputs.model_fields]
+    assert wanted == [dep for dep in deps if dep.startswith("artifacts/features/")]
+    assert list(Inputs.model_fields) == list(Encoders.model_fields)
+
+
+@pytest.mark.parametrize("path", PARAMS_FILES, ids=lambda p: p.name)
+def test_dvc_makes_a_stage_of_every_name_in_a_params_file(path, graph_project):
+    shutil.copyfile(path, graph_project / "params.yaml")
+    params = load_params(path)
+    with Repo(graph_project) as repo:
+        repo.index.check_graph()
+        found = sorted(stage.addressing for stage in repo.index.stages)
+    sections = {"datasets": params.datasets, "features": params.features, "experiments": params.experiments}
+    keyed = {"download": "datasets", "prepare": "datasets", "features": "features"}
+    wanted = [f"{stage}@{name}" for stage in ORDER for name in sections[keyed.get(stage, "experiments")]]
+    assert found == sorted(["nothing", *wanted])
+
+
+def test_what_none_stands_for_is_made_by_a_real_run(graph_project):
+    shutil.copyfile(ROOT / "params.yaml", graph_project / "params.yaml")
+    with Repo(graph_project) as repo:
+        assert [stage.addressing for stage in repo.reproduce("nothing")] == ["nothing"]
+    for place in (f"data/{NONE}", f"artifacts/features/{NONE}"):
+        assert (graph_project / place).is_dir() and not list((graph_project / place).iterdir())
+
+
+@pytest.fixture
+def graph_project(tmp_path, monkeypatch):
+    """A DVC project with the graph alone, as the current folder."""
+    monkeypatch.chdir(tmp_path)
+    Repo.init(no_scm=True).close()
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
+    return tmp_path
 
 
 @pytest.mark.parametrize("stage", ORDER)
 def test_dvc_is_told_every_module_that_a_stage_imports_and_no_other(stage):
-    declared = {dep for dep in dvc_stages()[stage]["do"]["deps"] if not dep.startswith("artifacts/")}
+    declared = {dep for dep in dvc_stages()[stage]["do"]["deps"] if dep.startswith("stages/")}
     entries = [stage, *(["served_model"] if stage == "register" else [])]  # what travels with a version
     wanted = {p.relative_to(ROOT).as_posix() for entry in entries for p in closure(ROOT / f"stages/{entry}.py")}
     if "stages/samples_page.py" in wanted:
@@ -107,8 +151,6 @@ def test_a_stage_reads_the_artifact_of_another_never_its_code():
         assert not closure(ROOT / f"stages/{stage}.py") & others
 
 
-@pytest.mark.parametrize(
-    "path", [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("path", PARAMS_FILES, ids=lambda p: p.name)
 def test_params_files_are_complete(path):
     load_params(path)

@@ -35,8 +35,8 @@ def grid_project(project):
     changes = {
         "base.precision": "float32",
         f"features.{GRID}": section,
-        "experiments.caption.inputs": {"image": GRID},
-        "experiments.caption.encoder": "projection",
+        "experiments.caption.inputs.image": GRID,
+        "experiments.caption.encoders.image": "projection",
         "train.epochs": 1,
     }
     params = make_params(project, SMALL | changes)
@@ -83,6 +83,8 @@ def test_beam_search_and_its_baseline_find_the_same_captions(project, capsys, he
         (features, "scenes-image", "is no feature with extractor torchvision"),
         (training, "captions", "experiments has no 'captions'"),
         (beam_search, "captions", "experiments has no 'captions'"),
+        (training, "classify", "classify is no captioning experiment"),
+        (beam_search, "classify", "classify is no captioning experiment"),
     ],
 )
 def test_a_wrong_name_is_told(project, benchmark, name, message):

@@ -1,5 +1,6 @@
 """Evaluation says what it measured, beside rows that are what they claim."""
 
+import html
 import json
 
 import numpy as np
@@ -7,30 +8,55 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import evaluate
-from stages.baselines import most_frequent_caption, nearest_captions, shuffled
+from stages.baselines import most_frequent_caption, nearest_captions, swapped
 from stages.metrics.captions import caption_metrics
+from stages.metrics.classification import classification_metrics
+from stages.model import load_model, reading_of
 from stages.params import load_params
 from stages.store import METRICS, PREDICTIONS, artifact_path, sha256_file
 from stages.tables import load_split
 from tests.test_train import CPU
 
+BESIDE = {
+    "retrieve": {"shuffled_image"},
+    "vqa": {"majority", "majority_of_question", "only_question", "shuffled_image"},
+    "match": {"majority", "only_image", "only_text", "shuffled_image", "shuffled_text"},
+    "translate": {"majority", "shuffled_image", "shuffled_text"},
+}
+EVERY_NAME = pytest.mark.parametrize("name", ["caption", "classify"])
 
-def metrics() -> dict:
-    return json.loads((artifact_path("evaluate", "caption") / METRICS).read_text())
+
+def metrics(name: str = "caption") -> dict:
+    return json.loads((artifact_path("evaluate", name) / METRICS).read_text())
+
+
+def predictions(name: str) -> dict:
+    return pq.read_table(artifact_path("evaluate", name) / PREDICTIONS).to_pydict()
 
 
 def test_metrics_have_the_promised_keys(project):
     found = metrics()
     keys = {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d"}
     assert keys <= set(found) and found["num_samples"] == 16
-    assert set(found["baselines"]) == {"most_frequent_caption", "nearest_training_image", "shuffled_images"}
+    assert set(found["baselines"]) == {"most_frequent_caption", "nearest_training_image", "shuffled_image"}
     assert all(keys <= set(row) for row in [*found["baselines"].values(), found["ceiling"]])
     assert found["settings"]["split"] == "test" and found["settings"]["tokenizer"] == "words-1"
+    assert found["settings"]["headline"] == "bleu_4"
     assert found["ceiling"]["bleu_4"] > 0.5
 
 
+def test_a_model_of_three_modalities_stands_beside_each_alone_and_each_shuffled(project):
+    found = metrics("classify")
+    keys = {"accuracy", "macro_f1", "calibration_error"}
+    beside = {f"{way}_{modality}" for way in ("only", "shuffled") for modality in ("image", "audio", "text")}
+    assert set(found["baselines"]) == {"majority", *beside}
+    assert all(keys <= set(row) for row in [found, *found["baselines"].values(), found["ceiling"]])
+    assert found["num_samples"] == 16 and found["settings"]["headline"] == "accuracy"
+    assert found["ceiling"]["accuracy"] > 0.8
+
+
 def test_metrics_are_those_of_the_predictions_file(project):
-    table = pq.read_table(artifact_path("evaluate", "caption") / PREDICTIONS).to_pydict()
+    table = predictions("caption")
     references = [[caption.split() for caption in captions] for captions in table["references"]]
     again = caption_metrics(table["words"], references)
     found = metrics()
@@ -39,11 +65,45 @@ def test_metrics_are_those_of_the_predictions_file(project):
     assert all(0 < p <= 1 for row in table["word_probabilities"] for p in row)
 
 
-def test_a_second_evaluation_gives_the_same_bytes(project):
-    folder = artifact_path("evaluate", "caption")
-    before = {path.name: sha256_file(path) for path in folder.iterdir()}
-    evaluate.run(load_params(), "caption")
-    assert {path.name: sha256_file(path) for path in folder.iterdir()} == before
+def test_classification_metrics_are_those_of_the_predictions_file(project):
+    table, found = predictions("classify"), metrics("classify")
+    classes = sorted({*table["expected"], *table["label"]})
+    again = classification_metrics(table["expected"], table["label"], np.array(table["probability"]), classes)
+    assert {key: found[key] for key in again} == pytest.approx(again)
+    assert np.mean(table["accuracy"]) == pytest.approx(found["accuracy"])
+
+
+def test_a_row_of_one_modality_is_what_the_model_says_without_the_others(project):
+    params = load_params()
+    split = load_split(reading_of(params.experiments["classify"]), "test", CPU, 0)
+    task = load_model(artifact_path("train", "classify"), CPU)
+    answers = task.answer(split.only(("audio",)), params.evaluate)
+    assert metrics("classify")["baselines"]["only_audio"] == pytest.approx(task.metrics(answers, split.rows))
+
+
+def files(name: str) -> dict[str, str]:
+    folder = artifact_path("evaluate", name)
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+@EVERY_NAME
+def test_a_second_evaluation_gives_the_same_bytes(project, name):
+    before = files(name)
+    assert {"manifest.json", "figures/comparison.png", "samples.html"} <= set(before)
+    assert ("figures/confusion.png" in before) == (name == "classify")
+    evaluate.run(load_params(), name)
+    assert files(name) == before
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_every_other_task_is_evaluated_the_same_way(every_task, name):
+    found, table = metrics(name), predictions(name)
+    assert 0 <= found[found["settings"]["headline"]] <= 1 and found["num_samples"] == 16
+    assert set(found["baselines"]) == BESIDE[name]
+    assert len(set(table["sample_id"])) == 16
+    assert {"figures/comparison.png", "predictions.parquet"} <= set(files(name))
+    page = (artifact_path("evaluate", name) / evaluate.SAMPLES_PAGE).read_text()
+    assert page.count("<figure>") == page.count("data:image/png;base64,") == 4
 
 
 def test_the_page_needs_no_network_and_escapes_what_people_wrote(project):
@@ -55,8 +115,17 @@ def test_the_page_needs_no_network_and_escapes_what_people_wrote(project):
     answer = {"caption": "<b>", "words": ["<b>"], "word_probabilities": [0.5], "attention": [[1.0] * 16], "score": -1.0}
     row = {"sample_id": "scene-00000009", "texts": ["<script>alert(1)</script>"]}
     out = project / "page.html"
-    write_samples_page(out, "x", metrics(), [(answer, row)], artifact_path("prepare", "scenes"))
+    task = load_model(artifact_path("train", "caption"), CPU)
+    write_samples_page(out, "x", metrics(), task, [(answer, row)], artifact_path("prepare", "scenes"))
     assert "<script>alert" not in out.read_text() and "&lt;b&gt;" in out.read_text()
+
+
+def test_the_page_shows_and_plays_what_a_model_of_several_modalities_was_given(project):
+    page = (artifact_path("evaluate", "classify") / evaluate.SAMPLES_PAGE).read_text()
+    assert page.count("<figure>") == page.count("data:image/png;base64,") == page.count("data:audio/wav;base64,") == 4
+    assert "http:" not in page and "https:" not in page
+    first = pq.read_table(artifact_path("prepare", "scenes") / "test-00000.parquet").to_pylist()[0]
+    assert first["message"] in html.unescape(page)
 
 
 def test_the_most_frequent_caption_is_counted_in_training():
@@ -65,20 +134,21 @@ def test_the_most_frequent_caption_is_counted_in_training():
 
 
 def test_shuffling_leaves_nobody_his_own_and_loses_none():
-    predictions = [[str(i)] for i in range(50)]
-    swapped = shuffled(predictions, seed=3)
-    assert sorted(swapped) == sorted(predictions)
-    assert all(a != b for a, b in zip(swapped, predictions, strict=True))
+    others = swapped(50, seed=3)
+    assert sorted(others) == list(range(50)) and (others != np.arange(50)).all()
+    assert others.tolist() == swapped(50, seed=3).tolist() != swapped(50, seed=4).tolist()
 
 
 def test_the_nearest_training_image_of_a_training_image_is_itself(project):
-    split = load_split("scenes", {"image": "scenes-image"}, "train", CPU, 0)
+    split = load_split(reading_of(load_params().experiments["caption"]), "train", CPU, 0)
     found = nearest_captions(split, split)
     assert found == [row["tokens"][0].split() for row in split.rows]
 
 
-@pytest.mark.parametrize("name", ["curves.csv", "comparison.csv"])
-def test_plot_data_is_there(project, name):
-    lines = (artifact_path("evaluate", "caption") / name).read_text().splitlines()
-    assert len(lines) >= 4 and len({line.count(",") for line in lines}) == 1
+@EVERY_NAME
+@pytest.mark.parametrize("file", ["curves.csv", "comparison.csv"])
+def test_plot_data_is_there(project, name, file):
+    lines = (artifact_path("evaluate", name) / file).read_text().splitlines()
+    assert len(lines) >= 3 and len({line.count(",") for line in lines}) == 1
+    assert lines[0].startswith({"curves.csv": "epoch,", "comparison.csv": "row,score,"}[file])
     assert np.isfinite([float(x) for x in lines[1].split(",")[1:]]).all()

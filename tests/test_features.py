@@ -1,6 +1,7 @@
 """Features are extracted once per medium, whatever is killed, added or taken away."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -20,7 +22,8 @@ from stages.extractors import EXTRACTORS
 from stages.extractors.torchvision import Torchvision
 from stages.feature_cache import FeatureCache, clear, evict
 from stages.params import TorchvisionParams, load_params
-from stages.store import FEATURES, INDEX, artifact_path, read_manifest, sha256_file
+from stages.store import FEATURES, INDEX, artifact_path, read_manifest, samples_schema, sha256_file, writing
+from stages.text import SPECIALS
 from tests.conftest import PROJECT, SMALL
 from tests.small_data import encode, make_image, make_params, write_params
 
@@ -31,6 +34,11 @@ NAME = "scenes-image"
 def extracted(capsys) -> int:
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(f"features {NAME}"))
     return int(line.split(", ")[1].split()[0])
+
+
+def index_and_array(name: str) -> tuple[dict, np.ndarray]:
+    folder = artifact_path("features", name)
+    return pq.read_table(folder / INDEX).to_pydict(), np.load(folder / FEATURES)
 
 
 def torchvision_params(tmp_path, **changes) -> TorchvisionParams:
@@ -53,13 +61,69 @@ def torchvision_params(tmp_path, **changes) -> TorchvisionParams:
 
 
 def test_the_index_names_every_sample_in_the_order_of_the_rows(project):
-    index = pq.read_table(artifact_path("features", NAME) / INDEX).to_pydict()
-    array = np.load(artifact_path("features", NAME) / FEATURES)
+    index, array = index_and_array(NAME)
     assert len(index["sample_id"]) == len(array) == 160
+    assert index["rows"] == [[row] for row in range(160)]
     assert index["split"] == ["train"] * 128 + ["val"] * 16 + ["test"] * 16
-    medium = next(features.read_media(artifact_path("prepare", "scenes"), "image"))
-    assert medium.sample_id == index["sample_id"][0]
+    sample_id, split, (medium,) = next(features.read_media(artifact_path("prepare", "scenes"), "image"))
+    assert (sample_id, split) == (medium.sample_id, "train") == (index["sample_id"][0], index["split"][0])
     assert np.array_equal(array[0], EXTRACTORS["pixels"](32).decode(medium.data))
+
+
+def test_texts_have_a_row_each_and_equal_ones_share_it(project):
+    index, array = index_and_array("scenes-question")
+    prepared = sorted(artifact_path("prepare", "scenes").glob("*-00000.parquet"))
+    asked = {row["sample_id"]: row["questions"] for path in prepared for row in pq.read_table(path).to_pylist()}
+    row_of: dict[str, int] = {}
+    for sample_id, rows in zip(index["sample_id"], index["rows"], strict=True):
+        assert len(rows) == len(asked[sample_id]) > 1
+        assert [row_of.setdefault(text, row) for text, row in zip(asked[sample_id], rows, strict=True)] == rows
+    assert sorted(row_of.values()) == list(range(len(array))) and len(array) < sum(map(len, asked.values()))
+
+
+def write_prepared(samples: dict[str, dict], name: str = "own") -> None:
+    """Write a prepared data set of texts and messages, all on the training split."""
+    schema = samples_schema(("texts", "message"))
+    rows = [{"sample_id": sample_id, **columns} for sample_id, columns in samples.items()]
+    with writing("prepare", name, {}) as draft:
+        pq.write_table(pa.Table.from_pylist(rows, schema), draft.folder / "train-00000.parquet")
+        words = sorted({word for row in rows for text in row.get("texts") or [] for word in text.split()})
+        vocabularies = {"texts": [*SPECIALS, *words], "message": [*SPECIALS]}
+        (draft.folder / "vocabulary.json").write_text(json.dumps(vocabularies))
+        draft.counts |= {"train": len(rows), "val": 0, "test": 0}
+
+
+def own_params(tmp_path, column: str):
+    section = {"dataset": "own", "modality": "text", "extractor": "tokens", "column": column, "max_words": 3}
+    own = {"source": "flickr8k", "folder": "none", "mirror": "", "images_sha256": "", "text_sha256": ""}
+    return make_params(tmp_path, {"datasets.own": own, "features.own-text": section | {"batch_size": 2}})
+
+
+def test_a_sample_may_have_no_text_or_several(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    texts = {"a": ["red dog", "dog"], "b": [], "c": None, "d": ["dog red dog red", "red dog"]}
+    write_prepared({sample_id: {"texts": found} for sample_id, found in texts.items()})
+    params = own_params(tmp_path, "texts")
+    features.run(params, "own-text")
+    index, array = index_and_array("own-text")
+    assert index["sample_id"] == list("abcd") and index["rows"] == [[0, 1], [], [], [2, 0]]
+    assert array.tolist() == [[5, 4, 0], [4, 0, 0], [4, 5, 4]]  # after the specials: dog 4, red 5
+    settings = read_manifest(artifact_path("features", "own-text"))
+    assert settings["counts"] == {"samples": 4, "rows": 3} and settings["settings"]["num_words"] == 6
+    features.explain(params, "own-text", "b")
+    features.explain(params, "own-text", "d")
+    shown = capsys.readouterr().out
+    assert "features own-text: 3 media of 4 samples, 3 extracted" in shown
+    assert "b has no texts" in shown and shown.count("d: sha256 of its texts") == shown.count("hit: ") == 2
+
+
+def test_a_column_that_is_empty_or_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_prepared({"a": {"texts": ["red dog"]}})
+    with pytest.raises(InputError, match="features.own-text: no sample of own has any message"):
+        features.run(own_params(tmp_path, "message"), "own-text")
+    with pytest.raises(InputError, match="has no column image; its source gives sample_id, texts, tokens, message"):
+        next(features.read_media(artifact_path("prepare", "own"), "image"))
 
 
 def test_more_samples_extract_only_the_new_ones_and_give_the_bytes_of_a_full_run(project, capsys):
@@ -138,7 +202,7 @@ def test_backbones_give_their_grid_or_pooled_vector(backbone, layer, shape, tmp_
     model = torchvision.models.get_model(backbone).eval()
     torch.save(model.state_dict(), tmp_path / "weights.pth")
     params = torchvision_params(tmp_path, backbone=backbone, layer=layer)
-    extractor = Torchvision.from_params(params, CPU, "features.x")
+    extractor = Torchvision.from_params(params, CPU, "features.x", tmp_path)
     assert extractor.shape == shape
     decoded = torch.from_numpy(np.stack([extractor.decode(encode(make_image(i, (70, 90)))) for i in range(2)]))
     got = extractor.extract(decoded)
@@ -155,7 +219,7 @@ def test_backbones_give_their_grid_or_pooled_vector(backbone, layer, shape, tmp_
 
 
 def test_an_extractor_saved_and_loaded_gives_the_same_features(tmp_path):
-    extractor = Torchvision.from_params(torchvision_params(tmp_path), CPU, "features.x")
+    extractor = Torchvision.from_params(torchvision_params(tmp_path), CPU, "features.x", tmp_path)
     extractor.save(tmp_path)
     decoded = torch.from_numpy(extractor.decode(encode(make_image())))[None]
     again = Torchvision.load(tmp_path, CPU)
@@ -175,14 +239,14 @@ def test_an_extractor_saved_and_loaded_gives_the_same_features(tmp_path):
 )
 def test_wrong_weights_are_named(changes, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        Torchvision.from_params(torchvision_params(tmp_path, **changes), CPU, "features.x")
+        Torchvision.from_params(torchvision_params(tmp_path, **changes), CPU, "features.x", tmp_path)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_nearly_the_features_of_the_cpu(tmp_path):
     decoded = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     on_cpu, on_gpu = (
-        Torchvision.from_params(torchvision_params(tmp_path), Device(torch.device(d), torch.float32), "x")
+        Torchvision.from_params(torchvision_params(tmp_path), Device(torch.device(d), torch.float32), "x", tmp_path)
         for d in ("cpu", "cuda")
     )
     np.testing.assert_allclose(on_cpu.extract(decoded), on_gpu.extract(decoded), atol=0.02, rtol=0.02)
@@ -190,7 +254,7 @@ def test_a_gpu_gives_nearly_the_features_of_the_cpu(tmp_path):
 
 def test_the_manifest_says_what_made_the_features(project):
     settings = read_manifest(artifact_path("features", NAME))["settings"]
-    assert settings == {"extractor": "pixels", "version": 1, "size_px": 32}
+    assert settings == {"extractor": "pixels", "version": 1, "size_px": 32, "num_words": 0}
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(project, monkeypatch, capsys):

@@ -16,8 +16,9 @@ LISTED = {"train": ["a.jpg"], "val": ["b.jpg"], "test": ["c.jpg"]}
 
 
 def source(images_sha256: str = "", text_sha256: str = "") -> Flickr8k:
-    section = {"source": "flickr8k", "mirror": "", "images_sha256": images_sha256, "text_sha256": text_sha256}
-    return Flickr8k(Flickr8kParams.model_validate(section))
+    section = {"source": "flickr8k", "folder": "none", "mirror": ""}
+    sha256 = {"images_sha256": images_sha256, "text_sha256": text_sha256}
+    return Flickr8k(Flickr8kParams.model_validate(section | sha256))
 
 
 def read(folder, images=None, captions=None, lists=None) -> list[RawSample | Fault]:
@@ -37,9 +38,9 @@ def samples(items: list[RawSample | Fault]) -> dict[str, RawSample]:
 
 def test_images_come_in_order_of_their_names_with_split_and_captions(tmp_path):
     assert read(tmp_path, images={"b.jpg": B, "c.jpg": C, "a.jpg": A}) == [
-        RawSample("a.jpg", "train", A, FIVE),
-        RawSample("b.jpg", "val", B, FIVE),
-        RawSample("c.jpg", "test", C, FIVE),
+        RawSample("a.jpg", "train", A, texts=FIVE),
+        RawSample("b.jpg", "val", B, texts=FIVE),
+        RawSample("c.jpg", "test", C, texts=FIVE),
     ]
 
 
@@ -50,7 +51,7 @@ def test_an_image_on_no_list_is_on_no_split(tmp_path):
 
 def test_an_image_without_captions_comes_without(tmp_path):
     found = read(tmp_path, captions=caption_rows(["a.jpg", "c.jpg"]))
-    assert samples(found)["b.jpg"] == RawSample("b.jpg", "val", B, ())
+    assert samples(found)["b.jpg"] == RawSample("b.jpg", "val", B)
     assert faults(found) == []
 
 
@@ -68,7 +69,7 @@ def test_an_image_without_captions_comes_without(tmp_path):
 )
 def test_odd_rows_are_read_as_they_stand(tmp_path, row, caption):
     found = read(tmp_path, images={"a.jpg": A}, captions=row, lists={"train": ["a.jpg"]})
-    assert found == [RawSample("a.jpg", "train", A, (caption,))]
+    assert found == [RawSample("a.jpg", "train", A, texts=(caption,))]
 
 
 def test_rows_that_end_as_on_windows_are_read(tmp_path):
@@ -106,10 +107,11 @@ def test_a_faulty_row_is_named_and_the_others_are_kept(tmp_path, row, where, rea
     assert [samples(found)[name].texts for name in ("a.jpg", "b.jpg")] == [FIVE, FIVE]
 
 
-def test_an_image_that_a_list_names_and_the_archive_lacks_is_a_sample_without_bytes(tmp_path):
+def test_an_image_that_a_list_names_and_the_archive_lacks_is_a_sample_with_that_fault(tmp_path):
     found = read(tmp_path, images={"a.jpg": A}, captions=caption_rows(["a.jpg", "b.jpg"]), lists=LISTED)
-    assert samples(found)["b.jpg"] == RawSample("b.jpg", "val", None, FIVE)
-    assert samples(found)["c.jpg"] == RawSample("c.jpg", "test", None, ())
+    lacking = "named on a list, but the source has no such image"
+    assert samples(found)["b.jpg"] == RawSample("b.jpg", "val", texts=FIVE, fault=lacking)
+    assert samples(found)["c.jpg"] == RawSample("c.jpg", "test", fault=lacking)
     assert faults(found) == []
 
 

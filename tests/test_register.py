@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import evaluate, register, train
+from stages.errors import InputError
 from stages.params import load_params
 from stages.registry import aliases
 from stages.store import PREDICTIONS, artifact_path
@@ -39,7 +41,7 @@ def test_the_first_version_is_champion_with_its_lineage(registered):
     tags = {key.removeprefix("fuseline."): value for key, value in version.tags.items()}
     assert {"digest", "git_commit", "dvc_lock", "data", "params", "environment", "decision"} <= set(tags)
     run = client().get_run(version.run_id)
-    assert "test_bleu_4" in run.data.metrics and "test_baselines/shuffled_images/bleu_4" in run.data.metrics
+    assert "test_bleu_4" in run.data.metrics and "test_baselines/shuffled_image/bleu_4" in run.data.metrics
     assert len(client().get_metric_history(version.run_id, "val_loss")) == 6
     assert run.data.params["experiment.head"] == "transformer"
 
@@ -110,15 +112,90 @@ print(json.dumps([[a["caption"] for a in answers], answers[0]["score"], alone["c
     assert alone == table["caption"][:1]
 
 
+ASK_EVERY_TASK = """
+import json, mlflow, pandas as pd, pyarrow.parquet as pq
+rows = pq.read_table("artifacts/prepare/scenes/test-00000.parquet").to_pylist()
+image, audio = ([row[key] for row in rows] for key in ("image", "audio"))
+message, caption, question = ([row[key] for row in rows] for key in ("message", "texts", "questions"))
+given = {
+    "retrieve": {"image": image, "text": [texts[0] for texts in caption]},
+    "vqa": {"image": image, "question": [texts[0] for texts in question]},
+    "match": {"image": image, "text": message},
+    "translate": {"image": image, "text": message},
+}
+answers = {}
+for name, columns in given.items():
+    model = mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    answers[name] = model.predict(pd.DataFrame(columns)).to_dict("list")
+    alone = model.predict(pd.DataFrame({"image": image[:2]})) if name != "vqa" else model.predict(
+        pd.DataFrame({"question": columns["question"][:2]}))
+    answers[name]["alone"] = json.loads(alone.to_json(orient="records"))
+print(json.dumps(answers))
+"""
+
+
+def test_every_task_is_served_from_its_version_as_it_was_evaluated(every_task):
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "-W", "ignore", "-c", ASK_EVERY_TASK]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout.splitlines()[-1])
+    table = {name: pq.read_table(artifact_path("evaluate", name) / PREDICTIONS).to_pydict() for name in answers}
+
+    first = [table["vqa"]["sample_id"].index(sample) for sample in dict.fromkeys(table["vqa"]["sample_id"])]
+    assert answers["vqa"]["answer"] == [table["vqa"]["answer"][place] for place in first]
+    assert answers["match"]["match"] == table["match"]["match"]
+    assert answers["match"]["probability"] == pytest.approx(table["match"]["probability"], abs=1e-4)
+    assert answers["translate"]["label"] == table["translate"]["text_to_image"]  # the later of both ways
+    assert [len(vector) for vector in answers["retrieve"]["query"]] == [16] * 16
+
+    alone = {name: found["alone"] for name, found in answers.items()}
+    assert [answer["read_from"] for answer in alone["translate"]] == ["image"] * 2
+    assert all(answer["target"] is None and len(answer["query"]) == 16 for answer in alone["retrieve"])
+    assert all(0 <= answer["probability"] <= 1 for answer in alone["vqa"] + alone["match"])
+
+
+def test_every_version_says_what_goes_in_and_what_comes_out(every_task):
+    import mlflow
+
+    shapes = {}
+    for name in ("retrieve", "vqa", "match", "translate"):
+        signature = mlflow.models.get_model_info(f"models:/{name}/1").signature
+        required = {column.name: column.required for column in signature.inputs.inputs}
+        shapes[name] = (required, signature.outputs.input_names())
+    assert shapes == {
+        "retrieve": ({"image": False, "text": False}, ["query", "target"]),
+        "vqa": ({"image": False, "question": True}, ["answer", "probability"]),
+        "match": ({"image": False, "text": False}, ["match", "probability"]),
+        "translate": ({"image": False, "text": False}, ["label", "probability", "read_from"]),
+    }
+
+
+def test_a_metric_that_no_task_has_is_refused(project):
+    params = make_params(project, SMALL | {"register.metric": "bleu"})
+    with pytest.raises(InputError, match="register.metric: got 'bleu'; expected one of auto, accuracy, bleu_1, "):
+        register.run(params, "classify")
+
+
 def test_what_is_no_image_is_refused_by_name(registered):
     from stages.served_model import read_media
 
-    assert read_media(b"raw") == b"raw"
-    assert read_media(base64.b64encode(b"raw").decode()) == b"raw"
-    with pytest.raises(ValueError, match="expected encoded bytes, base64 text or the path of a file, got 'no such!'"):
-        read_media("no such!")
-    with pytest.raises(ValueError, match="got 7"):
-        read_media(7)
+    assert read_media("image", b"raw") == b"raw"
+    assert read_media("image", base64.b64encode(b"raw").decode()) == b"raw"
+    refusal = "audio: expected encoded bytes, base64 text or the path of a file, got 'no such!'"
+    with pytest.raises(ValueError, match=refusal):
+        read_media("audio", "no such!")
+    with pytest.raises(ValueError, match="image: expected .* got 7"):
+        read_media("image", 7)
+
+
+def test_texts_are_taken_as_they_are_and_nothing_as_missing(registered):
+    from stages.served_model import read_input
+
+    assert read_input("text", "ein Café") == "ein Café".encode()
+    assert [read_input(modality, value) for modality in ("text", "image") for value in (None, math.nan)] == [None] * 4
+    with pytest.raises(ValueError, match="question: expected text, got 7"):
+        read_input("question", 7)
 
 
 def test_paths_are_refused_where_they_are_not_allowed(registered, tmp_path, monkeypatch):
@@ -127,7 +204,7 @@ def test_paths_are_refused_where_they_are_not_allowed(registered, tmp_path, monk
     (tmp_path / "x.png").write_bytes(b"raw")
     monkeypatch.setenv("FUSELINE_ALLOW_PATHS", "0")
     with pytest.raises(ValueError, match="image: expected"):
-        read_media(str(tmp_path / "x.png"))
+        read_media("image", str(tmp_path / "x.png"))
 
 
 def test_the_shell_lists_and_asks(registered, tmp_path, capfd, monkeypatch):
@@ -139,7 +216,17 @@ def test_the_shell_lists_and_asks(registered, tmp_path, capfd, monkeypatch):
     image.write_bytes(pq.read_table(artifact_path("prepare", "scenes") / "test-00000.parquet")["image"][0].as_py())
     register.command(["caption", "--try", str(image)])
     assert "score" in capfd.readouterr().out
-    with pytest.raises(ValueError, match="no such file"):
-        register.command(["caption", "--try", "nowhere.png"])
+    register.command(["classify", "--try", f"image={image}", "text=the red one, please"])
+    asked, *lines = capfd.readouterr().out.splitlines()
+    assert asked == f"{image}, the red one, please"
+    assert any(line.startswith("  label: ") for line in lines) and any("probability: 0." in line for line in lines)
+    with pytest.raises(SystemExit):
+        register.command(["classify", "--try", "audio=nowhere.wav"])
+    assert (
+        "error: audio: expected encoded bytes, base64 text or the path of a file, got 'nowhere.wav'; "
+        "this model takes image=..., audio=..., text=..."
+    ) in capfd.readouterr().err
+    with pytest.raises(ValueError, match="name the model"):
+        register.command(["--try", str(image)])
     with pytest.raises(ValueError, match="no version of 'nobody' is champion"):
         register.command(["nobody", "--try", str(image)])

@@ -32,7 +32,7 @@ def set_up(base: BaseParams, seed: int = 0) -> Device:
         raise InputError("base.device: cuda, but torch sees no GPU; use auto or cpu")
     torch.set_num_threads(base.threads)
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, without its second of imports
     # Filling memory that nothing reads costs time.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     torch.backends.cudnn.benchmark = False

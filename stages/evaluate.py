@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.cli import main, run_named, stage_parser
-from stages.params import Params
+from stages.params import Params, column_of
 from stages.store import CURVES, METRICS, PREDICTIONS, SPLITS, artifact_path, read_manifest, say, write_json, writing
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(params: Params, name: str) -> None:
     from stages.device import set_up
     from stages.figures import write_figures
     from stages.model import load_model, reading_of
-    from stages.samples_page import write_samples_page
+    from stages.samples_page import Prepared, write_samples_page
     from stages.tables import load_split
 
     experiment = params.experiments[name]
@@ -56,7 +56,8 @@ def run(params: Params, name: str) -> None:
         write_figures(draft.folder / FIGURES, task, answers, test.rows, metrics)
         shown = np.linspace(0, len(test) - 1, min(params.evaluate.num_samples_shown, len(test))).round().astype(int)
         pairs = [(answers[i], test.rows[i]) for i in shown]
-        prepared = artifact_path("prepare", experiment.dataset)
+        columns = {m: column_of(params.features[feature]) for m, feature in reading.inputs.items()}
+        prepared = Prepared(artifact_path("prepare", experiment.dataset), columns)
         write_samples_page(draft.folder / SAMPLES_PAGE, name, metrics, task, pairs, prepared)
         draft.counts["samples"] = len(test)
     say(f"evaluate {name}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items() if isinstance(v, float)))

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,19 @@ KINDS = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "audio/wav
 ROWS_AT_A_TIME = 256
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Where the samples' inputs stand: the prepared data set, and its column for each modality."""
+
+    folder: Path
+    columns: dict[str, str]
+
+
 def write_samples_page(
-    path: Path, name: str, metrics: dict[str, Any], task: Task, shown: list[tuple[Any, Any]], prepared: Path
+    path: Path, name: str, metrics: dict[str, Any], task: Task, shown: list[tuple[Any, Any]], prepared: Prepared
 ) -> None:
     """Write the page for (answer, row) pairs; what went in is read from the prepared data set."""
-    inputs = _inputs(prepared, {row["sample_id"] for _, row in shown}, set(task.config.features))
+    inputs = _inputs(prepared, {row["sample_id"] for _, row in shown})
     samples = [_sample(task, answer, row, inputs[row["sample_id"]]) for answer, row in shown]
     columns = [key for key, value in metrics.items() if isinstance(value, float)]
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -31,18 +40,15 @@ def write_samples_page(
     path.write_text(page, encoding="utf8")
 
 
-def _inputs(prepared: Path, ids: set[str], modalities: set[str]) -> dict[str, dict[str, Any]]:
-    """Return what the model was given of each sample; a batch of rows in memory at a time."""
-    columns = [
-        "sample_id",
-        *(m for m in MEDIA if m in modalities),
-        *(["texts", "message"] if "text" in modalities else []),
-    ]
+def _inputs(prepared: Prepared, ids: set[str]) -> dict[str, dict[str, Any]]:
+    """Return what the model was given of each sample, by modality; a batch of rows in memory at a time."""
     found = {}
-    for path in sorted(prepared.glob(f"{SPLITS[2]}-*.parquet")):
-        there = [name for name in columns if name in pq.read_schema(path).names]
-        for batch in pq.ParquetFile(path).iter_batches(columns=there, batch_size=ROWS_AT_A_TIME):
-            found.update({row["sample_id"]: row for row in batch.to_pylist() if row["sample_id"] in ids})
+    for path in sorted(prepared.folder.glob(f"{SPLITS[2]}-*.parquet")):
+        columns = ["sample_id", *prepared.columns.values()]
+        for batch in pq.ParquetFile(path).iter_batches(columns=columns, batch_size=ROWS_AT_A_TIME):
+            for row in batch.to_pylist():
+                if row["sample_id"] in ids:
+                    found[row["sample_id"]] = {m: row[column] for m, column in prepared.columns.items()}
     return found
 
 
@@ -55,7 +61,8 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
         peak = max(weights, default=0.0) or 1.0
         probability = answer["word_probabilities"][i]
         words.append({"text": word, "probability": probability, "weights": [round(w / peak, 2) for w in weights]})
-    texts = [given["message"]] if given.get("message") else (given.get("texts") or [])[:1]
+    text = given.get("text")
+    texts = text[:1] if isinstance(text, list) else [text] if text else []
     return {
         "id": row["sample_id"],
         **{medium: _data_url(given[medium]) for medium in MEDIA if given.get(medium)},

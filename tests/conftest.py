@@ -71,6 +71,7 @@ if stage == "register":
     beside = {"baselines": {"majority": {"bleu_1": 0.2, "bleu_4": 0.1}}, "ceiling": {"bleu_4": 0.75}}
     write("evaluate", "metrics.json", {"bleu_1": 0.5, "bleu_4": 0.25, "num_samples": 7, **beside})
     version = {"name": "toy-caption", "version": 3, "aliases": ["champion"], "run_id": "r1"}
+    version["inputs"] = ["image", "text"]
     decision = {"promote": True, "reasons": ["it is the first version"]}
     write("register", "version.json", {**version, "decision": decision})
 else:

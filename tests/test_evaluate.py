@@ -110,13 +110,14 @@ def test_the_page_needs_no_network_and_escapes_what_people_wrote(project):
     page = (artifact_path("evaluate", "caption") / evaluate.SAMPLES_PAGE).read_text()
     assert page.count("<figure>") == 4 and page.count("data:image/png;base64,") == 4
     assert "http:" not in page and "https:" not in page and "url(" not in page
-    from stages.samples_page import write_samples_page
+    from stages.samples_page import Prepared, write_samples_page
 
     answer = {"caption": "<b>", "words": ["<b>"], "word_probabilities": [0.5], "attention": [[1.0] * 16], "score": -1.0}
     row = {"sample_id": "scene-00000009", "texts": ["<script>alert(1)</script>"]}
     out = project / "page.html"
     task = load_model(artifact_path("train", "caption"), CPU)
-    write_samples_page(out, "x", metrics(), task, [(answer, row)], artifact_path("prepare", "scenes"))
+    prepared = Prepared(artifact_path("prepare", "scenes"), {"image": "image"})
+    write_samples_page(out, "x", metrics(), task, [(answer, row)], prepared)
     assert "<script>alert" not in out.read_text() and "&lt;b&gt;" in out.read_text()
 
 

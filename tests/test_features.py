@@ -221,7 +221,7 @@ def test_backbones_give_their_grid_or_pooled_vector(backbone, layer, shape, tmp_
 def test_an_extractor_saved_and_loaded_gives_the_same_features(tmp_path):
     extractor = Torchvision.from_params(torchvision_params(tmp_path), CPU, "features.x", tmp_path)
     extractor.save(tmp_path)
-    decoded = torch.from_numpy(extractor.decode(encode(make_image())))[None]
+    decoded = torch.from_numpy(np.stack([extractor.decode(encode(make_image()))]))
     again = Torchvision.load(tmp_path, CPU)
     assert again.identity() == extractor.identity()
     assert np.array_equal(again.extract(decoded), extractor.extract(decoded))

@@ -17,7 +17,7 @@ from stages import download, prepare
 from stages.errors import InputError
 from stages.params import Params, PrepareParams
 from stages.prepare import Outcome, SplitWriter, check_sample, prepare_rows
-from stages.sources import scenes
+from stages.sources import SOURCES, scenes
 from stages.sources.base import Fault, Question, RawSample
 from stages.store import (
     QUARANTINE,
@@ -332,8 +332,10 @@ def test_the_vocabulary_is_that_of_the_training_split():
 
 
 @pytest.mark.parametrize("bad", [0, 1, 5])
-def test_few_bad_samples_are_put_aside(bad):
+def test_few_bad_samples_are_put_aside_and_said(bad, capsys):
     prepare.run(photos_with_bad(bad), "photos")
+    said = capsys.readouterr().out.partition(f"put aside, all in {PHOTOS / QUARANTINE_FILE}:\n")[2].splitlines()
+    assert [line.partition(": ")[0] for line in said] == [f"  00{n}.jpg" for n in range(bad)]
     counts = read_manifest(PHOTOS)["counts"]
     assert (counts["train"], counts["bad_samples"]) == (100 - bad, bad)
     assert [where for where, _ in quarantined(PHOTOS / QUARANTINE_FILE)] == [f"00{n}.jpg" for n in range(bad)]
@@ -393,7 +395,7 @@ def write_scenes(num_samples: int, image_size_px: int, distinct: int) -> Params:
     section |= {"questions_per_image": 1}
     params = make_params(Path(), {f"datasets.scenes.{key}": value for key, value in section.items()})
     with writing("download", "scenes", {}) as draft:
-        scenes.Scenes(params.datasets["scenes"]).generate(draft.folder, seed=7)
+        SOURCES["scenes"](params.datasets["scenes"]).generate(draft.folder, seed=7)
         path = draft.folder / scenes.FILE
         table = pq.read_table(path)
         with pq.ParquetWriter(path, scenes.SCHEMA, compression="none") as writer:

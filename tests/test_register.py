@@ -37,6 +37,7 @@ def version_file() -> dict:
 def test_the_first_version_is_champion_with_its_lineage(registered):
     found = version_file()
     assert found["version"] == 1 and found["aliases"] == ["champion"] and found["decision"]["promote"]
+    assert found["inputs"] == ["image"]
     version = client().get_model_version("caption", "1")
     tags = {key.removeprefix("fuseline."): value for key, value in version.tags.items()}
     assert {"digest", "git_commit", "dvc_lock", "data", "params", "environment", "decision"} <= set(tags)
@@ -158,6 +159,7 @@ def test_every_task_is_served_from_its_version_as_it_was_evaluated(every_task):
 def test_every_version_says_what_goes_in_and_what_comes_out(every_task):
     import mlflow
 
+    client()  # from now on MLflow looks there
     shapes = {}
     for name in ("retrieve", "vqa", "match", "translate"):
         signature = mlflow.models.get_model_info(f"models:/{name}/1").signature
@@ -216,10 +218,12 @@ def test_the_shell_lists_and_asks(registered, tmp_path, capfd, monkeypatch):
     image.write_bytes(pq.read_table(artifact_path("prepare", "scenes") / "test-00000.parquet")["image"][0].as_py())
     register.command(["caption", "--try", str(image)])
     assert "score" in capfd.readouterr().out
-    register.command(["classify", "--try", f"image={image}", "text=the red one, please"])
+    register.command(["classify", "--sample", "scene-00000009"])
     asked, *lines = capfd.readouterr().out.splitlines()
-    assert asked == f"{image}, the red one, please"
-    assert any(line.startswith("  label: ") for line in lines) and any("probability: 0." in line for line in lines)
+    first = pq.read_table(artifact_path("prepare", "scenes") / "test-00000.parquet").to_pylist()[0]
+    assert first["sample_id"] == "scene-00000009" and asked.endswith(f"scene-00000009.audio, {first['message']}")
+    table = pq.read_table(artifact_path("evaluate", "classify") / PREDICTIONS).to_pydict()
+    assert lines[:2] == [f"  label: {table['label'][0]}", f"  probability: {table['probability'][0]:.3f}"]
     with pytest.raises(SystemExit):
         register.command(["classify", "--try", "audio=nowhere.wav"])
     assert (
@@ -228,5 +232,7 @@ def test_the_shell_lists_and_asks(registered, tmp_path, capfd, monkeypatch):
     ) in capfd.readouterr().err
     with pytest.raises(ValueError, match="name the model"):
         register.command(["--try", str(image)])
+    with pytest.raises(ValueError, match="data set scenes has no sample 'nobody'"):
+        register.command(["classify", "--sample", "nobody"])
     with pytest.raises(ValueError, match="no version of 'nobody' is champion"):
         register.command(["nobody", "--try", str(image)])

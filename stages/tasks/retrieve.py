@@ -92,7 +92,13 @@ class RetrieveTask(FusedTask):
 
     def answer(self, split: Split, evaluate: Any) -> Answers:
         """Predict a split, and rank its targets for each query and its queries for each target."""
-        return _rank(super().answer(split, evaluate))
+        ranked = _rank(super().answer(split, evaluate))
+        if self.target == "text":
+            for answer in ranked:
+                texts = [split.rows[i].get("texts") or [] for i, _ in answer["nearest"]]
+                near = zip(texts, answer["nearest"], strict=True)
+                answer["nearest_texts"] = [found[k] for found, (_, k) in near if k < len(found)]
+        return ranked
 
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return recall at 1, 5 and 10 and the median rank both ways; all targets of the split are in the pool."""
@@ -126,9 +132,10 @@ class RetrieveTask(FusedTask):
         }
 
     def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
-        """Return the rank of the sample's own target among all."""
+        """Return the rank of the sample's own target among all, and the nearest texts."""
         rank = answer["query_rank"]
-        return [Line(f"own {self.target} at rank {rank}", "rank 1", rank == 1)] if rank else []
+        own = [Line(f"own {self.target} at rank {rank}", "", rank == 1)] if rank else []
+        return own + [Line(text, "", text in (row.get("texts") or [])) for text in answer.get("nearest_texts", [])]
 
     @classmethod
     def statistics(cls, records: dict[str, list[Any]], metric: str) -> np.ndarray:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.encoders.base import Encoded
+from stages.fusions.base import VERY_LOW
 from stages.metrics.retrieval import RECALL_AT, rank_all, rank_metrics
 from stages.params import RetrieveParams
 from stages.tables import PRESENT, Split
@@ -36,9 +38,14 @@ class RetrieveTask(FusedTask):
         self.target = config.experiment.target
         self.others = [modality for modality in config.features if modality != self.target]
         self.kept = (self.target,) if len(self.others) > 1 else tuple(config.features)
-        self.query_tower = self.make_fusion(self.others, config.experiment.dim)
-        self.target_tower = self.make_fusion([self.target], config.experiment.dim)
+        self.query_tower = self._tower(self.others)
+        self.target_tower = self._tower([self.target])
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def _tower(self, modalities: list[str]) -> nn.Module:
+        """Return the fusion of several modalities; one alone is only pooled and projected, and learns faster so."""
+        dim = self.config.experiment.dim
+        return self.make_fusion(modalities, dim) if len(modalities) > 1 else SinglePool(modalities[0], dim)
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return nothing: what belongs together is what stands in one row."""
@@ -151,6 +158,25 @@ class RetrieveTask(FusedTask):
     def metric_of(cls, summed: np.ndarray, metric: str) -> np.ndarray:
         """Return the mean of the six recalls."""
         return (summed[..., :3] / summed[..., 3:4] + summed[..., 4:7] / summed[..., 7:8]).mean(-1) / 2
+
+
+class SinglePool(nn.Module):
+    """The mean and an attention pool of one modality's sequence, projected, (B, D)."""
+
+    def __init__(self, modality: str, dim: int) -> None:
+        """Make pool and projection."""
+        super().__init__()
+        self.modality = modality
+        self.score, self.project = nn.Linear(dim, 1), nn.Linear(2 * dim, dim)
+
+    def forward(self, encoded: dict[str, Encoded]) -> Tensor:
+        """Return (B, D)."""
+        found = encoded[self.modality]
+        real_BL1 = found.real_BL.unsqueeze(-1)
+        x_BLD = found.x_BLD.masked_fill(~real_BL1, 0.0)
+        weights_BL1 = self.score(x_BLD).masked_fill(~real_BL1, VERY_LOW).softmax(1)
+        mean_BD = x_BLD.sum(1) / real_BL1.sum(1).clamp_min(1)
+        return self.project(torch.cat([mean_BD, (weights_BL1 * x_BLD).sum(1)], dim=-1))
 
 
 def _there(vectors: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:

@@ -341,6 +341,13 @@ class Encoders(Section):
     text: TextEncoder
     question: TextEncoder
 
+    @field_validator("image")
+    @classmethod
+    def _backbone_has_weights(cls, encoder: str | BackboneParams) -> str | BackboneParams:
+        if encoder == "torchvision":
+            raise ValueError("a mapping: {name: torchvision, backbone: ..., weights: ..., weights_sha256: ...}")
+        return encoder
+
 
 class ExperimentBase(Section):
     """What all models have: data, parts and sizes."""

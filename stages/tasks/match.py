@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.encoders.base import Encoded
 from stages.metrics.classification import binary_auc
 from stages.params import MatchParams
 from stages.tables import Split
@@ -41,15 +42,22 @@ class MatchTask(FusedTask):
         return {}
 
     def loss(self, batch: Batch, train: Any = None) -> Tensor:
-        """Return the binary cross entropy of right pairs, and of as many with the next sample's target."""
+        """Return the binary cross entropy of right pairs, and of as many with another sample's target.
+
+        Samples that lack the target, or all the rest, are no pairs.
+        """
         encoded = self.encode(batch, train)
         found = encoded[self.target]
         shift = 1 if train is None else int(torch.randint(1, max(2, len(found.x_BLD)), (1,)))
-        wrong = type(found)(found.x_BLD.roll(shift, 0), found.real_BL.roll(shift, 0))
+        wrong = Encoded(found.x_BLD.roll(shift, 0), found.real_BL.roll(shift, 0))
         logits = torch.cat([self.fusion(encoded), self.fusion(encoded | {self.target: wrong})]).squeeze(1).float()
+        rest = torch.stack([e.present_B for modality, e in encoded.items() if modality != self.target]).any(0)
+        pairs = torch.cat([rest & found.present_B, rest & wrong.present_B])
         right = torch.arange(len(logits), device=logits.device) < len(found.x_BLD)
         smoothing = train.label_smoothing if train is not None else 0.0
-        return F.binary_cross_entropy_with_logits(logits, right * (1 - smoothing) + smoothing / 2)
+        goals = right * (1 - smoothing) + smoothing / 2
+        each = F.binary_cross_entropy_with_logits(logits, goals, reduction="none")
+        return (each * pairs).sum() / pairs.sum().clamp_min(1)
 
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:

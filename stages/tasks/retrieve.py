@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stages.encoders.base import Encoded
+from stages.errors import InputError
 from stages.fusions.base import VERY_LOW
 from stages.metrics.retrieval import RECALL_AT, rank_all, rank_metrics
 from stages.params import RetrieveParams
@@ -100,11 +101,10 @@ class RetrieveTask(FusedTask):
     def answer(self, split: Split, evaluate: Any) -> Answers:
         """Predict a split, and rank its targets for each query and its queries for each target."""
         ranked = _rank(super().answer(split, evaluate))
-        if self.target == "text":
-            for answer in ranked:
-                texts = [split.rows[i].get("texts") or [] for i, _ in answer["nearest"]]
-                near = zip(texts, answer["nearest"], strict=True)
-                answer["nearest_texts"] = [found[k] for found, (_, k) in near if k < len(found)]
+        texts = [row.get("texts") or [] for row in split.rows]
+        if self.target == "text" and [len(found) for found in texts] == split.features["text"].counts.tolist():
+            for answer in ranked:  # the features are of the texts, and not of a message
+                answer["nearest_texts"] = [texts[i][k] for i, k in answer["nearest"]]
         return ranked
 
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -113,6 +113,8 @@ class RetrieveTask(FusedTask):
         forward = np.array([answer["query_rank"] for answer in ranked if answer["query_rank"]])
         back = np.array([rank for answer in ranked for rank in answer["target_ranks"]])
         source = "_".join(self.others)
+        if not len(forward):
+            raise InputError(f"the task retrieve: no sample of the split has both {source} and {self.target}")
         scores = rank_metrics(f"{source}_to_{self.target}", forward) | rank_metrics(f"{self.target}_to_{source}", back)
         recalls = [value for name, value in scores.items() if "recall" in name]
         return {"mean_recall": float(np.mean(recalls)), **scores, "num_targets": len(back)}

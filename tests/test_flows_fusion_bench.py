@@ -114,7 +114,13 @@ def start(toy: Path, *arguments: str, **environment: str) -> subprocess.Popen[st
     command = [sys.executable, "-m", "flows.fusion_bench", *arguments]
     variables = {**os.environ, "PYTHONPATH": str(PROJECT), "TOY_CALLS": str(toy / "calls.txt"), **environment}
     return subprocess.Popen(
-        command, cwd=toy, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=toy,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
 
 

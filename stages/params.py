@@ -318,6 +318,7 @@ class BackboneParams(Section):
     backbone: str
     weights: str
     weights_sha256: str
+    batch_norms: Literal["frozen", "trained"]
 
 
 def _plain_or_backbone(value: Any) -> str:
@@ -345,7 +346,9 @@ class Encoders(Section):
     @classmethod
     def _backbone_has_weights(cls, encoder: str | BackboneParams) -> str | BackboneParams:
         if encoder == "torchvision":
-            raise ValueError("a mapping: {name: torchvision, backbone: ..., weights: ..., weights_sha256: ...}")
+            raise ValueError(
+                "a mapping: {name: torchvision, backbone: ..., weights: ..., weights_sha256: ..., batch_norms: ...}"
+            )
         return encoder
 
 

@@ -227,6 +227,14 @@ def test_a_backbone_s_batch_norms_follow_training_and_rest_in_evaluation():
     assert all(torch.equal(encoder.state_dict()[name], value) for name, value in before.items())
 
 
+def test_frozen_batch_norms_keep_the_statistics_of_the_weights_and_still_learn():
+    encoder = Backbone(IMAGES[0], SIZE, "resnet18", "frozen").train()
+    before = {name: value.clone() for name, value in encoder.trunk.named_buffers()}
+    encoder(features(IMAGES[0])).square().sum().backward()
+    assert encoder.training and all(torch.equal(value, before[name]) for name, value in encoder.trunk.named_buffers())
+    assert encoder.trunk.bn1.weight.grad.abs().sum() > 0
+
+
 def test_a_backbone_that_cannot_be_used_says_why():
     with pytest.raises(InputError, match=r"backbone 'resnet19' is unknown; expected one of alexnet, .*resnet18"):
         Backbone(IMAGES[0], SIZE, "resnet19")

@@ -25,7 +25,13 @@ OTHER_FEATURES = {
     "layer": "grid",
 }
 OTHER_DATASET = {"source": "flickr8k", "folder": "none", "mirror": "", "images_sha256": "", "text_sha256": ""}
-BACKBONE = {"name": "torchvision", "backbone": "resnet18", "weights": "w.pth", "weights_sha256": ""}
+BACKBONE = {
+    "name": "torchvision",
+    "backbone": "resnet18",
+    "weights": "w.pth",
+    "weights_sha256": "",
+    "batch_norms": "frozen",
+}
 EVERY_KEY = "missing key; every key of params.yaml must be given"
 
 
@@ -153,7 +159,7 @@ def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(tmp_path, plac
     ("change", "message"),
     [
         ({"name": "x"}, "name: got 'x'; expected 'torchvision'"),
-        ({"depth": 3}, "depth: unknown key; expected one of name, backbone, weights, weights_sha256"),
+        ({"depth": 3}, "depth: unknown key; expected one of name, backbone, weights, weights_sha256, batch_norms"),
         ({"weights": 3}, "weights: got 3; expected a valid string"),
     ],
 )

@@ -4,7 +4,7 @@ Shapes: B batch, H and W pixels, C channels of the last grid, L = its cells, row
 """
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +19,19 @@ USUAL_SIZE_PX = 224  # the size that shows where a backbone's grid ends; at any 
 class Backbone(Encoder):
     """The backbone up to its last grid; each cell is projected and gets a learned place."""
 
-    def __init__(self, spec: FeatureSpec, size: EncoderSize, backbone: str = "mobilenet_v2") -> None:
+    def __init__(
+        self, spec: FeatureSpec, size: EncoderSize, backbone: str = "mobilenet_v2", batch_norms: str = "trained"
+    ) -> None:
         """Build for uint8 images (H, W, 3), with random weights.
+
+        With `batch_norms` frozen they keep the statistics of the weights in training too, which small batches want,
+        and weights whose batch norms are folded away need.
 
         Raises:
             InputError: when torchvision has no such backbone, it is no chain of grids, or the images are too small.
         """
         super().__init__(spec, size)
-        self.backbone = backbone
+        self.backbone, self.batch_norms = backbone, batch_norms
         self.trunk = _build_trunk(backbone).to(memory_format=torch.channels_last)
         channels, cells = self._grid(spec)
         self.scale, self.project = nn.LayerNorm(channels), nn.Linear(channels, size.dim)
@@ -49,6 +54,15 @@ class Backbone(Encoder):
         """Turn uint8 (B, H, W, 3) into a grid (B, L, D)."""
         x_BLC = self.trunk(_normalise(images)).permute(0, 2, 3, 1).flatten(1, 2)
         return self.norm(self.project(self.dropout(self.scale(x_BLC))) + self.place_LD)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or evaluation; frozen batch norms stay in evaluation."""
+        super().train(mode)
+        if self.batch_norms == "frozen":
+            for module in self.trunk.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
     def mirror(self, images: Tensor) -> Tensor:
         """Swap left and right."""

@@ -63,7 +63,7 @@ def make_encoder(config: ModelConfig, modality: str) -> Encoder:
     kinds = ENCODERS["text" if modality == "question" else modality]
     try:
         if isinstance(named, BackboneParams):
-            return kinds[named.name](spec, size, named.backbone)  # type: ignore[call-arg]
+            return kinds[named.name](spec, size, named.backbone, named.batch_norms)  # type: ignore[call-arg]
         return kinds[named](spec, size)
     except ValueError as error:
         name = named.name if isinstance(named, BackboneParams) else named

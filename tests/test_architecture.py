@@ -105,7 +105,7 @@ def test_what_none_stands_for_is_made_by_a_real_run_and_stays(graph_project):
         assert [stage.addressing for stage in repo.reproduce("nothing")] == ["nothing"]
         assert repo.reproduce("nothing") == []
     for place in (f"data/{NONE}", f"artifacts/features/{NONE}"):
-        assert (graph_project / place).read_bytes() == b""
+        assert (graph_project / place).read_text() == "none\n"
 
 
 @pytest.fixture

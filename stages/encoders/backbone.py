@@ -37,6 +37,7 @@ class Backbone(Encoder):
         self.scale, self.project = nn.LayerNorm(channels), nn.Linear(channels, size.dim)
         self.place_LD = nn.Parameter(torch.randn(cells, size.dim) * 0.02)
         self.norm, self.dropout = nn.LayerNorm(size.dim), nn.Dropout(size.dropout)
+        self.train()  # a trainer may leave modes as they are built
 
     @torch.no_grad()
     def _grid(self, spec: FeatureSpec) -> tuple[int, int]:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.loading import epoch
 from benchmarks.timing import bench_parser, show, show_machine, take_turns
 from stages.cli import main, run_named
 from stages.device import Device, set_up
@@ -25,11 +26,11 @@ from stages.extractors import EXTRACTORS, Extractor
 from stages.features import read_media
 from stages.model import build, reading_of
 from stages.parallel import read_ahead
-from stages.params import CaptionParams, Params, TrainParams
+from stages.params import CaptionParams, Params
 from stages.store import SPLITS, VOCABULARY, artifact_path
 from stages.tables import FeatureTable, Split, feature_spec, load_split
 from stages.tasks.base import ModelConfig
-from stages.trainer import TrainBatches, TrainingModule
+from stages.trainer import TrainBatches
 
 
 class BackboneInTheLoop(FeatureTable):
@@ -48,22 +49,6 @@ class BackboneInTheLoop(FeatureTable):
 
     def _decode(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(np.stack([self._extractor.decode(self._images[row]) for row in rows]))
-
-
-def epoch(split: Split, config: ModelConfig, train: TrainParams, device: Device, steps: int) -> None:
-    """Train a fresh model for some steps."""
-    torch.manual_seed(train.seed)
-    task = build(config).to(device.device).train()
-    batches = TrainBatches(split, task, train)
-    optimizer = TrainingModule(task, train, len(batches), split).configure_optimizers()["optimizer"]
-    for batch in islice(batches, steps):
-        on_device = {key: value.to(device.device) for key, value in batch.items()}
-        with torch.autocast(device.device.type, device.dtype, enabled=device.dtype != torch.float32):
-            loss = task.loss(on_device, train)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(task.parameters(), train.gradient_clip)
-        optimizer.step()
 
 
 def measure(params: Params, name: str, steps: int, rounds: int) -> None:
@@ -85,13 +70,12 @@ def measure(params: Params, name: str, steps: int, rounds: int) -> None:
     in_loop = Split(cached.rows, {"image": BackboneInTheLoop(images, extractor, device)})
     steps = min(steps or len(images), -(-len(images) // train.batch_size))
     show_machine(device)
-    timings = take_turns(
-        {
-            "cached features": lambda: epoch(cached, config, train, device, steps),
-            "backbone in the loop": lambda: epoch(in_loop, config, train, device, steps),
-        },
-        rounds,
-    )
+
+    def train_on(split: Split) -> None:
+        epoch(islice(TrainBatches(split, build(config), train), steps), config, train, split, device)
+
+    contenders = {"cached features": lambda: train_on(cached), "backbone in the loop": lambda: train_on(in_loop)}
+    timings = take_turns(contenders, rounds)
     title = (
         f"{experiment.encoders.image} + {experiment.head}, {train.batch_size} images x {train.texts_per_step} captions"
     )

@@ -1,6 +1,6 @@
 """Data sources by name; each is made from its section of `datasets` and follows `base.Source`.
 
-A new source: its file here with one class, its line in this dict, its section's class in `stages/params.py`.
+A new source: its file here with one class, its line in this dict, its section's class in `stages/params`.
 """
 
 from stages.sources.base import Source

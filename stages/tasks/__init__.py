@@ -1,7 +1,7 @@
 """Tasks by name: each ties inputs, encoders, fusion, head, loss, metrics and prediction into one `nn.Module`.
 
 Protocol: see `base.Task`. A new task: its file here with one class, its line in this dict, its section's class in
-`stages/params.py`.
+`stages/params`.
 """
 
 from stages.tasks.base import Task

@@ -1,0 +1,93 @@
+"""params.yaml -> one frozen typed object per section.
+
+Checked whole, before anything heavy is imported: an unknown, missing or wrong value is named as `section.key`
+with what stands there and what is allowed. The names of variants are read from the literal dict in their
+folder's `__init__.py`, so a new variant needs no line here.
+"""
+
+from stages.params.datasets import (
+    Cifar10BrownParams,
+    Columns,
+    DatasetBase,
+    DatasetParams,
+    DownloadParams,
+    EasyVqaParams,
+    Flickr8kParams,
+    ImageFolderParams,
+    PrepareParams,
+    ScenesParams,
+    SpokenDigitsParams,
+    TableParams,
+)
+from stages.params.experiments import (
+    BackboneParams,
+    CaptionParams,
+    ClassifyParams,
+    Encoders,
+    ExperimentBase,
+    ExperimentParams,
+    Inputs,
+    MatchParams,
+    RetrieveParams,
+    TrainParams,
+    TranslateParams,
+    VqaParams,
+    experiment_params,
+)
+from stages.params.features import (
+    FeaturesParams,
+    HuggingFaceParams,
+    LogMelParams,
+    PixelsParams,
+    TokensParams,
+    TorchvisionParams,
+    column_of,
+)
+from stages.params.load import Params, load_params
+from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
+from stages.params.section import NONE, BaseParams, Section, variant_names
+
+__all__ = [
+    "BackboneParams",
+    "BaseParams",
+    "CaptionParams",
+    "Cifar10BrownParams",
+    "ClassifyParams",
+    "Columns",
+    "DatasetBase",
+    "DatasetParams",
+    "DownloadParams",
+    "EasyVqaParams",
+    "Encoders",
+    "EvaluateParams",
+    "ExperimentBase",
+    "ExperimentParams",
+    "FeaturesParams",
+    "Flickr8kParams",
+    "HuggingFaceParams",
+    "ImageFolderParams",
+    "Inputs",
+    "LogMelParams",
+    "MatchParams",
+    "NONE",
+    "Params",
+    "PixelsParams",
+    "PrepareParams",
+    "RegisterParams",
+    "RetrainParams",
+    "RetrieveParams",
+    "ScenesParams",
+    "Section",
+    "ServeParams",
+    "SpokenDigitsParams",
+    "TableParams",
+    "TokensParams",
+    "TorchvisionParams",
+    "TrainParams",
+    "TranslateParams",
+    "VqaParams",
+    "column_of",
+    "experiment_params",
+    "load_params",
+    "variant_names",
+]

@@ -1,0 +1,134 @@
+"""The sections `datasets`, `download` and `prepare`: where samples come from and how they are cleaned."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stages.params.section import Count, Fraction, Positive, Section, Share
+
+
+class DatasetBase(Section):
+    """What all data sets have: `folder` is the user's own, under data/, which DVC watches; "none" without."""
+
+    folder: str
+
+
+class ScenesParams(DatasetBase):
+    """The generated data set."""
+
+    source: Literal["scenes"]
+    samples: Count
+    image_size_px: Annotated[int, Field(ge=32, le=512)]
+    max_objects: Annotated[int, Field(ge=1, le=3)]
+    captions_per_image: Count
+    questions_per_image: Count
+    noise: Fraction
+    cue_error: Fraction
+
+
+class Flickr8kParams(DatasetBase):
+    """Flickr8k from its public archives; an empty sha256 accepts the public checksum alone."""
+
+    source: Literal["flickr8k"]
+    mirror: str
+    images_sha256: str
+    text_sha256: str
+
+
+class EasyVqaParams(DatasetBase):
+    """easy-VQA from its public repository."""
+
+    source: Literal["easy_vqa"]
+    mirror: str
+    sha256: str
+    val_fraction: Share
+
+
+class SpokenDigitsParams(DatasetBase):
+    """The free spoken digit data set, alone or paired with images of digits."""
+
+    source: Literal["spoken_digits"]
+    mirror: str
+    sha256: str
+    split: Literal["official", "speaker"]
+    test_speaker: str
+    images: Literal["none", "digits"]
+    val_fraction: Share
+
+
+class Cifar10BrownParams(DatasetBase):
+    """CIFAR-10 images with sentences of the Brown corpus, a category for each class."""
+
+    source: Literal["cifar10_brown"]
+    mirror: str
+    images_sha256: str
+    text_sha256: str
+    val_fraction: Share
+
+
+class ImageFolderParams(DatasetBase):
+    """Images in one folder per class."""
+
+    source: Literal["image_folder"]
+    mirror: str
+    archive: str
+    sha256: str
+    torchvision: Literal["none", "Flowers102"]
+    val_fraction: Share
+    test_fraction: Share
+
+
+class Columns(Section):
+    """Which column of the user's table holds what: its name, `none`, or `auto` to guess."""
+
+    id: str
+    image: str
+    audio: str
+    text: str
+    message: str
+    question: str
+    answer: str
+    label: str
+    group: str
+    split: str
+
+
+class TableParams(DatasetBase):
+    """The user's own table."""
+
+    source: Literal["table"]
+    table: str
+    columns: Columns
+    split_by: Literal["column", "hash", "group"]
+    val_fraction: Share
+    test_fraction: Share
+
+
+DatasetParams = Annotated[
+    ScenesParams
+    | Flickr8kParams
+    | EasyVqaParams
+    | SpokenDigitsParams
+    | Cifar10BrownParams
+    | ImageFolderParams
+    | TableParams,
+    Field(discriminator="source"),
+]
+
+
+class DownloadParams(Section):
+    """Bounds on archives."""
+
+    max_members: Count
+    max_total_gb: Positive
+    max_member_mb: Positive
+
+
+class PrepareParams(Section):
+    """Cleaning, vocabulary and Parquet sizes."""
+
+    max_bad_fraction: Fraction
+    max_image_megapixels: Annotated[float, Field(gt=0, le=178)]  # Pillow refuses larger ones itself
+    max_audio_seconds: Positive
+    min_word_count: Count
+    shard_mb: Count

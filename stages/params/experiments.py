@@ -1,0 +1,171 @@
+"""The sections `experiments` and `train`: a model, what it reads and how it is trained."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationInfo, field_validator
+
+from stages.params.section import NONE, Count, Fraction, NonNegative, Positive, Section, Share, variant
+
+
+class TrainParams(Section):
+    """Optimisation; an experiment's own `train` replaces single values."""
+
+    seed: Annotated[int, Field(ge=0)]
+    epochs: Count
+    batch_size: Count
+    texts_per_step: Count
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: Positive
+    momentum: Share
+    weight_decay: NonNegative
+    warmup_fraction: Fraction
+    word_loss: NonNegative
+    label_smoothing: Share
+    gradient_clip: Positive
+    ema_decay: Share
+    flip_fraction: Fraction
+    shift_fraction: Annotated[float, Field(ge=0, le=0.5)]
+    monitor: Literal["score", "loss"]
+    patience: Count
+    device_cache_gb: NonNegative
+    devices: Count
+
+
+class Inputs(Section):
+    """Which features an experiment reads, by modality; "none" for a modality it does not use."""
+
+    image: str
+    audio: str
+    text: str
+    question: str
+
+    def used(self) -> dict[str, str]:
+        """Return the features' names by modality, of those that are used."""
+        return {modality: name for modality, name in self.model_dump().items() if name != NONE}
+
+
+class BackboneParams(Section):
+    """A torchvision backbone trained end to end, from weights by torchvision's own name or by path."""
+
+    name: Literal["torchvision"]
+    backbone: str
+    weights: str
+    weights_sha256: str
+    batch_norms: Literal["frozen", "trained"]
+
+
+def _plain_or_backbone(value: Any) -> str:
+    return "backbone" if isinstance(value, dict | BackboneParams) else "plain"
+
+
+ImageEncoder = Annotated[
+    Annotated[str, variant("encoders", "image", also=(NONE,)), Tag("plain")]
+    | Annotated[BackboneParams, Tag("backbone")],
+    Discriminator(_plain_or_backbone),
+]
+AudioEncoder = Annotated[str, variant("encoders", "audio", also=(NONE,))]
+TextEncoder = Annotated[str, variant("encoders", "text", also=(NONE,))]
+
+
+class Encoders(Section):
+    """The trained encoder of each modality; what stands at a modality that is not used has no effect."""
+
+    image: ImageEncoder
+    audio: AudioEncoder
+    text: TextEncoder
+    question: TextEncoder
+
+    @field_validator("image")
+    @classmethod
+    def _backbone_has_weights(cls, encoder: str | BackboneParams) -> str | BackboneParams:
+        if encoder == "torchvision":
+            raise ValueError(
+                "a mapping: {name: torchvision, backbone: ..., weights: ..., weights_sha256: ..., batch_norms: ...}"
+            )
+        return encoder
+
+
+class ExperimentBase(Section):
+    """What all models have: data, parts and sizes."""
+
+    needs: ClassVar[tuple[str, ...]] = ()  # modalities without which the task makes no sense
+    least: ClassVar[int] = 1  # modalities
+
+    task: str
+    dataset: str
+    inputs: Inputs
+    encoders: Encoders
+    fusion: Annotated[str, variant("fusions")]
+    dim: Annotated[int, Field(ge=8, multiple_of=8)]
+    layers: Count
+    attention_heads: Count
+    dropout: Share
+    modality_dropout: Share
+    train: dict[str, Any]
+
+    @field_validator("attention_heads")
+    @classmethod
+    def _divides_dim(cls, heads: int, info: ValidationInfo) -> int:
+        if info.data.get("dim", 0) % heads:
+            raise ValueError(f"a divisor of dim {info.data['dim']}")
+        return heads
+
+
+class CaptionParams(ExperimentBase):
+    """A sentence for each sample."""
+
+    task: Literal["caption"]
+    head: Annotated[str, variant("heads")]
+    max_words: Annotated[int, Field(ge=2, le=500)]
+
+
+class ClassifyParams(ExperimentBase):
+    """One of the labels for each sample."""
+
+    task: Literal["classify"]
+
+
+class RetrieveParams(ExperimentBase):
+    """A shared space of `target` and the other modalities."""
+
+    least: ClassVar[int] = 2
+
+    task: Literal["retrieve"]
+    target: Literal["image", "audio", "text"]
+
+
+class VqaParams(ExperimentBase):
+    """One of the answers for each question."""
+
+    needs: ClassVar[tuple[str, ...]] = ("question",)
+
+    task: Literal["vqa"]
+
+
+class MatchParams(ExperimentBase):
+    """Whether `target` belongs to the other modalities."""
+
+    least: ClassVar[int] = 2
+
+    task: Literal["match"]
+    target: Literal["image", "audio", "text"]
+
+
+class TranslateParams(ExperimentBase):
+    """One modality's encoding from another's, both ways: `direct`, or through a `shared` space."""
+
+    least: ClassVar[int] = 2
+
+    task: Literal["translate"]
+    way: Literal["direct", "shared"]
+
+
+ExperimentParams = Annotated[
+    CaptionParams | ClassifyParams | RetrieveParams | VqaParams | MatchParams | TranslateParams,
+    Field(discriminator="task"),
+]
+
+
+def experiment_params(values: dict[str, Any]) -> ExperimentBase:
+    """Check one experiment's values, such as those that stand in a model's folder."""
+    return TypeAdapter(ExperimentParams).validate_python(values)

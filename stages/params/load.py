@@ -1,0 +1,117 @@
+"""params.yaml, read whole and checked, names that point from one section to another too."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stages.errors import InputError, explain
+from stages.params.datasets import DatasetParams, DownloadParams, PrepareParams
+from stages.params.experiments import ExperimentBase, ExperimentParams, TrainParams
+from stages.params.features import FeaturesParams
+from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
+from stages.params.section import NONE, BaseParams, Section, variant_names
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    base: BaseParams
+    datasets: dict[str, DatasetParams]
+    download: DownloadParams
+    prepare: PrepareParams
+    features: dict[str, FeaturesParams]
+    experiments: dict[str, ExperimentParams]
+    train: TrainParams
+    evaluate: EvaluateParams
+    register_: RegisterParams = Field(alias="register")
+    retrain: RetrainParams
+    serve: ServeParams
+
+    def train_of(self, experiment: str) -> TrainParams:
+        """Return the `train` section with the experiment's own values in place."""
+        return TrainParams(**{**self.train.model_dump(), **self.experiments[experiment].train})
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check a params file.
+
+    Raises:
+        InputError: naming every key that is unknown, missing or wrong, and what is allowed.
+    """
+    try:
+        raw = YAML(typ="safe").load(path.read_text(encoding="utf8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the project's root, or copy one of presets/") from None
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: expected the sections {', '.join(_section_names())}, found {raw!r}")
+    try:
+        params = Params.model_validate(raw)
+    except ValidationError as error:
+        raise InputError("\n".join([f"{path}:", *explain(Params, "", error)])) from None
+    _check_references(path, params)
+    return params
+
+
+def _section_names() -> list[str]:
+    return [field.alias or name for name, field in Params.model_fields.items()]
+
+
+def _check_references(path: Path, params: Params) -> None:
+    """Hold names that point from one section to another, and each experiment's own train values."""
+    lines = []
+    for name, feature in params.features.items():
+        if feature.dataset not in params.datasets:
+            lines.append(_wrong(f"features.{name}.dataset", feature.dataset, params.datasets))
+    for name, experiment in params.experiments.items():
+        if experiment.dataset not in params.datasets:
+            lines.append(_wrong(f"experiments.{name}.dataset", experiment.dataset, params.datasets))
+        lines += _check_inputs(params, name, experiment)
+        try:
+            params.train_of(name)
+        except ValidationError as error:
+            lines += explain(TrainParams, f"experiments.{name}.train.", error)
+    for name in set(params.register_.floors) - set(params.experiments):
+        lines.append(_wrong("register.floors", name, params.experiments))
+    if lines:
+        raise InputError("\n".join([f"{path}:", *lines]))
+
+
+def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list[str]:
+    """Hold an experiment's inputs against the features there are, and against what its task needs."""
+    lines = []
+    used = experiment.inputs.used()
+    for modality, feature_name in used.items():
+        key = f"experiments.{name}.inputs.{modality}"
+        kind = "text" if modality == "question" else modality
+        fitting = [n for n, f in params.features.items() if f.modality == kind and f.dataset == experiment.dataset]
+        found = params.features.get(feature_name)
+        if found is None:
+            lines.append(_wrong(key, feature_name, [*fitting, NONE]))
+        elif feature_name not in fitting and {experiment.dataset, found.dataset} <= set(params.datasets):
+            lines.append(
+                f"  {key}: got {feature_name!r}, which is {found.modality} of {found.dataset}; "
+                f"expected {kind} of {experiment.dataset}: {', '.join([*fitting, NONE])}"
+            )
+        if getattr(experiment.encoders, modality) == NONE:
+            allowed = variant_names("encoders", kind)
+            lines.append(_wrong(f"experiments.{name}.encoders.{modality}", NONE, allowed))
+    task = params.experiments[name].task
+    target = getattr(experiment, "target", None)
+    for modality in [*experiment.needs, *([target] if target else [])]:
+        if modality not in used:
+            lines.append(f"  experiments.{name}.inputs.{modality}: got 'none'; the task {task} needs it")
+    if len(used) < experiment.least:
+        at_least = "one modality" if experiment.least == 1 else f"{experiment.least} modalities"
+        lines.append(f"  experiments.{name}.inputs: the task {task} needs at least {at_least}; got {used}")
+    if task == "translate" and len(used) != 2:
+        lines.append(f"  experiments.{name}.inputs: the task translate needs two modalities; got {used}")
+    return lines
+
+
+def _wrong(key: str, value: object, allowed: Iterable[str]) -> str:
+    return f"  {key}: got {value!r}; expected one of {', '.join(allowed)}"

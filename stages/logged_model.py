@@ -8,6 +8,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
+from stages.gallery import write_gallery
 from stages.lineage import lineage_tags
 from stages.params import Params, column_of
 from stages.store import CURVES, METRICS, artifact_path, read_manifest, write_json
@@ -84,12 +85,16 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
                 "modalities": list(experiment.inputs.used()),
             },
         )
+        files = {"model": str(artifact_path("train", name)), "settings": str(settings)}
+        if experiment.task == "retrieve":
+            files["gallery"] = str(Path(folder) / "gallery.parquet")
+            write_gallery(params, name, Path(files["gallery"]))
         signature, example = _signature(params, name)
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(Path(__file__).with_name("served_model.py")),
-                artifacts={"model": str(artifact_path("train", name)), "settings": str(settings)},
+                artifacts=files,
                 code_paths=[str(Path(__file__).parent)],
                 signature=signature,
                 input_example=example,

@@ -105,6 +105,10 @@ class Task(nn.Module):
         """Return the columns of the predictions file."""
         raise NotImplementedError
 
+    def details(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return what a person may want to see of one answer beside the values of `answer_types`, as JSON values."""
+        return {}
+
     def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
         """Return what the page of samples says of one sample."""
         raise NotImplementedError

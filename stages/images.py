@@ -12,7 +12,7 @@ from stages.errors import MediaError
 
 JPEG_KEPT_APPS = {0xE0, 0xEE}  # JFIF and Adobe: they say how to read the colours
 PNG_DROPPED = {b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"}
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # others of Pillow's may start programs
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # others of Pillow's may start programs
 MAX_FRAMES = 256  # of an animation or a stack, whose first one is used
 ORIENTATION_TAG = 0x0112
 TURNS = {  # EXIF orientation -> what brings it upright

@@ -9,6 +9,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -16,8 +17,14 @@ from stages.cli import main, stage_parser
 from stages.errors import InputError, explain
 from stages.params import ServeParams, load_params
 
+if TYPE_CHECKING:
+    import uvicorn
+
+    from stages.serving.served import Models
+
 TOKEN = "FUSELINE_TOKEN"
-DRAIN_S = 30
+DRAIN_S = 30  # for begun requests to end after a signal
+HEAD_S = 10.0  # for the head of a request to arrive
 
 
 def run(params: ServeParams) -> None:
@@ -26,11 +33,7 @@ def run(params: ServeParams) -> None:
     Raises:
         InputError: when a model is not there, the registry does not answer, or the port is taken.
     """
-    import uvicorn
-
-    from stages.serving.app import make_app
     from stages.serving.logs import set_up_logs
-    from stages.serving.protocol import ImpatientProtocol
     from stages.serving.served import Models
     from stages.tracking import client
 
@@ -39,23 +42,32 @@ def run(params: ServeParams) -> None:
     places = models.places()
     if not places:
         raise InputError("no version is champion; `dvc repro` registers models, `--model` names others")
-    listening = _listen(params)
+    listening = listen(params)
     set_up_logs()
     _greet(params, listening, [str(place) for place in places])
-    app = make_app(models, params, os.environ.get(TOKEN) or None)
+    make_server(models, params, os.environ.get(TOKEN) or None).run(sockets=[listening])
+
+
+def make_server(models: "Models", params: ServeParams, token: str | None) -> "uvicorn.Server":
+    """Return the server around models that it loads itself when it starts."""
+    import uvicorn
+
+    from stages.serving.app import make_app
+    from stages.serving.protocol import impatient_protocol
+
     config = uvicorn.Config(
-        app,
-        http=ImpatientProtocol,
+        make_app(models, params, token),
+        http=impatient_protocol(min(HEAD_S, params.max_seconds)),
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)
 
 
-def _listen(params: ServeParams) -> socket.socket:
+def listen(params: ServeParams) -> socket.socket:
     """Take the port before models are loaded, which takes seconds."""
     family = socket.AF_INET6 if ":" in params.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)

@@ -5,7 +5,6 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_TIMEOUT_S = 10.0
 MESSAGE = b'{"error": {"code": "too_slow", "message": "the head did not arrive in time", "request_id": ""}}'
 LATE = b"\r\n".join(
     [
@@ -19,9 +18,10 @@ LATE = b"\r\n".join(
 )
 
 
-class ImpatientProtocol(HttpToolsProtocol):
+class _Impatient(HttpToolsProtocol):
     """Ends a connection whose request does not begin, or whose headers do not end, in time."""
 
+    head_s: float
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -46,7 +46,7 @@ class ImpatientProtocol(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._stop()
-        self._timer = self.loop.call_later(HEAD_TIMEOUT_S, self._late)
+        self._timer = self.loop.call_later(self.head_s, self._late)
 
     def _stop(self) -> None:
         if self._timer:
@@ -57,3 +57,8 @@ class ImpatientProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(LATE)
             self.transport.close()
+
+
+def impatient_protocol(head_s: float) -> type[HttpToolsProtocol]:
+    """Return the protocol with this bound."""
+    return type("ImpatientProtocol", (_Impatient,), {"head_s": head_s})

@@ -4,6 +4,7 @@ Plain ASGI around the application, so that an answer is refused before its body 
 """
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import re
@@ -22,6 +23,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+LINGER_S = 2.0
 HELD_BODIES = 8  # as many of the largest size may be in memory at once
 OPEN_PATHS = ("/", "/health", "/ready")  # without the token; the page's own files too
 UNREAD = (400, 401, 408, 413, 503)  # after these the rest of the body is not read: the connection ends
@@ -51,8 +53,8 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passage = _Passage(scope, send)
         body = _Body(self, receive, time.monotonic() + self._params.max_seconds)
+        passage = _Passage(scope, send, body)
         try:
             self._check(scope, passage.headers)
             await self._app(scope, body.receive, passage.send)
@@ -130,11 +132,20 @@ class _Body:
         self._complete = not message.get("more_body", False)
         return message
 
+    async def discard(self) -> None:
+        """Read on for a moment: a client that still sends would lose the answer if the connection ended now."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not self._complete:
+                    message = await self._receive()
+                    self._complete = not message.get("more_body", False)
+
 
 class _Passage:
     """The answer to one request on its way out."""
 
-    def __init__(self, scope: Message, send: Send) -> None:
+    def __init__(self, scope: Message, send: Send, body: _Body) -> None:
+        self._body = body
         self.start = time.monotonic()
         self.status = 0
         self.headers = {key.decode("latin1"): value.decode("latin1") for key, value in scope["headers"]}
@@ -150,6 +161,10 @@ class _Passage:
             self.status = message["status"]
             added = [(key.lower().encode(), value.encode()) for key, value in self._added.items()]
             message["headers"] = [*message.get("headers", []), *added]
+        elif self.status in UNREAD and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._body.discard()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
 

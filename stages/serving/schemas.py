@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from stages.serving.inputs import FORM, JSON
 
 TEXT = {"type": "string"}
-FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
+FILE = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "contentEncoding": "base64"}
 INPUT_BODY: dict[str, Any] = {
     "requestBody": {

@@ -22,8 +22,10 @@ export function percent(probability, digits = 1) {
   return `${value.toFixed(digits)}%`;
 }
 
+export const MB = 2 ** 20; // as the server counts
+
 export function megabytes(bytes) {
-  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+  return bytes < MB ? `${Math.ceil(bytes / 2 ** 10)} kB` : `${(bytes / MB).toFixed(1)} MB`;
 }
 
 /** Make a button that copies a text; where the browser has no clipboard for us, it selects what it would copy. */

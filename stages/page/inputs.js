@@ -113,6 +113,9 @@ function wireFile(modality, field) {
     if (input.files.length) setFile(modality, input.files[0]);
     input.value = ""; // so that the same file can be chosen again after it changed
   });
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") input.click(); // browsers open the dialog by the space bar alone
+  });
   field.querySelector(".remove").addEventListener("click", () => {
     setFile(modality, null);
     input.focus();

@@ -3,7 +3,7 @@
 // comes back, `lineage.js` says where it is from, `problems.js` what went wrong.
 
 import { viewOf } from "./answers.js";
-import { byId, element, megabytes } from "./dom.js";
+import { byId, element, MB, megabytes } from "./dom.js";
 import { focusInput, given, missing, setFile, showInputs, wireInputs } from "./inputs.js";
 import { factsOf, lineageOf } from "./lineage.js";
 import { clearProblem, showProblem, wireToken } from "./problems.js";
@@ -22,6 +22,8 @@ const TASKS = {
 const UNKNOWN = { purpose: "its answer is shown as it comes.", verb: "Ask" };
 const ENCODE = { purpose: "encodes what it is given; there is no gallery to search.", verb: "Encode" };
 
+const SETTLE_MS = 2000;
+
 const state = {
   models: null, // a list once the server has answered
   model: null, // the chosen one
@@ -36,7 +38,9 @@ const state = {
 async function loadModels() {
   try {
     const { models, limits = {} } = await askJson("models");
+    const settled = models.length && models.length === state.models?.length;
     takeModels(models, limits);
+    if (!settled) setTimeout(loadModels, SETTLE_MS); // a server that starts lists its models as they are loaded
   } catch (problem) {
     byId("loading").hidden = true;
     if (!state.models || problem.status === 401) showProblem(problem, loadModels, true);
@@ -52,7 +56,7 @@ function takeModels(models, limits) {
   state.models = models;
   fillPicker();
   byId("ask").hidden = !models.length;
-  note(byId("loading"), models.length ? "" : "The server has no model yet: register one, and it is listed here.");
+  note(byId("loading"), models.length ? "" : "The server has loaded no model yet.");
   const same = models.find((model) => model.name === before?.name);
   if (same) choose(same, { keepAnswer: true });
   else chooseFromHash();
@@ -167,7 +171,7 @@ function whyNot(parts) {
     return new Problem(`Something is missing: give the ${names}.`);
   }
   const size = sizeOf(parts);
-  const most = (state.limits.max_body_mb ?? Infinity) * 1e6;
+  const most = (state.limits.max_body_mb ?? Infinity) * MB;
   if (size <= most) return null;
   return new Problem(`This is too large to send: ${megabytes(size)}; the server takes at most ${megabytes(most)}.`);
 }
@@ -187,7 +191,7 @@ const sizeOf = (parts) => [...parts.values()].reduce((sum, value) => sum + (valu
 /** Add what was sent to failures that may come from its size. */
 function explained(problem, parts) {
   const size = sizeOf(parts);
-  if (problem.status === 413 || (problem.status === 0 && size > 1e6)) problem.message += ` ${megabytes(size)} were sent.`;
+  if (problem.status === 413 || (problem.status === 0 && size > MB)) problem.message += ` ${megabytes(size)} were sent.`;
   return problem;
 }
 

@@ -12,9 +12,8 @@ export const nameOf = (modality, several = true) => NAMES[modality]?.[Number(sev
 export function waysOf(model) {
   const target = model.inputs.filter((input) => input.name === model.target);
   const others = model.inputs.filter((input) => input.name !== model.target);
-  const wanted = others.some((input) => input.name === "image") ? "image" : others[0].name;
   return [
-    { wanted, inputs: target },
+    { wanted: others[0].name, inputs: target },
     { wanted: model.target, inputs: others },
   ].map(({ wanted, inputs }) => ({
     wanted,

@@ -68,8 +68,9 @@ def visit(browser, page_server, request) -> Iterator[Any]:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda line: line.type == "error" and errors.append(line.text))
         page.goto(f"{page_server.url}/#model={model}")
-        if not refusals:
-            expect(page.locator("#send")).to_be_visible()
+        expect(page.locator("#send")).to_be_visible()
+        if model:
+            expect(page.locator("#model")).to_have_value(model)
         page.refusals = refusals
         return page
 
@@ -189,6 +190,21 @@ def test_what_was_typed_is_shown_as_text_never_as_markup(visit, sample):
     expect(answer.locator("img")).to_have_count(0)
 
 
+@pytest.mark.parametrize("way", ("drop", "paste"))
+def test_an_image_can_be_dropped_or_pasted(way, visit, sample):
+    page = visit("caption")
+    give_by = """([way, bytes]) => {
+      const data = new DataTransfer();
+      data.items.add(new File([new Uint8Array(bytes)], "given.png", { type: "image/png" }));
+      const made = { bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data };
+      document.body.dispatchEvent(way === "drop" ? new DragEvent(way, made) : new ClipboardEvent(way, made));
+    }"""
+    page.evaluate(give_by, [way, list(sample.image.read_bytes())])
+    expect(page.locator("[data-modality=image] img")).to_be_visible()
+    expect(page.locator("[data-modality=image] .name")).to_contain_text("given.png")
+    expect(ask(page).locator(".picture img")).to_be_visible()
+
+
 def test_a_sound_alone_is_classified_and_the_classes_are_ranked(visit, sample):
     page = visit("classify")
     give(page, audio=sample.audio)
@@ -245,6 +261,15 @@ def test_other_tasks_show_their_answer(model, visit, sample):
     answer = ask(page)
     expect(answer.locator(".verdict")).not_to_be_empty()
     expect(answer.locator(".bars data").first).to_contain_text("%")
+
+
+def test_models_that_are_loaded_late_are_shown_by_themselves(visit):
+    page = visit()
+    page.route("**/models", lambda route: route.fulfill(json={"models": []}), times=1)
+    page.reload()
+    expect(page.locator("#loading")).to_contain_text("no model yet")
+    expect(page.locator("#send")).to_be_visible()
+    assert page.locator("#model option").count() > 1
 
 
 def test_nothing_is_sent_while_a_required_input_is_missing(visit):
@@ -312,8 +337,8 @@ def test_a_token_is_asked_for_and_kept_for_the_tab_alone(visit, page_server):
 
     page.route("**/models", only_with_token)
     page.reload()
-    expect(page.get_by_role("alert")).to_contain_text("a token is needed")
-    for token in ("wrong", "sesame"):
+    for token, said in (("wrong", "a token is needed"), ("sesame", "does not accept this token")):
+        expect(page.get_by_role("alert")).to_contain_text(said)
         expect(page.locator("#token")).to_be_focused()
         page.keyboard.type(token)
         page.keyboard.press("Enter")

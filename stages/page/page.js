@@ -28,6 +28,7 @@ const state = {
   models: null, // a list once the server has answered
   model: null, // the chosen one
   way: null, // of a search: what is looked for and by which inputs
+  settling: null, // the timer of the next look at the models of a server that starts
   limits: {}, // of the server, where it says them
   waiting: null, // aborts the request that is under way
   answered: new Map(), // model -> the version that answered last
@@ -40,7 +41,8 @@ async function loadModels() {
     const { models, limits = {} } = await askJson("models");
     const settled = models.length && models.length === state.models?.length;
     takeModels(models, limits);
-    if (!settled) setTimeout(loadModels, SETTLE_MS); // a server that starts lists its models as they are loaded
+    clearTimeout(state.settling); // a server that starts lists its models as they are loaded
+    if (!settled) state.settling = setTimeout(loadModels, SETTLE_MS);
   } catch (problem) {
     byId("loading").hidden = true;
     if (!state.models || problem.status === 401) showProblem(problem, loadModels, true);
@@ -61,7 +63,6 @@ function takeModels(models, limits) {
   if (same) choose(same, { keepAnswer: true });
   else chooseFromHash();
   if (same && same.version !== before.version) note(byId("swap"), `Version ${same.version} is served now; it was ${before.version}.`);
-  if (before && !same) note(byId("swap"), `${before.name} is no longer served.`);
 }
 
 function fillPicker() {
@@ -71,8 +72,10 @@ function fillPicker() {
 
 function chooseFromHash() {
   const wanted = new URLSearchParams(location.hash.slice(1)).get("model");
-  const model = state.models.find((one) => one.name === wanted) ?? state.models[0];
+  const named = state.models.find((one) => one.name === wanted);
+  const model = named ?? state.models[0];
   if (model) choose(model);
+  if (wanted && !named) note(byId("swap"), `${wanted} is not served here.`);
 }
 
 function choose(model, { keepAnswer = false } = {}) {

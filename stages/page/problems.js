@@ -1,7 +1,7 @@
 // What went wrong, said near the form: the server's own sentence, its request id, and what can be done now.
 
 import { byId, copyButton, element } from "./dom.js";
-import { dropToken, hasToken, keepToken } from "./server.js";
+import { dropToken, keepToken, token } from "./server.js";
 
 const LONGEST_WAIT = 60; // seconds; past that the person says when to try again
 
@@ -67,11 +67,11 @@ function againButton(again) {
 }
 
 function askForToken(problem, again) {
-  const refused = hasToken();
+  if (problem.token !== token()) return again?.(); // another was given since this request was sent
   dropToken();
   afterToken = again;
   tokenForm.hidden = false;
-  say([element("p", {}, refused ? "The server does not accept this token." : problem.message), requestId(problem.requestId)]);
+  say([element("p", {}, problem.token ? "The server does not accept this token." : problem.message), requestId(problem.requestId)]);
   byId("token").focus();
 }
 

@@ -1,7 +1,7 @@
 // Results of a search in the test samples: pictures in a grid, sounds, or a list of texts, the nearest first.
 
 import { element, showBlob } from "./dom.js";
-import { askBlob, hasToken } from "./server.js";
+import { askBlob, token } from "./server.js";
 
 const NAMES = { image: ["image", "images"], text: ["text", "texts"], audio: ["sound", "sounds"] };
 
@@ -61,7 +61,7 @@ function pictureButton(result, searchBy) {
 
 /** Load an image of the gallery; a server with a token gives it to requests that carry one, not to image elements. */
 async function loadImage(image, path) {
-  if (!hasToken()) return (image.src = path);
+  if (!token()) return (image.src = path);
   const blob = await askBlob(path).catch(() => null);
   if (blob) await showBlob(image, blob);
 }
@@ -69,7 +69,7 @@ async function loadImage(image, path) {
 function player(result) {
   if (!result.audio) return null;
   const audio = element("audio", { controls: true, preload: "none", ariaLabel: `Sound of sample ${result.sample_id}` });
-  if (!hasToken()) audio.src = result.audio;
+  if (!token()) audio.src = result.audio;
   else askBlob(result.audio).then((blob) => dataUrl(blob)).then((url) => (audio.src = url), () => audio.remove());
   return audio;
 }

@@ -4,14 +4,14 @@ const TOKEN = "fuseline-token"; // in sessionStorage: gone with the tab
 
 /** What went wrong, in the server's own sentence where it gave one. */
 export class Problem extends Error {
-  constructor(message, { status = 0, requestId = "", retrySeconds = 0 } = {}) {
+  constructor(message, { status = 0, requestId = "", retrySeconds = 0, token = null } = {}) {
     super(message);
-    Object.assign(this, { status, requestId, retrySeconds });
+    Object.assign(this, { status, requestId, retrySeconds, token });
   }
 }
 
-export const hasToken = () => sessionStorage.getItem(TOKEN) !== null;
-export const keepToken = (token) => sessionStorage.setItem(TOKEN, token);
+export const token = () => sessionStorage.getItem(TOKEN);
+export const keepToken = (value) => sessionStorage.setItem(TOKEN, value);
 export const dropToken = () => sessionStorage.removeItem(TOKEN);
 
 /** Ask for JSON: a GET, or a POST where there is a body. */
@@ -25,7 +25,8 @@ export async function askBlob(path) {
 }
 
 async function ask(path, { body, signal } = {}) {
-  const headers = hasToken() ? { Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}` } : {};
+  const shown = token();
+  const headers = shown ? { Authorization: `Bearer ${shown}` } : {};
   let response;
   try {
     response = await fetch(path, { method: body ? "POST" : "GET", body, headers, signal });
@@ -33,7 +34,7 @@ async function ask(path, { body, signal } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Problem("The server cannot be reached, or it closed the connection.");
   }
-  if (!response.ok) throw await problemOf(response);
+  if (!response.ok) throw await problemOf(response, shown);
   return response;
 }
 
@@ -46,12 +47,13 @@ async function read(response, kind) {
   }
 }
 
-async function problemOf(response) {
+async function problemOf(response, shown) {
   const { error = {} } = await response.json().catch(() => ({}));
   return new Problem(error.message ?? `The server answered ${response.status} without a reason.`, {
     status: response.status,
     requestId: error.request_id ?? requestIdOf(response),
     retrySeconds: Number(response.headers.get("Retry-After")) || 0,
+    token: shown,
   });
 }
 

@@ -83,13 +83,13 @@ def show_history(moves: list[Move], name: str) -> None:
     if not moves:
         say(f"{name}: no version was ever champion")
         return
-    table = Table("move", "when", "from", "to", "who", "state", "why")
+    table = Table("move", "when (UTC)", "from", "to", "who", "state", "why")
     for entry in moves:
         state = "done" if entry.done else f"dropped: {entry.dropped}" if entry.dropped else "begun"
         if entry.forbids:
             state += f", {entry.before} forbidden"
         ends = ("-" if number is None else str(number) for number in (entry.before, entry.to))
-        table.add_row(str(entry.number), entry.when, *ends, entry.who, state, entry.why)
+        table.add_row(str(entry.number), entry.when[:16].replace("T", " "), *ends, entry.who, state, entry.why)
     Console().print(table)
 
 

@@ -13,7 +13,7 @@ import pytest
 from stages import evaluate, register, train
 from stages.errors import InputError
 from stages.params import load_params
-from stages.registry import aliases, aliases_of
+from stages.registry import aliases
 from stages.store import PREDICTIONS, artifact_path
 from stages.tracking import client
 from tests.conftest import SMALL

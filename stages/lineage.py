@@ -8,15 +8,22 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from stages.params import Params
-from stages.store import MANIFEST, METRICS, artifact_path, digest, sha256_file
+from stages.store import MANIFEST, METRICS, SPLITS, artifact_path, digest, read_manifest, sha256_file
 
 PREFIX = "fuseline."
 DIGEST_TAG = f"{PREFIX}digest"  # equal digests are the same model: it is registered once
+TEST_DATA_TAG = f"{PREFIX}test_data"  # equal ones were evaluated on the same samples
 
 
 def version_digest(name: str) -> str:
     """Return the digest of a trained and evaluated model: equal for equal bytes."""
     return digest([sha256_file(artifact_path(stage, name) / MANIFEST) for stage in ("train", "evaluate")])
+
+
+def test_data_digest(dataset: str) -> str:
+    """Return the digest of a data set's prepared test split."""
+    files = read_manifest(artifact_path("prepare", dataset))["files"]
+    return digest({name: entry["sha256"] for name, entry in files.items() if name.startswith(f"{SPLITS[2]}-")})
 
 
 def lineage_tags(params: Params, name: str, root: Path = Path()) -> dict[str, str]:
@@ -41,6 +48,7 @@ def lineage_tags(params: Params, name: str, root: Path = Path()) -> dict[str, st
         "git_dirty": str(bool(_git(root, "status", "--porcelain", "--untracked-files=no"))).lower(),
         "dvc_lock": _lock_digest(root / "dvc.lock", stages),
         "data": sha256_file(artifact_path("prepare", experiment.dataset) / MANIFEST),
+        TEST_DATA_TAG.removeprefix(PREFIX): test_data_digest(experiment.dataset),
         "params": digest(_used_params(params, name)),
         "environment": sha256_file(environment) if environment.exists() else "none",
     }

@@ -103,7 +103,7 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
     if not mlflow_client.search_registered_models(f"name = '{name}'"):
         mlflow_client.create_registered_model(name)
     tags = lineage_tags(params, name)
-    return mlflow_client.create_model_version(name, logged.model_uri, run_id=run_id, tags=tags)
+    return mlflow_client.create_model_version(name, logged.model_uri, run_id, tags, model_id=logged.model_id)
 
 
 def _signature(params: Params, name: str) -> tuple[Any, Any]:

@@ -1,11 +1,14 @@
 """The tracking server: where it is, and a live run that training may lose without stopping."""
 
+import contextlib
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.errors import InputError
 from stages.store import ARTIFACTS, locked, say
 
 EXPERIMENT = "fuseline"
@@ -46,6 +49,44 @@ def client() -> Any:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri())
     return mlflow.MlflowClient()
+
+
+@contextlib.contextmanager
+def needs_server() -> Iterator[None]:
+    """Turn the many errors of a tracking server that is away, or dies in between, into one message.
+
+    Raises:
+        InputError: naming the server without credentials, and what to do.
+    """
+    try:
+        yield
+    except Exception as error:  # the store's clients raise many kinds; what is of another cause goes on
+        cause = _cause_away(error)
+        if cause is None:
+            raise
+        raise InputError(
+            f"the MLflow server at {_shown(tracking_uri())} does not answer ({_shown(cause)[:200]}). Nothing is half "
+            "moved: start it, or set MLFLOW_TRACKING_URI to where it is, and run the same command again"
+        ) from None
+
+
+def _cause_away(error: BaseException) -> str | None:
+    """Return the cause in words when an error, or one that it came from, says that the server is away."""
+    import requests
+    from sqlalchemy.exc import OperationalError
+
+    chain: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in chain:
+        chain.append(found)
+        found = found.__cause__ or found.__context__
+    for link in chain:
+        refused = isinstance(link, requests.HTTPError) and link.response is not None and link.response.status_code < 500
+        if isinstance(link, requests.RequestException | OperationalError) and not refused:
+            return type(link).__name__
+        if re.search(r"failed with error code 5\d\d", str(link)):  # a proxy's answer
+            return str(link).splitlines()[0]
+    return None
 
 
 def experiment_id(mlflow_client: Any, name: str) -> str:

@@ -48,6 +48,7 @@ class Task(nn.Module):
     headline: ClassVar[str]  # the metric that is shown first and that picks the best epoch
     answer_types: ClassVar[dict[str, str]]  # of a served answer: "string", "double", "strings" or "doubles"
     compared: ClassVar[tuple[str, ...]] = ("sample_id",)  # columns of the predictions that two models must share
+    sliced: ClassVar[str] = ""  # the column of the predictions by whose values a change is worth a look, if any
 
     def __init__(self, config: ModelConfig) -> None:
         """Build the model."""

@@ -31,6 +31,7 @@ class VqaTask(FusedTask):
     headline: ClassVar[str] = "accuracy"
     answer_types: ClassVar[dict[str, str]] = {"answer": "string", "probability": "double"}
     compared: ClassVar[tuple[str, ...]] = ("sample_id", "question", "expected")
+    sliced: ClassVar[str] = "kind"
     kept = (QUESTION,)
 
     def __init__(self, config: ModelConfig) -> None:

@@ -2,7 +2,8 @@
 
 A version is found again by its digest tag, so a repeat or a restored cache never registers it twice, and a
 registration that was killed half way is finished. `--list` shows versions; `<name> --try <file>` asks one, and
-`<name> --sample <id>` asks it about a prepared sample.
+`<name> --sample <id>` asks it about a prepared sample. `--rebuild <name> <version>` makes a version again from its
+commit, and compares the bytes.
 """
 
 import argparse
@@ -114,10 +115,18 @@ def command(argv: Sequence[str] | None = None) -> None:
         metavar="VALUE",
         help="ask the champion of NAME: files, or one sample as image=FILE audio=FILE text=TEXT question=TEXT",
     )
+    parser.add_argument(
+        "--rebuild",
+        nargs=2,
+        metavar=("NAME", "VERSION"),
+        help="check out a version's commit elsewhere, run the pipeline there, and compare every byte",
+    )
     parser.add_argument("--sample", metavar="ID", help="ask the champion of NAME about a prepared sample")
     args: argparse.Namespace = parser.parse_args(argv)
     if args.list:
         list_versions()
+    elif args.rebuild:  # it runs DVC, which stages know nothing of; this process goes on as that command
+        os.execv(sys.executable, [sys.executable, "-m", "flows.rebuild", *args.rebuild])
     elif given := getattr(args, "try"):
         if not args.name:
             raise InputError("name the model: python -m stages.register <name> --try <file>")

@@ -3,6 +3,7 @@
 A version is found again by its digest tag, so a repeat or a restored cache never registers it twice, and a
 registration that was killed half way is finished. `--list` shows versions; `<name> --history` how the champion came
 to be; `<name> --try <file>` asks one, and `<name> --sample <id>` asks it about a prepared sample.
+`--rebuild <name> <version>` makes a version again from its commit, and compares the bytes.
 """
 
 import argparse
@@ -119,10 +120,18 @@ def command(argv: Sequence[str] | None = None) -> None:
         metavar="VALUE",
         help="ask the champion of NAME: files, or one sample as image=FILE audio=FILE text=TEXT question=TEXT",
     )
+    parser.add_argument(
+        "--rebuild",
+        nargs=2,
+        metavar=("NAME", "VERSION"),
+        help="check out a version's commit elsewhere, run the pipeline there, and compare every byte",
+    )
     parser.add_argument("--sample", metavar="ID", help="ask the champion of NAME about a prepared sample")
     from stages.tracking import needs_server
 
     args: argparse.Namespace = parser.parse_args(argv)
+    if args.rebuild:  # it runs DVC, which stages know nothing of; this process goes on as that command
+        os.execv(sys.executable, [sys.executable, "-m", "flows.rebuild", *args.rebuild])
     with needs_server():
         if run_versions(args):
             return

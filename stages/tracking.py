@@ -123,7 +123,7 @@ class LiveRun:
             self._run_id = run.info.run_id
             self._client = mlflow_client
             if not run.data.params:
-                self._send(params=_params(params))
+                log_params(mlflow_client, self._run_id, params)
         except Exception as error:  # the store's clients raise many kinds; none may stop a training
             self._lost(error)
 
@@ -142,17 +142,11 @@ class LiveRun:
         """Send what waits."""
         if self._client is not None and self._pending:
             try:
-                self._send(metrics=self._pending)
+                _send(self._client, self._run_id, "metrics", self._pending, 1000)
             except Exception as error:  # as above
                 self._lost(error)
         self._pending = []
         self._last_flush = time.monotonic()
-
-    def _send(self, **batch: Any) -> None:
-        for kind, items in batch.items():
-            for start in range(0, len(items), 100 if kind == "params" else 1000):
-                size = 100 if kind == "params" else 1000
-                self._client.log_batch(self._run_id, **{kind: items[start : start + size]})
 
     def _lost(self, error: Exception) -> None:
         self._client = None
@@ -160,10 +154,18 @@ class LiveRun:
         say(f"tracking server {_shown(tracking_uri())} is away ({reason}); training goes on without live curves")
 
 
-def _params(params: dict[str, Any]) -> list[Any]:
+def log_params(mlflow_client: Any, run_id: str, params: dict[str, Any]) -> None:
+    """Log params to a run, nested keys joined by dots, long values cut."""
     from mlflow.entities import Param
 
-    return [Param(key, str(value)[:500]) for key, value in flatten(params).items()]
+    found = [Param(key, str(value)[:500]) for key, value in flatten(params).items()]
+    _send(mlflow_client, run_id, "params", found, 100)
+
+
+def _send(mlflow_client: Any, run_id: str, kind: str, items: list[Any], size: int) -> None:
+    """Send items in batches as large as MLflow takes."""
+    for start in range(0, len(items), size):
+        mlflow_client.log_batch(run_id, **{kind: items[start : start + size]})
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

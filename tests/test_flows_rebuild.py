@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from flows.rebuild_version import check_commit, read_version
+from stages.errors import InputError
 from stages.lineage import DIGEST_TAG, lineage_tags, version_digest
 from stages.lineage_files import DIFF, LINEAGE, with_credentials, without_credentials, write_lineage
 from stages.logged_model import log_run
@@ -275,49 +278,32 @@ def test_another_digest_is_told_though_every_stage_is_the_same(toy: Path):
 
 
 def test_code_that_changed_between_training_and_registration_is_named(toy: Path):
-    (toy / "stages/work.py").write_text(TOY_WORK.replace("len(text) / 100", "len(text) / 50"))
-    git(toy, "commit", "--quiet", "-am", "other metrics")
-    register_toy()
-    code, output = rebuilt(toy, "tiny", "2")
-    assert code == 1, output
-    assert "accuracy: 0.04, rebuilt 0.08" in output
-    assert "first in evaluate@tiny" in output
     (toy / "stages/work.py").write_text(TOY_WORK.replace('"k"', '"other"'))
     git(toy, "commit", "--quiet", "-am", "another key")
     register_toy()
-    code, output = rebuilt(toy, "tiny", "3")
+    code, output = rebuilt(toy, "tiny", "2")
     assert code == 1, output
     assert "settings.train_key: k, rebuilt other" in output
     assert "stages/work.py: when the stage ran for the version, it was not what the version's commit has" in output
 
 
-def test_a_failing_stage_is_named_and_the_worktree_removed(toy: Path):
-    before = state(toy)
-    code, output = rebuilt(toy, "tiny", "1", TOY_FAIL="prepare")
-    assert code == 2, output
-    assert "prepare@scenes failed: exit code 1\n" in output and output.endswith("the toy is broken\n")
-    assert "Traceback" not in output
-    assert state(toy) == before
-    assert len(git(toy, "worktree", "list").splitlines()) == 1
-
-
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_leaves_neither_process_nor_worktree(toy: Path, number: signal.Signals, code: int):
+def test_an_interruption_leaves_neither_process_nor_worktree(toy: Path):
     before = state(toy)
     process = start(toy, "tiny", "1", TOY_SLEEP="prepare")
     assert process.stdout is not None
     assert any(line.startswith("asleep") for line in process.stdout)
     children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
-    assert process.wait() == code, rest
+    assert process.wait() == 130, rest
     assert "Traceback" not in rest
     assert len(children) >= 2 and not [pid for pid in children if is_alive(pid)]
     assert state(toy) == before
     assert len(git(toy, "worktree", "list").splitlines()) == 1
 
 
-def test_what_a_killed_rebuild_left_is_no_hindrance(toy: Path):
+def test_after_a_kill_the_next_rebuild_clears_up_and_one_that_fails_names_the_stage(toy: Path):
+    before = state(toy)
     process = start(toy, "tiny", "1", TOY_SLEEP="prepare")
     assert process.stdout is not None
     assert any(line.startswith("asleep") for line in process.stdout)
@@ -328,19 +314,27 @@ def test_what_a_killed_rebuild_left_is_no_hindrance(toy: Path):
     while [child for child in children if is_alive(child.pid)]:
         time.sleep(0.05)
     assert len(git(toy, "worktree", "list").splitlines()) == 2
-    code, output = rebuilt(toy, "tiny", "1")
-    assert code == 0, output
+    code, output = rebuilt(toy, "tiny", "1", TOY_FAIL="prepare")
+    assert code == 2, output
+    assert "prepare@scenes failed: exit code 1\n" in output and output.endswith("the toy is broken\n")
+    assert "Traceback" not in output
+    assert state(toy) == before
     assert len(git(toy, "worktree", "list").splitlines()) == 1
 
 
-def test_what_cannot_be_rebuilt_is_said_at_once(toy: Path):
-    client().set_model_version_tag("tiny", "1", "fuseline.git_commit", "12" * 20)
-    code, output = rebuilt(toy, "tiny", "1")
-    assert (code, "Traceback" in output) == (2, False)
-    assert f"version 1 of tiny was made from commit {'12' * 20}, which this repository does not have: fetch" in output
+def test_what_cannot_be_rebuilt_is_said_before_anything_runs(toy: Path, tmp_path: Path):
+    version = read_version("tiny", "1", tmp_path)
+    check_commit(toy, version)
+    unknown = replace(version, tags={**version.tags, "git_commit": "12" * 20})
+    with pytest.raises(
+        InputError, match="version 1 of tiny was made from commit 1212.*, which this repository does not"
+    ):
+        check_commit(toy, unknown)
+    with pytest.raises(InputError, match="'tiny' has no version '7'; `python -m stages.register --list`"):
+        read_version("tiny", "7", tmp_path)
     client().set_model_version_tag("tiny", "1", "fuseline.git_commit", "none")
-    assert "registered outside of git" in rebuilt(toy, "tiny", "1")[1]
-    assert "'tiny' has no version '7'; `python -m stages.register --list`" in rebuilt(toy, "tiny", "7")[1]
+    with pytest.raises(InputError, match="version 1 of tiny was registered outside of git"):
+        read_version("tiny", "1", tmp_path)
 
 
 def test_too_large_changes_are_not_kept_and_said(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flows.dvc_stages import StageError, Transcript, dvc_process
+from flows.dvc_stages import StageError, StageRun, Transcript, dvc_process
 from stages.params import NONE
 
 PROGRESS = "PROGRESS "  # begins a line that tells how far a stage is
@@ -34,26 +34,28 @@ def run_dvc(
     root: Path,
     arguments: list[str],
     on_line: Callable[[str], None] = lambda line: None,
-    on_progress: Callable[[float], None] | None = None,
+    on_stage_done: Callable[[StageRun], None] = lambda run: None,
+    on_progress: Callable[[str, float], None] | None = None,
 ) -> list[str]:
-    """Run DVC to its end and return the lines that it and the stages print, each told as it comes.
+    """Run DVC to its end and return the lines that it and the stages print; each is told as it comes.
 
     Raises:
         StageError: a stage or DVC itself failed.
     """
-    transcript, lines = Transcript(lambda run: None), []
+    transcript, lines = Transcript(on_stage_done), []
     with dvc_process(root, arguments, asks_progress=on_progress is not None) as process:
         assert process.stdout is not None
         for raw in process.stdout:
             line = raw.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]  # a bar's last state
             if on_progress and line.startswith(PROGRESS):
-                on_progress(float(line.removeprefix(PROGRESS)))
+                on_progress(transcript.name, float(line.removeprefix(PROGRESS)))
                 continue
             lines.append(line)
             transcript.read(line, time.monotonic())
             on_line(line)
         if process.wait() != 0:
             raise transcript.error(process.returncode)
+    transcript.end(time.monotonic())
     return lines
 
 

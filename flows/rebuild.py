@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from rich.text import Text
 
 from flows import settings
 from flows.checkout import git, run_dvc, share, worktree
-from flows.dvc_stages import StageError, dependencies
-from flows.rebuild_report import Comparison, Found, compare, read_found, table, verdict
+from flows.dvc_stages import StageError, StageRun, dependencies
+from flows.rebuild_report import Comparison, Found, compare, details, read_found, table, verdict
 from flows.rebuild_version import Version, check_commit, notes, read_version
 from flows.repro import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals
 from stages.errors import InputError
@@ -35,7 +35,7 @@ from stages.params import Params, load_params
 from stages.store import MANIFEST, METRICS, SCRATCH, artifact_path, locked
 
 EXIT_DIFFERS, EXIT_FAILED = 1, 2
-RAN, CACHED, AGAIN = "ran", "DVC's cache", "downloaded again"
+RAN, AGAIN = "ran", "downloaded again"
 _DIGEST = "import sys; from stages.lineage import version_digest; print(version_digest(sys.argv[1]))"
 
 Tell = Callable[[str], None]
@@ -56,30 +56,29 @@ def lay_out(root: Path, tree: Path, version: Version) -> Params:
     return params
 
 
-def restore(tree: Path, stage: str, tell: Tell) -> bool:
-    """Bring a stage's outputs by the lock, from DVC's cache or its default remote; tell whether they came."""
-    has_remote = any(run_dvc(tree, ["config", "core.remote"]))
-    for command in ("checkout", "pull") if has_remote else ("checkout",):
+def restore(tree: Path, stage: str, tell: Tell) -> str:
+    """Bring a stage's outputs by the lock; return from where, or nothing when they are nowhere."""
+    places = {"checkout": "DVC's cache", "pull": "DVC's remote"}
+    if not any(run_dvc(tree, ["config", "core.remote"])):
+        places.pop("pull")
+    for command, place in places.items():
         try:
             run_dvc(tree, [command, stage])
-            return True
+            return place
         except StageError as error:
-            tell(f"{stage}: dvc {command} failed: {error.reason.splitlines()[0]}")
-    return False
+            tell(f"{stage}: dvc {command} failed: {' '.join(error.reason.split())}")
+    return ""
 
 
-def run_stages(tree: Path, version: Version, wanted: list[tuple[str, str]], out: Console) -> Iterator[Comparison]:
-    """Run what the version's last stage needs, in order, and yield how each wanted stage compares."""
-    items = {f"{stage}@{item}": (stage, item) for stage, item in wanted}
+def run_stages(tree: Path, version: Version, wanted: list[tuple[str, str]], out: Console) -> list[Comparison]:
+    """Make what the version's last stage needs, in order, and return how each wanted stage compares."""
     known = lock_entries(version.file(LOCK_FILE), wanted)
-    for address in _needed(dependencies(tree), f"evaluate@{version.name}"):
-        start = time.monotonic()
-        how = _make(tree, address, address in known, out)
-        if address in items:
-            seconds = time.monotonic() - start
-            yield compare(
-                address, how, seconds, _before(version, known, *items[address]), _after(tree, *items[address])
-            )
+    made = _make(tree, _needed(dependencies(tree), f"evaluate@{version.name}"), known, out)
+    return [
+        compare(address, *made[address], _before(version, known, stage, item), _after(tree, stage, item))
+        for stage, item in wanted
+        for address in [f"{stage}@{item}"]
+    ]
 
 
 def _before(version: Version, known: dict[str, Any], stage: str, item: str) -> Found:
@@ -103,23 +102,43 @@ def _needed(graph: dict[str, list[str]], target: str) -> list[str]:
     return [name for name in graph if name in needed]
 
 
-def _make(tree: Path, address: str, is_known: bool, out: Console) -> str:
-    """Bring raw data by the lock or else anew, run any other stage; return how it went, in words."""
+def _make(tree: Path, stages: list[str], known: Iterable[str], out: Console) -> dict[str, tuple[str, float]]:
+    """Bring raw data by the lock or else anew, and run every other stage; return how, and the seconds, of each."""
+    made: dict[str, tuple[str, float]] = {}
+    tell = _Lines(out)
+    for stage in stages:
+        start = time.monotonic()
+        if _is_raw(stage) and stage in known and (place := restore(tree, stage, tell)):
+            made[stage] = (place, time.monotonic() - start)
 
-    def tell(line: str) -> None:
-        out.print(Text.from_ansi(line), soft_wrap=True)
+    def done(run: StageRun) -> None:
+        made[run.name] = (AGAIN if _is_raw(run.name) else RAN, run.seconds)
 
-    is_raw = address.startswith("download@")
-    if is_raw and is_known and restore(tree, address, tell):
-        return CACHED
     # Uncommitted, so that nothing of it gets into the shared cache: the run cache would offer it to the project.
-    arguments = ["repro", "--single-item", "--force", "--no-commit", address]
+    arguments = ["repro", "--single-item", "--force", "--no-commit", *(stage for stage in stages if stage not in made)]
     if not out.is_terminal:
-        run_dvc(tree, arguments, tell)
+        run_dvc(tree, arguments, tell, done)
     else:
-        with out.status(address) as status:
-            run_dvc(tree, arguments, tell, lambda fraction: status.update(f"{address} {fraction:.0%}"))
-    return AGAIN if is_raw else RAN
+        with out.status("dvc repro") as status:
+            run_dvc(tree, arguments, tell, done, lambda name, part: status.update(f"{name} {part:.0%}"))
+    return made
+
+
+def _is_raw(stage: str) -> bool:
+    return stage.startswith("download@")
+
+
+class _Lines:
+    """Prints the lines of stages, without DVC's advice on git after each."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._is_advice = False
+
+    def __call__(self, line: str) -> None:
+        self._is_advice = not line.startswith("Running stage") and (self._is_advice or line.startswith("Updating lock"))
+        if not self._is_advice:
+            self._out.print(Text.from_ansi(line), soft_wrap=True)
 
 
 @contextmanager
@@ -160,9 +179,11 @@ def rebuild(root: Path, name: str, number: str, out: Console) -> bool:
             apart(tree),
         ):
             params = lay_out(root, tree, version)
-            rows = list(run_stages(tree, version, version_stages(params, name), out))
+            rows = run_stages(tree, version, version_stages(params, name), out)
             digest = subprocess.check_output([sys.executable, "-c", _DIGEST, name], cwd=tree, text=True).strip()
     out.print(table(rows))
+    for line in details(rows):
+        tell(line)
     is_same, line = verdict(version.title, rows, (version.tags["digest"], digest))
     tell(line)
     return is_same

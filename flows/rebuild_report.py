@@ -47,8 +47,8 @@ def compare(stage: str, how: str, seconds: float, version: Found, rebuilt: Found
         same = _digests(version.entry, "outs") == _digests(rebuilt.entry, "outs")
     else:
         same = version.manifest == rebuilt.manifest
-    details = [] if same else list(_differences(version, rebuilt))
-    return Comparison(stage, how, seconds, same, tuple(_shortened(details)))
+    found = [] if same else list(_differences(version, rebuilt))
+    return Comparison(stage, how, seconds, same, tuple(_shortened(found)))
 
 
 def _digests(entry: dict[str, Any], kind: str) -> dict[str, str]:
@@ -91,15 +91,15 @@ def _shown(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
-def _shortened(details: list[str]) -> list[str]:
-    if len(details) <= MAX_DETAILS:
-        return details
-    return [*details[:MAX_DETAILS], f"and {len(details) - MAX_DETAILS} more"]
+def _shortened(lines: list[str]) -> list[str]:
+    return lines if len(lines) <= MAX_DETAILS else [*lines[:MAX_DETAILS], f"and {len(lines) - MAX_DETAILS} more"]
 
 
 def read_found(entry: dict[str, Any], manifest: Path, metrics: Path | None) -> Found:
     """Read what is there of a stage's manifest and metrics, credentials in addresses left out."""
-    return Found(entry, _read(manifest), _read(metrics) if metrics else {})
+    numbers = _read(metrics) if metrics else {}
+    numbers.pop("settings", None)
+    return Found(entry, _read(manifest), numbers)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -107,14 +107,21 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def table(rows: Iterable[Comparison]) -> Table:
-    """Return the table of stages, what differs under each."""
+    """Return the table of stages: how each came about, and whether its outputs are the version's."""
     shown = Table("stage", "how", box=box.SIMPLE_HEAD)
     shown.add_column("seconds", justify="right")
-    shown.add_column("outputs", overflow="fold")
+    shown.add_column("outputs")
     for row in rows:
-        outputs = "\n".join([SAME if row.same else DIFFERS, *(f"  {detail}" for detail in row.details)])
-        shown.add_row(row.stage, row.how, f"{row.seconds:.1f}", outputs)
+        shown.add_row(row.stage, row.how, f"{row.seconds:.1f}", SAME if row.same else DIFFERS)
     return shown
+
+
+def details(rows: Iterable[Comparison]) -> Iterator[str]:
+    """Yield lines that say in what the stages differ."""
+    for row in rows:
+        if not row.same:
+            yield f"{row.stage} {DIFFERS} in"
+            yield from (f"  {detail}" for detail in row.details)
 
 
 def verdict(title: str, rows: list[Comparison], digests: tuple[str, str]) -> tuple[bool, str]:

@@ -58,7 +58,7 @@ def read_version(name: str, number: str, folder: Path) -> Version:
     if tags.get("git_commit", "none") == "none":
         raise InputError(f"{version.title} was registered outside of git, so that its code is not known")
     if any(item.path == LINEAGE for item in mlflow_client.list_artifacts(found.run_id)):
-        for path in (LINEAGE, f"evaluate/{METRICS}"):
+        for path in (LINEAGE, "evaluate"):
             mlflow.artifacts.download_artifacts(run_id=found.run_id, artifact_path=path, dst_path=str(folder))
     if not version.file(DIFF).exists():
         raise InputError(

@@ -56,7 +56,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(browser, page_server, request) -> Iterator[Any]:
+def visit(browser, page_server, request, tmp_path) -> Iterator[Any]:
     """Open the page; at the end, nothing was asked of another origin and no error stands in the console."""
     contexts, asked, errors = [], [], []
 
@@ -76,18 +76,18 @@ def visit(browser, page_server, request) -> Iterator[Any]:
 
     yield open_page
     allowed = any(page.refusals for context in contexts for page in context.pages)
-    picture(contexts[-1].pages[-1], request)
+    picture(contexts[-1].pages[-1], request.node.name, tmp_path)
     for context in contexts:
         context.close()
     assert [url for url in asked if not url.startswith((page_server.url.rstrip("/") + "/", "data:"))] == []
     assert [text for text in errors if not (allowed and text.startswith(REFUSED))] == []
 
 
-def picture(page: Any, request: pytest.FixtureRequest) -> None:
+def picture(page: Any, name: str, own_folder: Path) -> None:
     """Keep a picture of the page, in the folder that FUSELINE_SCREENSHOTS names or in the test's own."""
-    folder = Path(os.environ.get("FUSELINE_SCREENSHOTS") or request.getfixturevalue("tmp_path"))
+    folder = Path(os.environ.get("FUSELINE_SCREENSHOTS") or own_folder)
     folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder / f"{request.node.name}.png", full_page=True)
+    page.screenshot(path=folder / f"{name}.png", full_page=True)
 
 
 @pytest.fixture
@@ -167,9 +167,14 @@ def test_a_question_is_asked_from_the_first_tab_to_the_answer_by_keyboard_alone(
     expect(page.locator("#question")).to_be_visible()
     press_until(page, "Tab", "input[type=file]")
     expect(page.locator("[data-modality=image] .choose")).to_have_css("outline-style", "solid")
-    with page.expect_file_chooser() as chooser:
+    chosen: list[Any] = []
+    page.on("filechooser", chosen.append)
+    for _ in range(5):  # a busy browser may miss one
         page.keyboard.press("Enter")
-    chooser.value.set_files(sample.image)
+        page.wait_for_timeout(1000)
+        if chosen:
+            break
+    chosen[0].set_files(sample.image)
     expect(page.locator("[data-modality=image] img")).to_be_visible()
     press_until(page, "Tab", "#question")
     page.keyboard.type(sample.question)

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help repro test flow results fusion-bench lock clean
+.PHONY: help repro test flow serve results fusion-bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,6 +22,9 @@ test: $(READY) ## lint, types and all tests
 
 flow: $(READY) ## the same pipeline as a Prefect flow
 	@$(BIN)/python -m flows.pipeline
+
+serve: $(READY) ## serve the champions over HTTP, with a page: MODEL=models:/<name>@<alias>, PORT=<port>
+	@$(BIN)/python -m stages.serve $(if $(MODEL),--model $(MODEL)) $(if $(PORT),--port $(PORT))
 
 results: $(READY) ## write the README's table from results/; NAME=<name> first records the last run there
 	@$(BIN)/python -m flows.results $(if $(NAME),--collect $(NAME))

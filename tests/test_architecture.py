@@ -67,6 +67,13 @@ def test_a_stage_has_one_name_everywhere(stage):
     assert stage in sections
 
 
+def test_serve_is_named_like_a_stage_but_is_none_of_the_graph():
+    assert (ROOT / "stages/serve.py").exists() and (ROOT / "tests/test_serve.py").exists()
+    assert "serve" in Params.model_fields and "serve" not in dvc_stages()
+    stages = {ROOT / f"stages/{stage}.py" for stage in ORDER}
+    assert not closure(ROOT / "stages/serve.py") & stages
+
+
 def outs(definition: dict) -> list[str]:
     entries = [*definition.get("outs", []), *definition.get("metrics", []), *definition.get("plots", [])]
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]

@@ -170,8 +170,11 @@ async def _on_wrong_query(request: Request, error: Any) -> Response:
 
 
 async def _on_http(request: Request, error: Any) -> Response:
-    known = {404: "there is nothing at this path; /docs lists what there is", 405: "this path takes another method"}
-    refused = Refused(error.status_code, "no_such_path", known.get(error.status_code, str(error.detail)))
+    known = {
+        404: ("no_such_path", "there is nothing at this path; /docs lists what there is"),
+        405: ("wrong_method", "this path takes another method"),
+    }
+    refused = Refused(error.status_code, *known.get(error.status_code, ("refused", str(error.detail))))
     response = refusal(refused, request.state.request_id)
     response.headers.update(error.headers or {})
     return response

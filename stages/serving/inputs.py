@@ -8,7 +8,7 @@ from typing import Any
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, FormParser, parse_options_header
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from stages.serving.errors import Refused
 
@@ -24,18 +24,24 @@ async def read_inputs(request: Request, names: Iterable[str]) -> dict[str, bytes
     Raises:
         Refused: 400 for a body that cannot be read, 415 for one of another kind, 422 for wrong values.
     """
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind == FORM.encode():
-        given = await _form(request, options.get(b"boundary", b""))
-    elif kind == JSON.encode():
-        given = _json_inputs(await request.body())
-    else:
-        raise Refused(415, "unsupported_media_type", f"a body of {FORM} or {JSON} is wanted")
+    try:
+        given = await _given(request)
+    except ClientDisconnect:
+        raise Refused(400, "gone", "the client went away") from None
     names = tuple(names)
     for name in given:
         if name not in names:
             raise Refused(422, "unknown_input", f"unknown input {name[:80]!r}; this model takes {', '.join(names)}")
     return {name: _checked(name, given[name]) if name in given else None for name in names}
+
+
+async def _given(request: Request) -> dict[str, bytes]:
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind == FORM.encode():
+        return await _form(request, options.get(b"boundary", b""))
+    if kind == JSON.encode():
+        return _json_inputs(await request.body())
+    raise Refused(415, "unsupported_media_type", f"a body of {FORM} or {JSON} is wanted")
 
 
 def _checked(name: str, data: bytes) -> bytes:

@@ -168,6 +168,9 @@ class Models:
         try:
             places = await loop.run_in_executor(self.threads.loader, self.places)
             self.metrics.registry_up.set(1)
+        except InputError as error:  # such as an alias that was taken away
+            log.warning("%s; versions stay", error)
+            return
         except Exception as error:  # the store's clients raise many kinds; the versions here go on answering
             self.metrics.registry_up.set(0)
             log.warning("registry does not answer, versions stay: %s", str(error).splitlines()[0][:200])

@@ -30,7 +30,8 @@ from stages.device import Device, set_up
 from stages.errors import InputError
 from stages.extractors.torchvision import MEAN, STD, Torchvision, build_trunk
 from stages.feature_cache import FeatureCache
-from stages.features import Medium, extract_missing, read_media
+from stages.features import extract_missing
+from stages.media import Medium, read_media
 from stages.params import Params, TorchvisionParams
 from stages.store import artifact_path
 

@@ -25,7 +25,7 @@ from stages.cli import main, run_named
 from stages.device import Device, set_up
 from stages.errors import InputError
 from stages.extractors import EXTRACTORS, Extractor
-from stages.features import read_media
+from stages.media import read_media
 from stages.model import build, reading_of
 from stages.params import ClassifyParams, Params, TrainParams, column_of
 from stages.store import SPLITS, VOCABULARY, artifact_path

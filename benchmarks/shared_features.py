@@ -17,7 +17,8 @@ from stages.cli import main
 from stages.device import set_up
 from stages.extractors import EXTRACTORS
 from stages.feature_cache import FeatureCache
-from stages.features import extract_missing, read_media
+from stages.features import extract_missing
+from stages.media import read_media
 from stages.params import Params, column_of, load_params
 from stages.store import artifact_path
 

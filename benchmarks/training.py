@@ -23,7 +23,7 @@ from stages.cli import main, run_named
 from stages.device import Device, set_up
 from stages.errors import InputError
 from stages.extractors import EXTRACTORS, Extractor
-from stages.features import read_media
+from stages.media import read_media
 from stages.model import build, reading_of
 from stages.parallel import read_ahead
 from stages.params import CaptionParams, Params

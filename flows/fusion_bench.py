@@ -14,10 +14,8 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +24,8 @@ from typing import Any
 
 from flows import settings
 from flows.bench_report import Result, write_report
-from flows.dvc_stages import StageError, Transcript, dvc_process, repro
+from flows.checkout import git, run_dvc, share
+from flows.dvc_stages import StageError, repro
 from flows.repro import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals
 from stages.errors import InputError
 from stages.params import NONE, ExperimentBase, Params, load_params, variant_names
@@ -94,19 +93,6 @@ def single_rows(name: str, experiment: ExperimentBase) -> Iterator[Row]:
             yield Row(f"only_{modality}", changes, False)
 
 
-def _git(folder: Path, *arguments: str, **environment: str) -> str:
-    """Run git and return what it prints.
-
-    Raises:
-        StageError: git failed.
-    """
-    command, variables = ["git", *arguments], {**os.environ, **environment}
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise StageError("git", f"{' '.join(command)}: {done.stderr.strip()}")
-    return done.stdout.strip()
-
-
 def snapshot(root: Path) -> str:
     """Return a commit of the working tree with what git does not know yet of `stages`; nothing else changes.
 
@@ -115,13 +101,13 @@ def snapshot(root: Path) -> str:
     new = [name for name in ("stages", "dvc.yaml", "dvc.lock", "params.yaml") if (root / name).exists()]
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
-        _git(root, "read-tree", "HEAD", **index)
-        _git(root, "add", "--update", **index)
-        _git(root, "add", "--", *new, **index)
-        tree = _git(root, "write-tree", **index)
-    if tree == _git(root, "rev-parse", "HEAD^{tree}"):
-        return _git(root, "rev-parse", "HEAD")
-    return _git(root, "commit-tree", tree, "-p", "HEAD", "-m", "The working tree of a fusion bench", **_AUTHOR)
+        git(root, "read-tree", "HEAD", **index)
+        git(root, "add", "--update", **index)
+        git(root, "add", "--", *new, **index)
+        tree = git(root, "write-tree", **index)
+    if tree == git(root, "rev-parse", "HEAD^{tree}"):
+        return git(root, "rev-parse", "HEAD")
+    return git(root, "commit-tree", tree, "-p", "HEAD", "-m", "The working tree of a fusion bench", **_AUTHOR)
 
 
 @contextmanager
@@ -130,46 +116,22 @@ def cloned(root: Path, commit: str, name: str, data_folder: str) -> Iterator[Pat
     clone = root / SCRATCH / "fusion_bench" / name
     shutil.rmtree(clone, ignore_errors=True)
     try:
-        _git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(clone))
-        _git(clone, "checkout", "--quiet", "-B", BRANCH, commit)
+        git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(clone))
+        git(clone, "checkout", "--quiet", "-B", BRANCH, commit)
         for key in ("name", "email"):
-            _git(clone, "config", f"user.{key}", "fuseline")
-        if (local := root / ".dvc" / "config.local").exists():
-            shutil.copyfile(local, clone / ".dvc" / "config.local")
-        cache = _run_dvc(root, ["cache", "dir"])[-1]
-        _run_dvc(clone, ["cache", "dir", "--local", cache])
-        data = Path("data") / data_folder  # a clone lacks it where neither git nor DVC keeps it
-        if data_folder != NONE and not (clone / data).exists() and not (clone / f"{data}.dvc").exists():
-            (clone / data).parent.mkdir(exist_ok=True)
-            (clone / data).symlink_to(root / data, target_is_directory=True)
+            git(clone, "config", f"user.{key}", "fuseline")
+        share(root, clone, data_folder)
         yield clone
     finally:
         shutil.rmtree(clone, ignore_errors=True)
 
 
-def _run_dvc(root: Path, arguments: list[str]) -> list[str]:
-    """Run DVC to its end and return the lines that it and the stages print.
-
-    Raises:
-        StageError: a stage or DVC itself failed.
-    """
-    transcript, lines = Transcript(lambda run: None), []
-    with dvc_process(root, arguments, asks_progress=False) as process:
-        assert process.stdout is not None
-        for raw in process.stdout:
-            lines.append(raw.decode(errors="replace").rstrip("\r\n"))
-            transcript.read(lines[-1], time.monotonic())
-        if process.wait() != 0:
-            raise transcript.error(process.returncode)
-    return lines
-
-
 def run_cell(clone: Path, bench: Bench, row: Row, seed: int) -> tuple[dict[str, Any], dict[str, Any], list[float]]:
     """Run one cell as a DVC experiment; return metrics, the training's manifest, and its cost if it ran."""
-    _git(clone, "reset", "--quiet", "--hard", BRANCH)
+    git(clone, "reset", "--quiet", "--hard", BRANCH)
     changes = [f"--set-param={change}" for change in (*row.changes, f"{bench.seed_key}={seed}")]
     name = f"{bench.experiment}-{row.name}-seed{seed}"
-    lines = _run_dvc(clone, ["exp", "run", "--name", name, *changes, f"evaluate@{bench.experiment}"])
+    lines = run_dvc(clone, ["exp", "run", "--name", name, *changes, f"evaluate@{bench.experiment}"])
     costs = [[float(figure) for figure in match.groups()] for line in lines if (match := TRAIN_COST.match(line))]
     metrics, manifest = (
         json.loads((clone / artifact_path(stage, bench.experiment) / file_name).read_text("utf8"))
@@ -182,12 +144,12 @@ def run(root: Path, bench: Bench, clone: Path, out: Path, tell: Callable[[str], 
     """Run every cell, the first seed of all rows first, and keep each experiment in the project's repository."""
     costs_path = out / COSTS
     costs = json.loads(costs_path.read_text("utf8")) if costs_path.exists() else {}
-    commit = _git(clone, "rev-parse", BRANCH)
+    commit = git(clone, "rev-parse", BRANCH)
     cells = [(row, seed) for seed in bench.seeds for row in bench.rows]
     results = []
     for number, (row, seed) in enumerate(cells, start=1):
         metrics, manifest, cost = run_cell(clone, bench, row, seed)
-        _git(root, "fetch", "--quiet", str(clone), f"+refs/exps/{commit[:2]}/*:refs/exps/{commit[:2]}/*")
+        git(root, "fetch", "--quiet", str(clone), f"+refs/exps/{commit[:2]}/*:refs/exps/{commit[:2]}/*")
         key = manifest["settings"]["train_key"]
         if cost:
             costs[key] = cost

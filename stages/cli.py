@@ -11,10 +11,11 @@ from stages.errors import InputError
 from stages.params import Params, load_params
 
 
-def stage_parser(stage: str, doc: str | None) -> argparse.ArgumentParser:
-    """Return a parser with a stage's name and params file."""
+def stage_parser(stage: str, doc: str | None, named: bool = True) -> argparse.ArgumentParser:
+    """Return a parser with a stage's params file and, where it works on one entry of its section, the entry's name."""
     parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=(doc or "").strip().splitlines()[0])
-    parser.add_argument("name", nargs="?", help="a name in the stage's section of params.yaml")
+    if named:
+        parser.add_argument("name", nargs="?", help="a name in the stage's section of params.yaml")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the params file")
     return parser
 

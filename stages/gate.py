@@ -1,14 +1,17 @@
-"""The promotion gate: is the challenger not worse than the champion on the same test samples?
+"""The promotion gate: is the challenger not worse than the champion on the same test samples, and good enough?
 
 A paired bootstrap over per-sample statistics, so that it holds for metrics that are no mean over samples,
-such as BLEU. The metric is one where higher is better; a mean metric gives columns (score, 1) and divides.
+such as BLEU. The metric is one where higher is better; a mean metric gives columns (score, 1) and divides. Floors
+hold for the challenger's own metrics and their slices, whatever the champion does.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+
+from stages.errors import InputError
 
 # Shape letters: S samples, K statistics, R resamples.
 MetricOf = Callable[[np.ndarray], np.ndarray]  # summed statistics (..., K) to the metric (...)
@@ -96,6 +99,70 @@ which is not worse than the allowed loss of 0",)
     tail = (1 - params.confidence) / 2
     low, high = (float(bound) for bound in np.quantile(gains, [tail, 1 - tail]))
     return _judge(before, after, low, high, params)
+
+
+def hold_floors(decision: Decision, scores: Mapping[str, float], floors: Mapping[str, float]) -> Decision:
+    """Return the decision with what the floors say: a challenger below one of them is not promoted.
+
+    Args:
+        decision: What the comparison with the champion gave.
+        scores: The challenger's metrics, those of a slice by dotted name, such as `accuracy_by_kind.colour`.
+        floors: The least value by name.
+
+    Raises:
+        InputError: A floor names no metric of the challenger.
+
+    Example:
+        >>> first = Decision(True, ("first version: accuracy 0.7000",), "accuracy", 0.7)
+        >>> hold_floors(first, {"accuracy": 0.7}, {"accuracy": 0.8})
+        Decision(promote=False, reasons=('first version: accuracy 0.7000', \
+'accuracy 0.7000 is below its floor of 0.8'), metric='accuracy', challenger=0.7, champion=None, gain=None, \
+low=None, high=None)
+    """
+    check_floors(scores, floors)
+    reasons, holds = [], decision.promote
+    for name, least in floors.items():
+        reached = bool(scores[name] >= least - _ROUNDING)  # nan reaches nothing
+        reasons.append(f"{name} {scores[name]:.4f} {'reaches' if reached else 'is below'} its floor of {least:g}")
+        holds = holds and reached
+    return replace(decision, promote=holds, reasons=(*decision.reasons, *reasons))
+
+
+def check_floors(scores: Mapping[str, float], floors: Mapping[str, float], key: str = "register.floors") -> None:
+    """Refuse floors of metrics that there are not; `key` is where the floors stand.
+
+    Raises:
+        InputError: naming the floor, and the metrics there are.
+    """
+    for name in floors:
+        if name not in scores:
+            raise InputError(f"{key}: no metric or slice {name!r}; expected one of {', '.join(sorted(scores))}")
+
+
+def largest_fall(
+    champion: np.ndarray, challenger: np.ndarray, slices: Sequence[str | None], metric_of: MetricOf
+) -> tuple[str, float] | None:
+    """Return the slice whose metric fell most and by how much, or None where none fell.
+
+    Args:
+        champion: Statistics (S, K), as in `decide`.
+        challenger: Statistics (S, K) of the same samples.
+        slices: The slice of each sample, such as its speaker; None for none.
+        metric_of: As in `decide`.
+
+    Example:
+        >>> before, after = (np.array([[x, 1.0] for x in scores]) for scores in ([1, 1, 0], [1, 0, 1]))
+        >>> largest_fall(before, after, ["ann", "bob", "bob"], lambda summed: summed[..., 0] / summed[..., 1])
+        >>> largest_fall(before, after, ["ann", "bob", "cid"], lambda summed: summed[..., 0] / summed[..., 1])
+        ('bob', 1.0)
+    """
+    falls = {}
+    for name in sorted({name for name in slices if name}):
+        chosen = np.array([other == name for other in slices])
+        before, after = (float(metric_of(found[chosen].sum(axis=0))) for found in (champion, challenger))
+        falls[name] = before - after
+    worst = max(falls, key=lambda name: falls[name], default=None)
+    return (worst, falls[worst]) if worst is not None and falls[worst] > _ROUNDING else None
 
 
 def _bootstrap_gains(

@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from stages.errors import MediaError
 
 JPEG_KEPT_APPS = {0xE0, 0xEE}  # JFIF and Adobe: they say how to read the colours
 PNG_DROPPED = {b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"}
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # others of Pillow's may start programs
+MAX_FRAMES = 256  # of an animation or a stack, whose first one is used
 ORIENTATION_TAG = 0x0112
 TURNS = {  # EXIF orientation -> what brings it upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -36,8 +38,10 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
     """
     with _decoding(), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound is `max_pixels`
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_pixels(image, max_pixels)
+        if (frames := getattr(image, "n_frames", 1)) > MAX_FRAMES:
+            raise ImageError(f"image of {frames} frames; at most {MAX_FRAMES} allowed")
         image.load()
     return image
 
@@ -49,6 +53,8 @@ def _decoding() -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except UnidentifiedImageError:  # its own message holds an address in memory
+        raise ImageError(f"image does not decode: none of {', '.join(FORMATS)}") from None
     except Exception as error:
         raise ImageError(f"image does not decode: {error}") from None
 
@@ -120,7 +126,7 @@ def _strip_png(data: bytes) -> bytes:
 def to_square(data: bytes, size_px: int, max_pixels: int = 10**9) -> np.ndarray:
     """Decode to RGB and resize the whole picture to a square, uint8 (size_px, size_px, 3)."""
     with _decoding():
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_pixels(image, max_pixels)
         image.draft("RGB", (2 * size_px, 2 * size_px))  # a JPEG far larger than needed is decoded smaller
         rgb = image.convert("RGB")

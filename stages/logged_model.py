@@ -8,10 +8,12 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-from stages.lineage import lineage_tags
+from stages.gallery import write_gallery
+from stages.lineage import DIGEST_TAG, lineage_tags
+from stages.lineage_files import LINEAGE, write_lineage
 from stages.params import Params, column_of
 from stages.store import CURVES, METRICS, artifact_path, read_manifest, write_json
-from stages.tracking import KEY_TAG, experiment_id, find_run, flatten
+from stages.tracking import KEY_TAG, experiment_id, find_run, flatten, log_params
 
 REQUIREMENTS = (
     "filelock",
@@ -34,22 +36,34 @@ REQUIREMENTS = (
 
 
 def log_run(mlflow_client: Any, params: Params, name: str) -> str:
-    """Log metrics and files to the training's live run, or to a new one; return its id."""
+    """Log metrics and files to the run of this version; return its id."""
     import mlflow
 
-    key = read_manifest(artifact_path("train", name))["settings"]["train_key"]
-    run = find_run(mlflow_client, name, key) or mlflow_client.create_run(
-        experiment_id(mlflow_client, name), run_name=name, tags={KEY_TAG: key}
-    )
+    tags = lineage_tags(params, name)
+    run = _own_run(mlflow_client, name, tags[DIGEST_TAG])
     evaluated = artifact_path("evaluate", name)
     metrics = json.loads((evaluated / METRICS).read_text(encoding="utf8"))
     metrics.pop("settings")
-    with mlflow.start_run(run_id=run.info.run_id):
+    with mlflow.start_run(run_id=run.info.run_id), tempfile.TemporaryDirectory() as folder:
         mlflow.log_metrics({_metric_name(key): float(value) for key, value in flatten(metrics).items()})
-        mlflow.set_tags(lineage_tags(params, name))
+        mlflow.set_tags(tags)
         mlflow.log_artifacts(str(evaluated), "evaluate")
+        write_lineage(Path(folder), params, name, REQUIREMENTS)
+        mlflow.log_artifacts(folder, LINEAGE)
         _log_curves(mlflow, mlflow_client, name, run.info.run_id)
     return run.info.run_id
+
+
+def _own_run(mlflow_client: Any, name: str, digest: str) -> Any:
+    """Return the training's live run, or a new one where it is lost or belongs to a version evaluated otherwise."""
+    manifest = read_manifest(artifact_path("train", name))
+    key = manifest["settings"]["train_key"]
+    run = find_run(mlflow_client, name, key)
+    if run is not None and run.data.tags.get(DIGEST_TAG, digest) == digest:
+        return run
+    run = mlflow_client.create_run(experiment_id(mlflow_client, name), run_name=name, tags={KEY_TAG: key})
+    log_params(mlflow_client, run.info.run_id, manifest["params"])
+    return run
 
 
 def _metric_name(key: str) -> str:
@@ -84,12 +98,16 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
                 "modalities": list(experiment.inputs.used()),
             },
         )
+        files = {"model": str(artifact_path("train", name)), "settings": str(settings)}
+        if experiment.task == "retrieve":
+            files["gallery"] = str(Path(folder) / "gallery.parquet")
+            write_gallery(params, name, Path(files["gallery"]))
         signature, example = _signature(params, name)
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(Path(__file__).with_name("served_model.py")),
-                artifacts={"model": str(artifact_path("train", name)), "settings": str(settings)},
+                artifacts=files,
                 code_paths=[str(Path(__file__).parent)],
                 signature=signature,
                 input_example=example,
@@ -98,7 +116,7 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
     if not mlflow_client.search_registered_models(f"name = '{name}'"):
         mlflow_client.create_registered_model(name)
     tags = lineage_tags(params, name)
-    return mlflow_client.create_model_version(name, logged.model_uri, run_id=run_id, tags=tags)
+    return mlflow_client.create_model_version(name, logged.model_uri, run_id, tags, model_id=logged.model_id)
 
 
 def _signature(params: Params, name: str) -> tuple[Any, Any]:

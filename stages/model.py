@@ -41,14 +41,24 @@ def load_pretrained(task: Task, key: str) -> None:
             encoder.load_weights(read_weights(named, f"{key}.encoders.{modality}"))
 
 
-def save_model(folder: Path, config: ModelConfig, weights: dict[str, Tensor], feature_folders: dict[str, Path]) -> None:
-    """Write the model, and beside it what turns raw media into its features."""
+def save_model(
+    folder: Path,
+    config: ModelConfig,
+    weights: dict[str, Tensor],
+    feature_folders: dict[str, Path],
+    columns: dict[str, str],
+) -> None:
+    """Write the model, and beside it what turns raw media into its features.
+
+    `columns` are, by modality, those of the prepared rows that its media come from.
+    """
     write_json(
         folder / MODEL,
         {
             "experiment": config.experiment.model_dump(exclude={"train"}),
             "features": {modality: dataclasses.asdict(spec) for modality, spec in config.features.items()},
             "vocabularies": config.vocabularies,
+            "columns": columns,
         },
     )
     save_file({key: value.contiguous() for key, value in weights.items()}, folder / WEIGHTS)
@@ -66,6 +76,11 @@ def load_config(folder: Path) -> ModelConfig:
     found = {m: raw["features"][m] for m in experiment.inputs.used()}  # JSON's order is another; that of parts counts
     features = {m: FeatureSpec(tuple(spec["shape"]), spec["num_words"]) for m, spec in found.items()}
     return ModelConfig(experiment, features, raw["vocabularies"])
+
+
+def columns_of(folder: Path) -> dict[str, str]:
+    """Return, by modality, the column of the prepared rows that a model's media come from."""
+    return json.loads((folder / MODEL).read_text(encoding="utf8"))["columns"]
 
 
 def load_model(folder: Path, device: Device) -> Task:

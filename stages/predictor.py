@@ -55,37 +55,50 @@ class Predictor:
         answers: list[dict[str, Any]] = []
         size = self._settings.evaluate.batch_size
         for start in range(0, len(samples), size):
-            self._check(samples[start : start + size], start)
-            batch: dict[str, torch.Tensor] = {}
-            for modality in self._extractors:
-                media = [sample.get(modality) for sample in samples[start : start + size]]
-                batch |= self._features(modality, media, start)
-            answers += self.task.predict(batch, self._settings.evaluate)
+            batch = []
+            for i, sample in enumerate(samples[start : start + size], start=start):
+                try:
+                    batch.append(self.read(sample))
+                except InputError as error:
+                    raise InputError(f"sample {i}: {error}") from None
+            answers += self.answer(batch)
         return answers
 
-    def _check(self, samples: list[dict[str, bytes | None]], start: int) -> None:
-        needs = self.task.config.experiment.needs
-        for i, sample in enumerate(samples, start=start):
-            for modality in needs:
-                if sample.get(modality) is None:
-                    raise InputError(f"sample {i}: {modality} is missing, and the task needs it")
-            if all(sample.get(modality) is None for modality in self._extractors):
-                raise InputError(f"sample {i}: nothing is given; give one or more of {', '.join(self._extractors)}")
+    def read(self, sample: dict[str, bytes | None]) -> dict[str, np.ndarray | None]:
+        """Check, clean and decode one sample, by modality; safe to call from several threads.
 
-    def _features(self, modality: str, media: list[bytes | None], start: int) -> dict[str, torch.Tensor]:
+        Raises:
+            InputError: saying what cannot be used, and why.
+        """
+        given = {modality: sample.get(modality) for modality in self._extractors}
+        for modality in self.task.config.experiment.needs:
+            if given[modality] is None:
+                raise InputError(f"{modality} is missing, and the task needs it")
+        if all(data is None for data in given.values()):
+            raise InputError(f"nothing is given; give one or more of {', '.join(self._extractors)}")
+        return {modality: None if data is None else self._decode(modality, data) for modality, data in given.items()}
+
+    def _decode(self, modality: str, data: bytes) -> np.ndarray:
+        try:
+            return self._extractors[modality].decode(self._clean(modality, data))
+        except MediaError as error:
+            raise InputError(f"{modality}: {error}") from None
+
+    def answer(self, read: list[dict[str, np.ndarray | None]]) -> list[dict[str, Any]]:
+        """Answer one batch of what `read` gave."""
+        batch: dict[str, torch.Tensor] = {}
+        for modality in self._extractors:
+            batch |= self._features(modality, [sample[modality] for sample in read])
+        return self.task.predict(batch, self._settings.evaluate)
+
+    def _features(self, modality: str, decoded: list[np.ndarray | None]) -> dict[str, torch.Tensor]:
         """Return the batch entries of one modality; the features of a missing medium are zeros."""
         extractor = self._extractors[modality]
-        decoded = {}
-        for i, data in enumerate(media):
-            if data is not None:
-                try:
-                    decoded[i] = extractor.decode(self._clean(modality, data))
-                except MediaError as error:
-                    raise InputError(f"sample {start + i}: {modality}: {error}") from None
-        features = np.zeros((len(media), *extractor.shape), extractor.dtype)
-        if decoded:
-            features[list(decoded)] = extractor.extract(torch.from_numpy(np.stack(list(decoded.values()))))
-        there = torch.tensor([data is not None for data in media])
+        found = {i: data for i, data in enumerate(decoded) if data is not None}
+        features = np.zeros((len(decoded), *extractor.shape), extractor.dtype)
+        if found:
+            features[list(found)] = extractor.extract(torch.from_numpy(np.stack(list(found.values()))))
+        there = torch.tensor([data is not None for data in decoded])
         batch = {modality: torch.from_numpy(features), modality + PRESENT: there}
         if modality in self.task.several:
             batch = {key: value.unsqueeze(1) for key, value in batch.items()}

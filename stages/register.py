@@ -1,8 +1,9 @@
 """Register: one MLflow run and one model version per trained model, and the promotion gate.
 
 A version is found again by its digest tag, so a repeat or a restored cache never registers it twice, and a
-registration that was killed half way is finished. `--list` shows versions; `<name> --try <file>` asks one, and
-`<name> --sample <id>` asks it about a prepared sample.
+registration that was killed half way is finished. `--list` shows versions; `<name> --history` how the champion came
+to be; `<name> --try <file>` asks one, and `<name> --sample <id>` asks it about a prepared sample.
+`--rebuild <name> <version>` makes a version again from its commit, and compares the bytes.
 """
 
 import argparse
@@ -18,30 +19,35 @@ from stages.cli import main, run_named, stage_parser
 from stages.errors import InputError
 from stages.lineage import version_digest
 from stages.params import Params, column_of
-from stages.registry import CHAMPION, aliases, aliases_of, find_version, list_versions, settle
+from stages.registry import CHAMPION, aliases, aliases_of, find_version
 from stages.store import artifact_path, read_manifest, say, write_json, writing
+from stages.versions import add_arguments, run_versions
 
 VERSION_FILE = "version.json"
 
 
 def run(params: Params, name: str) -> None:
     """Register one experiment's model, unless its like is registered, and let the gate decide."""
+    from stages.comparison import check_gate
     from stages.logged_model import create_version, log_run
+    from stages.promotion import settle
     from stages.tracking import client
 
     for stage in ("train", "evaluate"):
         read_manifest(artifact_path(stage, name))
+    check_gate(params, name)
     with writing("register", name, params.register_.model_dump()) as draft:
         mlflow_client = client()
         digest = version_digest(name)
         version = find_version(mlflow_client, name, digest)
         if version is None:
             run_id = log_run(mlflow_client, params, name)
-            version = create_version(mlflow_client, params, name, run_id)
+            created = create_version(mlflow_client, params, name, run_id)
+            version = find_version(mlflow_client, name, digest) or created  # a request sent twice makes two: the first
             say(f"register {name}: version {version.version}")
         else:
             say(f"register {name}: version {version.version} has this digest already")
-        decision = settle(mlflow_client, params, name, version)
+        decision = settle(mlflow_client, params, name, int(version.version))
         aliases = aliases_of(mlflow_client, name, version.version)
         write_json(
             draft.folder / VERSION_FILE,
@@ -107,25 +113,36 @@ def try_model(name: str, given: Sequence[str]) -> None:
 def command(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = stage_parser("register", __doc__)
-    parser.add_argument("--list", action="store_true", help="print versions, aliases, scores and lineage")
+    add_arguments(parser)
     parser.add_argument(
         "--try",
         nargs="+",
         metavar="VALUE",
         help="ask the champion of NAME: files, or one sample as image=FILE audio=FILE text=TEXT question=TEXT",
     )
+    parser.add_argument(
+        "--rebuild",
+        nargs=2,
+        metavar=("NAME", "VERSION"),
+        help="check out a version's commit elsewhere, run the pipeline there, and compare every byte",
+    )
     parser.add_argument("--sample", metavar="ID", help="ask the champion of NAME about a prepared sample")
+    from stages.tracking import needs_server
+
     args: argparse.Namespace = parser.parse_args(argv)
-    if args.list:
-        list_versions()
-    elif given := getattr(args, "try"):
-        if not args.name:
-            raise InputError("name the model: python -m stages.register <name> --try <file>")
-        try_model(args.name, given)
-    elif args.sample:
-        run_named(args, "experiments", lambda params, name: try_sample(params, name, args.sample))
-    else:
-        run_named(args, "experiments", run)
+    if args.rebuild:  # it runs DVC, which stages know nothing of; this process goes on as that command
+        os.execv(sys.executable, [sys.executable, "-m", "flows.rebuild", *args.rebuild])
+    with needs_server():
+        if run_versions(args):
+            return
+        if given := getattr(args, "try"):
+            if not args.name:
+                raise InputError("name the model: python -m stages.register <name> --try <file>")
+            try_model(args.name, given)
+        elif args.sample:
+            run_named(args, "experiments", lambda params, name: try_sample(params, name, args.sample))
+        else:
+            run_named(args, "experiments", run)
 
 
 if __name__ == "__main__":

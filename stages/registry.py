@@ -1,19 +1,16 @@
-"""Model versions and their aliases in the MLflow registry, and the gate's decision on a new version."""
+"""Model versions and their aliases in the MLflow registry: what there is, and whether a version is whole."""
 
-import dataclasses
-import json
-import tempfile
-from pathlib import Path
+import shutil
+from pathlib import PurePosixPath
 from typing import Any
 
 from stages.errors import InputError
-from stages.lineage import DIGEST_TAG, PREFIX
-from stages.params import Params
-from stages.store import PREDICTIONS, artifact_path, say
+from stages.lineage import DIGEST_TAG
+from stages.store import MANIFEST, artifact_path
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-AUTO = "auto"  # as register.metric: the headline of the task
-DECISION_TAG = f"{PREFIX}decision"
+READY = "READY"
+NOT_THERE = "RESOURCE_DOES_NOT_EXIST"  # MLflow's code
 
 
 def find_version(mlflow_client: Any, name: str, digest: str) -> Any:
@@ -22,127 +19,99 @@ def find_version(mlflow_client: Any, name: str, digest: str) -> Any:
     return min(found, key=lambda version: int(version.version)) if found else None
 
 
-def settle(mlflow_client: Any, params: Params, name: str, version: Any) -> dict[str, Any]:
-    """Let the gate decide on a version and move the aliases; repeated, it changes nothing.
-
-    The decision is kept as a tag of the version, so that a version that was rejected or replaced stays so.
-    """
-    decided = version.tags.get(DECISION_TAG)
-    champion = _champion(mlflow_client, name)
-    if decided:
-        return json.loads(decided)
-    if champion is None or champion.version != version.version:
-        mlflow_client.set_registered_model_alias(name, CHALLENGER, version.version)
-        decision = _decide(mlflow_client, params, name, champion)
-    else:  # killed between the alias and the tag
-        decision = {"promote": True, "reasons": ["it is the champion already"]}
-    if decision["promote"]:
-        mlflow_client.set_registered_model_alias(name, CHAMPION, version.version)
-        if CHALLENGER in aliases_of(mlflow_client, name, version.version):
-            mlflow_client.delete_registered_model_alias(name, CHALLENGER)
-    mlflow_client.set_model_version_tag(name, version.version, DECISION_TAG, json.dumps(decision))
-    return decision
-
-
 def aliases(mlflow_client: Any, name: str) -> dict[str, str]:
     """Return the version behind each alias; none when nothing is registered under the name."""
     found = mlflow_client.search_registered_models(f"name = '{name}'")
     return dict(mlflow_client.get_registered_model(name).aliases) if found else {}
 
 
-def _champion(mlflow_client: Any, name: str) -> Any:
-    number = aliases(mlflow_client, name).get(CHAMPION)
-    return mlflow_client.get_model_version(name, number) if number else None
-
-
-def aliases_of(mlflow_client: Any, name: str, version: str) -> list[str]:
+def aliases_of(mlflow_client: Any, name: str, version: str | int) -> list[str]:
     """Return the aliases of a version, sorted."""
     found = aliases(mlflow_client, name).items()
     return sorted(alias for alias, number in found if int(number) == int(version))
 
 
-def _decide(mlflow_client: Any, params: Params, name: str, champion: Any) -> dict[str, Any]:
-    """Compare with the champion on the same test samples."""
-    import mlflow
-
-    from stages.gate import decide
-    from stages.tasks import TASKS
-
-    task = TASKS[params.experiments[name].task]
-    metric = _gate_metric(params, task)
-    mine = read_predictions(artifact_path("evaluate", name) / PREDICTIONS)
-    theirs = None
-    if champion is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            uri = f"runs:/{champion.run_id}/evaluate/{PREDICTIONS}"
-            theirs = read_predictions(Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)))
-        if any(theirs.get(column) != mine[column] for column in task.compared):
-            reason = f"the test samples are not those of the champion, version {champion.version}: not compared"
-            return {"promote": False, "reasons": [reason]}
-    decision = decide(
-        task.statistics(theirs, metric) if theirs else None,
-        task.statistics(mine, metric),
-        lambda summed: task.metric_of(summed, metric),
-        params.register_.model_copy(update={"metric": metric}),
-    )
-    return dataclasses.asdict(decision)
+def champion_of(mlflow_client: Any, name: str) -> int | None:
+    """Return the number of the champion, or None."""
+    number = aliases(mlflow_client, name).get(CHAMPION)
+    return None if number is None else int(number)
 
 
-def _gate_metric(params: Params, task: Any) -> str:
-    """Return the metric to compare: the one that params name where the task has it, else the task's headline.
+def require_model(mlflow_client: Any, name: str | None) -> str:
+    """Return the name, if something is registered under it.
 
     Raises:
-        InputError: when no task has it.
+        InputError: naming what is registered.
     """
-    from stages.tasks import TASKS
-
-    named = params.register_.metric
-    known = sorted({metric for other in TASKS.values() for metric in other.gate_metrics()})
-    if named not in (AUTO, *known):
-        raise InputError(f"register.metric: got {named!r}; expected one of {', '.join([AUTO, *known])}")
-    return named if named in task.gate_metrics() else task.headline
+    names = sorted(model.name for model in mlflow_client.search_registered_models())
+    if name is None or name not in names:
+        wrong = "give a name" if name is None else f"no model {name!r} is registered"
+        raise InputError(f"{wrong}; expected one of {', '.join(names) or 'none: nothing is registered yet'}")
+    return name
 
 
-def read_predictions(path: Path) -> dict[str, list[Any]]:
-    """Return the columns of a predictions file."""
-    import pyarrow.parquet as pq
+def require_version(mlflow_client: Any, name: str, number: int) -> Any:
+    """Return a version.
 
-    return pq.read_table(path).to_pydict()
-
-
-def list_versions() -> None:
-    """Print versions, aliases, scores and lineage of all registered models."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from stages.tracking import client
-
-    mlflow_client = client()
-    table = Table("model", "version", "aliases", "score", "data", "params", "commit")
-    reasons = []
-    for model in mlflow_client.search_registered_models():
-        versions = mlflow_client.search_model_versions(f"name = '{model.name}'")
-        for version in sorted(versions, key=lambda version: int(version.version)):
-            metrics = mlflow_client.get_run(version.run_id).data.metrics
-            tags = {key.removeprefix(PREFIX): value for key, value in version.tags.items()}
-            decision = json.loads(tags.get("decision", '{"reasons": ["not decided"]}'))
-            table.add_row(
-                model.name,
-                str(version.version),
-                ", ".join(aliases_of(mlflow_client, model.name, version.version)),
-                _headline(metrics, tags),
-                *(tags.get(key, "")[:8] for key in ("data", "params", "git_commit")),
-            )
-            reasons.append(f"{model.name} {version.version}: {'; '.join(decision['reasons'])}")
-    if table.row_count:
-        Console().print(table)
-        say("\n".join(reasons))
-    else:
-        say("no model is registered; run `dvc repro`")
+    Raises:
+        InputError: naming the versions there are.
+    """
+    found = get_version(mlflow_client, name, number)
+    if found is None:
+        there = sorted(int(v.version) for v in mlflow_client.search_model_versions(f"name = '{name}'"))
+        raise InputError(f"{name} has no version {number}; expected one of {', '.join(map(str, there))}")
+    return found
 
 
-def _headline(metrics: dict[str, float], tags: dict[str, str]) -> str:
-    """Return a version's headline metric with its name."""
-    name = tags.get("headline", "")
-    value = metrics.get(f"test_{name}")
-    return "" if value is None else f"{name} {value:.4f}"
+def get_version(mlflow_client: Any, name: str, number: int) -> Any:
+    """Return a version, or None when it is not there."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return mlflow_client.get_model_version(name, str(number))
+    except MlflowException as error:
+        if error.error_code != NOT_THERE:
+            raise
+        return None
+
+
+def fault_of(mlflow_client: Any, name: str, number: int) -> str | None:
+    """Say why no alias may point to a version, or None when it is whole.
+
+    A whole version is ready, and the files of its trained model are there with the sizes that their manifest says.
+    """
+    import mlflow
+
+    version = get_version(mlflow_client, name, number)
+    if version is None:
+        return "it is not there"
+    if version.status != READY:
+        return f"its status is {version.status}"
+    uri = f"models:/{name}/{number}"
+    folders = [item.path for item in mlflow.artifacts.list_artifacts(f"{uri}/artifacts") if item.is_dir]
+    sizes = {path: size for folder in folders for path, size in _sizes(uri, folder).items()}
+    manifests = [path for path in sizes if PurePosixPath(path).name == MANIFEST]
+    if not manifests:
+        return "its trained model is not there"
+    for path in manifests:
+        wanted = mlflow.artifacts.load_dict(f"{uri}/{path}")["files"]
+        for file, entry in wanted.items():
+            place = str(PurePosixPath(path).parent / file)
+            if sizes.get(place) != entry["bytes"]:
+                return f"its file {place} has {sizes.get(place, 'no')} bytes, the manifest says {entry['bytes']}"
+    return None
+
+
+def _sizes(uri: str, folder: str) -> dict[str, int]:
+    """Return the sizes of a version's files under one of its folders, by path."""
+    import mlflow
+
+    found: dict[str, int] = {}
+    for item in mlflow.artifacts.list_artifacts(f"{uri}/{folder}"):
+        found |= _sizes(uri, item.path) if item.is_dir else {item.path: item.file_size or 0}
+    return found
+
+
+def forget_record(name: str) -> None:
+    """Remove what the stage register wrote of a model whose aliases were moved; its next run writes it anew."""
+    shutil.rmtree(artifact_path("register", name), ignore_errors=True)

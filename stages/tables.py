@@ -191,26 +191,45 @@ def load_split(reading: Reading, split: str, device: Device, limit_bytes: float)
     prepared = artifact_path("prepare", reading.dataset)
     read_manifest(prepared)
     rows = read_rows(prepared, split, ["sample_id", *reading.columns])
+    ids = [row["sample_id"] for row in rows]
+    features = {}
+    for modality, name in reading.inputs.items():
+        places = _read_index(name, split, ids, prepared)
+        features[modality] = np.load(artifact_path("features", name) / FEATURES, mmap_mode="r"), places
+    return join_split(reading, split, rows, features, device, limit_bytes)
+
+
+def join_split(
+    reading: Reading,
+    split: str,
+    rows: list[dict[str, Any]],
+    features: dict[str, tuple[np.ndarray, list[list[int]]]],
+    device: Device,
+    limit_bytes: float,
+) -> Split:
+    """Join prepared rows with, by modality, a feature array and the places in it of each row's media.
+
+    Raises:
+        InputError: when there are no rows, or none has what the task needs.
+    """
     if not rows:
         raise InputError(f"data set {reading.dataset}: the split {split} is empty")
     for column in reading.needed:
         if column not in rows[0]:
             raise InputError(f"data set {reading.dataset} has no {column}, which the task needs")
-    ids = [row["sample_id"] for row in rows]
-    found = {modality: _read_index(name, split, ids, prepared) for modality, name in reading.inputs.items()}
     kept = [
         i
         for i, row in enumerate(rows)
-        if all(row[column] for column in reading.needed) and any(places[i] for places in found.values())
+        if all(row[column] for column in reading.needed) and any(places[i] for _, places in features.values())
     ]
     if not kept:
         raise InputError(f"data set {reading.dataset}: no sample of the split {split} has what the task needs")
     if len(kept) < len(rows):
         say(f"{reading.dataset}, {split}: {len(rows) - len(kept)} of {len(rows)} samples lack what the task needs")
-    tables = {}
-    for modality, name in reading.inputs.items():
-        mapped = np.load(artifact_path("features", name) / FEATURES, mmap_mode="r")
-        tables[modality] = FeatureTable(mapped, [found[modality][i] for i in kept], device, limit_bytes)
+    tables = {
+        modality: FeatureTable(array, [places[i] for i in kept], device, limit_bytes)
+        for modality, (array, places) in features.items()
+    }
     return Split([rows[i] for i in kept], tables, reading.several)
 
 

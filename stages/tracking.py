@@ -1,11 +1,14 @@
 """The tracking server: where it is, and a live run that training may lose without stopping."""
 
+import contextlib
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.errors import InputError
 from stages.store import ARTIFACTS, locked, say
 
 EXPERIMENT = "fuseline"
@@ -48,6 +51,44 @@ def client() -> Any:
     return mlflow.MlflowClient()
 
 
+@contextlib.contextmanager
+def needs_server() -> Iterator[None]:
+    """Turn the many errors of a tracking server that is away, or dies in between, into one message.
+
+    Raises:
+        InputError: naming the server without credentials, and what to do.
+    """
+    try:
+        yield
+    except Exception as error:  # the store's clients raise many kinds; what is of another cause goes on
+        cause = _cause_away(error)
+        if cause is None:
+            raise
+        raise InputError(
+            f"the MLflow server at {_shown(tracking_uri())} does not answer ({_shown(cause)[:200]}). Nothing is half "
+            "moved: start it, or set MLFLOW_TRACKING_URI to where it is, and run the same command again"
+        ) from None
+
+
+def _cause_away(error: BaseException) -> str | None:
+    """Return the cause in words when an error, or one that it came from, says that the server is away."""
+    import requests
+    from sqlalchemy.exc import OperationalError
+
+    chain: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in chain:
+        chain.append(found)
+        found = found.__cause__ or found.__context__
+    for link in chain:
+        refused = isinstance(link, requests.HTTPError) and link.response is not None and link.response.status_code < 500
+        if isinstance(link, requests.RequestException | OperationalError) and not refused:
+            return type(link).__name__
+        if re.search(r"failed with error code 5\d\d", str(link)):  # a proxy's answer
+            return str(link).splitlines()[0]
+    return None
+
+
 def experiment_id(mlflow_client: Any, name: str) -> str:
     """Return the MLflow experiment of an experiment, made on first use; its files lie beside the store."""
     full = f"{EXPERIMENT}/{name}"
@@ -82,7 +123,7 @@ class LiveRun:
             self._run_id = run.info.run_id
             self._client = mlflow_client
             if not run.data.params:
-                self._send(params=_params(params))
+                log_params(mlflow_client, self._run_id, params)
         except Exception as error:  # the store's clients raise many kinds; none may stop a training
             self._lost(error)
 
@@ -101,17 +142,11 @@ class LiveRun:
         """Send what waits."""
         if self._client is not None and self._pending:
             try:
-                self._send(metrics=self._pending)
+                _send(self._client, self._run_id, "metrics", self._pending, 1000)
             except Exception as error:  # as above
                 self._lost(error)
         self._pending = []
         self._last_flush = time.monotonic()
-
-    def _send(self, **batch: Any) -> None:
-        for kind, items in batch.items():
-            for start in range(0, len(items), 100 if kind == "params" else 1000):
-                size = 100 if kind == "params" else 1000
-                self._client.log_batch(self._run_id, **{kind: items[start : start + size]})
 
     def _lost(self, error: Exception) -> None:
         self._client = None
@@ -119,10 +154,18 @@ class LiveRun:
         say(f"tracking server {_shown(tracking_uri())} is away ({reason}); training goes on without live curves")
 
 
-def _params(params: dict[str, Any]) -> list[Any]:
+def log_params(mlflow_client: Any, run_id: str, params: dict[str, Any]) -> None:
+    """Log params to a run, nested keys joined by dots, long values cut."""
     from mlflow.entities import Param
 
-    return [Param(key, str(value)[:500]) for key, value in flatten(params).items()]
+    found = [Param(key, str(value)[:500]) for key, value in flatten(params).items()]
+    _send(mlflow_client, run_id, "params", found, 100)
+
+
+def _send(mlflow_client: Any, run_id: str, kind: str, items: list[Any], size: int) -> None:
+    """Send items in batches as large as MLflow takes."""
+    for start in range(0, len(items), size):
+        mlflow_client.log_batch(run_id, **{kind: items[start : start + size]})
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

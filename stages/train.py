@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.cli import main, run_named, stage_parser
-from stages.params import Params
+from stages.params import Params, column_of
 from stages.store import (
     CURVES,
     MANIFEST,
@@ -58,7 +58,8 @@ def run(params: Params, name: str) -> None:
         fitted, config, counts = _fit(params, name, key, used)
         assert fitted is not None
         folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
-        save_model(draft.folder, config, fitted.weights, folders)
+        columns = {modality: column_of(params.features[feature]) for modality, feature in inputs.items()}
+        save_model(draft.folder, config, fitted.weights, folders, columns)
         _write_curves(draft.folder / CURVES, fitted.curves)
         draft.settings |= {"train_key": key, "best_epoch": fitted.best_epoch, "precision": fitted.precision}
         draft.counts |= {

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.running import Running, serving
+
 PROJECT = Path(__file__).parents[1]
 
 TOY_STAGES = """
@@ -234,8 +236,10 @@ def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempP
     try:
         params = make_params(root, SMALL | OTHER_TASKS)
         for name in ("retrieve", "vqa", "match", "translate"):
-            for stage in (train, evaluate, register):
+            for stage in (train, evaluate):
                 stage.run(params, name)
+        for name in params.experiments:
+            register.run(params, name)
     finally:
         os.chdir(before)
         os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -249,6 +253,20 @@ def every_task(project_of_every_task: Path, monkeypatch: pytest.MonkeyPatch) -> 
     store = f"sqlite:///{project_of_every_task}/artifacts/mlflow/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     return project_of_every_task
+
+
+@pytest.fixture(scope="session")
+def page_server(project_of_every_task: Path) -> Iterator[Running]:
+    """The server with a model of every task, on a free port of this machine."""
+    before = Path.cwd()
+    os.chdir(project_of_every_task)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{project_of_every_task}/artifacts/mlflow/mlflow.db"
+    try:
+        with serving(project_of_every_task) as running:
+            yield running
+    finally:
+        os.chdir(before)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import torch
 import torchvision
 
 from stages.encoders import ENCODERS
-from stages.encoders.audio import augment
+from stages.encoders.audio import augment, normalise
 from stages.encoders.backbone import Backbone
 from stages.encoders.base import Encoded, EncoderSize, FeatureSpec
 from stages.errors import InputError
@@ -180,6 +180,16 @@ def test_loudness_and_silence_do_no_harm(name):
     encoder, x = build("audio", name, SPEECH).eval(), features(SPEECH).float()
     torch.testing.assert_close(encoder(2 * x + 3), encoder(x), atol=1e-4, rtol=1e-4)
     assert encoder(torch.zeros_like(x)).isfinite().all()
+
+
+def test_the_padding_has_no_part_in_how_a_recording_is_normalised():
+    x = features(SPEECH).float()
+    padded = torch.cat([x, torch.full((4, 30, 20), -13.8125)], dim=1)
+    found = normalise(padded)
+    torch.testing.assert_close(found[:, :50], normalise(x))
+    torch.testing.assert_close(found[:, :50].mean((1, 2)), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[:, :50].std((1, 2), correction=0), torch.ones(4), atol=1e-4, rtol=0)
+    assert found[:, 50:].eq(0).all()
 
 
 @pytest.mark.parametrize("name", ["cnn", "gru"])

@@ -21,6 +21,7 @@ from stages.errors import InputError
 from stages.extractors import EXTRACTORS
 from stages.extractors.torchvision import Torchvision
 from stages.feature_cache import FeatureCache, clear, evict
+from stages.media import read_media
 from stages.params import TorchvisionParams, load_params
 from stages.store import FEATURES, INDEX, artifact_path, read_manifest, samples_schema, sha256_file, writing
 from stages.text import SPECIALS
@@ -65,7 +66,7 @@ def test_the_index_names_every_sample_in_the_order_of_the_rows(project):
     assert len(index["sample_id"]) == len(array) == 160
     assert index["rows"] == [[row] for row in range(160)]
     assert index["split"] == ["train"] * 128 + ["val"] * 16 + ["test"] * 16
-    sample_id, split, (medium,) = next(features.read_media(artifact_path("prepare", "scenes"), "image"))
+    sample_id, split, (medium,) = next(read_media(artifact_path("prepare", "scenes"), "image"))
     assert (sample_id, split) == (medium.sample_id, "train") == (index["sample_id"][0], index["split"][0])
     assert np.array_equal(array[0], EXTRACTORS["pixels"](32).decode(medium.data))
 
@@ -123,7 +124,7 @@ def test_a_column_that_is_empty_or_not_there_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="features.own-text: no sample of own has any message"):
         features.run(own_params(tmp_path, "message"), "own-text")
     with pytest.raises(InputError, match="has no column image; its source gives sample_id, texts, tokens, message"):
-        next(features.read_media(artifact_path("prepare", "own"), "image"))
+        next(read_media(artifact_path("prepare", "own"), "image"))
 
 
 def test_more_samples_extract_only_the_new_ones_and_give_the_bytes_of_a_full_run(project, capsys):
@@ -155,8 +156,8 @@ def test_a_killed_extraction_goes_on_from_what_it_had(project, capsys):
     whole = sha256_file(artifact_path("features", NAME) / FEATURES)
     script = (
         "import time; from stages import features; from stages.params import load_params;"
-        "features.SEGMENT_BYTES = 1; slow = features._extract;"
-        "features._extract = lambda *a: (time.sleep(0.1), slow(*a))[1];"
+        "from stages.extractors import EXTRACTORS; kind = EXTRACTORS['pixels']; slow = kind.extract;"
+        "features.SEGMENT_BYTES = 1; kind.extract = lambda *a: (time.sleep(0.1), slow(*a))[1];"
         f"features.run(load_params(), {NAME!r})"
     )
     write_params(project / "params.yaml", SMALL | {f"features.{NAME}.batch_size": 8})

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stages import gate
-from stages.gate import decide
+from stages.errors import InputError
+from stages.gate import decide, hold_floors, largest_fall
 from stages.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
 
 
@@ -200,3 +201,45 @@ def test_statistics_that_cannot_be_compared_are_refused(champion, challenger, me
 def test_a_metric_that_gives_no_number_for_each_resample_is_refused(metric_of, message):
     with pytest.raises(ValueError, match=message):
         decide(np.ones((3, 2)), np.ones((3, 2)), metric_of, Params())
+
+
+FIRST = decide(None, mean_statistics(np.array([0.7, 0.7])), mean_of, Params())
+SLICED = {"accuracy": 0.7, "accuracy_by_kind.colour": 0.4, "accuracy_by_kind.count": 0.9}
+
+
+def test_floors_that_are_reached_change_nothing_and_are_told():
+    held = hold_floors(FIRST, SLICED, {"accuracy": 0.7, "accuracy_by_kind.count": 0.9})
+    assert held.promote
+    assert held.reasons == (
+        "first version: accuracy 0.7000",
+        "accuracy 0.7000 reaches its floor of 0.7",
+        "accuracy_by_kind.count 0.9000 reaches its floor of 0.9",
+    )
+
+
+def test_one_slice_below_its_floor_stops_even_the_first_version():
+    held = hold_floors(FIRST, SLICED, {"accuracy": 0.5, "accuracy_by_kind.colour": 0.5})
+    assert not held.promote
+    assert held.reasons[-1] == "accuracy_by_kind.colour 0.4000 is below its floor of 0.5"
+
+
+def test_floors_do_not_save_what_the_comparison_rejects(scores):
+    worse = compare(scores, scores - 0.2)
+    assert not hold_floors(worse, SLICED, {"accuracy": 0.1}).promote
+
+
+def test_a_metric_that_is_no_number_reaches_no_floor():
+    assert not hold_floors(FIRST, {"accuracy": float("nan")}, {"accuracy": 0.0}).promote
+
+
+def test_a_floor_of_nothing_is_refused_with_what_there_is():
+    message = "register.floors: no metric or slice 'accuracy_by_kind.color'; expected one of accuracy, accuracy_by_kind"
+    with pytest.raises(InputError, match=message):
+        hold_floors(FIRST, SLICED, {"accuracy_by_kind.color": 0.5})
+
+
+def test_the_slice_that_fell_most_is_found_among_unequal_ones():
+    champion, challenger = (mean_statistics(np.array(row)) for row in ([1, 1, 1, 1, 0.0], [1, 0, 1, 1, 0.0]))
+    assert largest_fall(champion, challenger, ["a", "b", "b", "c", None], mean_of) == ("b", 0.5)
+    assert largest_fall(challenger, champion, ["a", "b", "b", "c", None], mean_of) is None
+    assert largest_fall(champion, challenger, [None] * 5, mean_of) is None

@@ -183,5 +183,7 @@ def test_flowers_that_cannot_be_downloaded_say_what_to_do(tmp_path, monkeypatch)
     from torchvision.datasets import Flowers102
 
     monkeypatch.setattr(Flowers102, "_download_url_prefix", "http://127.0.0.1:1/")
-    with pytest.raises(InputError, match="cannot download Flowers102 .* put its three files into"):
+    with pytest.raises(
+        InputError, match="cannot download Flowers102 .* put 102flowers.tgz, imagelabels.mat and setid.mat into"
+    ):
         download_flowers(tmp_path)

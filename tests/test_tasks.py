@@ -140,7 +140,7 @@ def test_a_task_learns_answers_without_a_modality_and_is_read_again_as_it_was(
         without = plain(task.answer(split.only(set(modalities) - {missing}), EVALUATE))
         assert np.isfinite(numbers(without)).all() and without != answers
 
-    save_model(tmp_path, task.config, task.state_dict(), {})
+    save_model(tmp_path, task.config, task.state_dict(), {}, {})
     assert plain(load_model(tmp_path, CPU).answer(split, EVALUATE)) == answers
 
 
@@ -188,7 +188,7 @@ def test_every_task_has_cases():
 
 def test_modalities_stay_in_order_through_a_file_that_sorts_its_keys(tmp_path):
     task = make_task("classify", ("image", "audio", "text"))
-    save_model(tmp_path, task.config, task.state_dict(), {})
+    save_model(tmp_path, task.config, task.state_dict(), {}, {})
     assert list(json.loads((tmp_path / MODEL).read_text())["features"]) == ["audio", "image", "text"]
     config = load_config(tmp_path)
     assert list(config.features) == ["image", "audio", "text"]

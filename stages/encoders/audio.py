@@ -1,4 +1,4 @@
-"""Encoders of log-mel spectrograms; a recording is brought to mean 0 and deviation 1 whatever its loudness.
+"""Encoders of log-mel spectrograms; a recording is brought to mean 0 and deviation 1 whatever its loudness and length.
 
 In training a recording is shifted in time and loses a band and a moment (SpecAugment, Park et al. 2019), drawn from
 torch's global generator. Shapes: B batch, T frames, F mel bands, L places, D dim.
@@ -20,9 +20,7 @@ class Spectrogram(Encoder):
 
     def prepare(self, features: Tensor) -> Tensor:
         """Return (B, T, F), normalised per recording; augmented in training."""
-        x_BTF = features.float()
-        mean, std = x_BTF.mean((1, 2), keepdim=True), x_BTF.std((1, 2), keepdim=True)
-        x_BTF = (x_BTF - mean) / (std + 1e-5)
+        x_BTF = normalise(features.float())
         return augment(x_BTF) if self.training else x_BTF
 
 
@@ -66,6 +64,17 @@ class SpectrogramGRU(Spectrogram):
         pairs_BLF = F.avg_pool1d(self.prepare(features).transpose(1, 2), 2, ceil_mode=True).transpose(1, 2)
         x_BLD, _ = self.recurrent(self.dropout(F.gelu(self.project(pairs_BLF))))
         return self.norm(self.dropout(x_BLD))
+
+
+def normalise(x_BTF: Tensor) -> Tensor:
+    """Bring what sounds to mean 0 and deviation 1; put 0 in silent frames, which have one value in all bands.
+
+    With the padding counted, the step down to it was most of the deviation: of noise and a word in it little was left.
+    """
+    sounds_BT1 = x_BTF.amax(2, keepdim=True) > x_BTF.amin(2, keepdim=True)
+    size_B11 = sounds_BT1.sum(1, keepdim=True).clamp(min=1) * x_BTF.shape[2]
+    centred_BTF = (x_BTF - (x_BTF * sounds_BT1).sum((1, 2), keepdim=True) / size_B11) * sounds_BT1
+    return centred_BTF / ((centred_BTF.square().sum((1, 2), keepdim=True) / size_B11).sqrt() + 1e-5)
 
 
 def augment(x_BTF: Tensor) -> Tensor:

@@ -152,8 +152,9 @@ def download_flowers(root: Path) -> list[tuple[str, Path]]:
         parts = {split: Flowers102(str(root), split, download=True) for split in ("train", "val", "test")}
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"torchvision cannot download Flowers102 ({error}): put its three files into {root}/flowers-102, "
-            "or its images as <split>/<class>/<image> into a folder below data/ and give that as folder"
+            f"torchvision cannot download Flowers102 ({error}): put 102flowers.tgz, imagelabels.mat and setid.mat "
+            f"into {root}/flowers-102 and run the stage again, or its images as <split>/<class>/<image> into a folder "
+            "below data/ and give that as folder"
         ) from error
     # torchvision has no public way to the files themselves, only to decoded images
     return sorted(

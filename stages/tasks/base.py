@@ -48,6 +48,7 @@ class Task(nn.Module):
     headline: ClassVar[str]  # the metric that is shown first and that picks the best epoch
     answer_types: ClassVar[dict[str, str]]  # of a served answer: "string", "double", "strings" or "doubles"
     compared: ClassVar[tuple[str, ...]] = ("sample_id",)  # columns of the predictions that two models must share
+    sliced: ClassVar[str] = ""  # the column of the predictions by whose values a change is worth a look, if any
 
     def __init__(self, config: ModelConfig) -> None:
         """Build the model."""
@@ -104,6 +105,10 @@ class Task(nn.Module):
     def records(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
         """Return the columns of the predictions file."""
         raise NotImplementedError
+
+    def details(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return what a person may want to see of one answer beside the values of `answer_types`, as JSON values."""
+        return {}
 
     def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
         """Return what the page of samples says of one sample."""

@@ -189,6 +189,12 @@ class CaptionTask(FusedTask):
             "references": [row["tokens"] for row in rows],
         }
 
+    def details(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return where each word looks: weights over the image's grid, row by row, and the grid's shape."""
+        weights = [[round(float(weight), 5) for weight in row] for row in answer["attention"]]
+        side = math.isqrt(len(weights[0])) if weights else 0
+        return {"attention": weights, "grid": [side, side]} if side and side * side == len(weights[0]) else {}
+
     def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
         """Return nothing: the page shows captions word by word."""
         return []

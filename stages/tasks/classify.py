@@ -28,6 +28,7 @@ class ClassifyTask(FusedTask):
         "probabilities": "doubles",
     }
     compared: ClassVar[tuple[str, ...]] = ("sample_id", "expected")
+    sliced: ClassVar[str] = "group"
 
     def __init__(self, config: ModelConfig) -> None:
         """Build encoders and fusion."""

@@ -31,6 +31,7 @@ class VqaTask(FusedTask):
     headline: ClassVar[str] = "accuracy"
     answer_types: ClassVar[dict[str, str]] = {"answer": "string", "probability": "double"}
     compared: ClassVar[tuple[str, ...]] = ("sample_id", "question", "expected")
+    sliced: ClassVar[str] = "kind"
     kept = (QUESTION,)
 
     def __init__(self, config: ModelConfig) -> None:
@@ -87,7 +88,8 @@ class VqaTask(FusedTask):
         for row, known in zip(probabilities, there.cpu().numpy(), strict=True):
             found = [class_answer(p, self.classes) for p in row[known]]
             answers, sure = [a["label"] for a in found], [a["probability"] for a in found]
-            results.append({"answer": answers[0], "probability": sure[0], "answers": answers, "probabilities": sure})
+            result = {"answer": answers[0], "probability": sure[0], "answers": answers, "probabilities": sure}
+            results.append(result | {"class_probabilities": found[0]["probabilities"]})
         return results
 
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -136,6 +138,10 @@ class VqaTask(FusedTask):
             "probability": [p for answer in answers for p in answer["probabilities"]],
             "accuracy": [float(a == b) for a, b in zip(expected, predicted, strict=True)],
         }
+
+    def details(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return the probabilities of all answers to the first question."""
+        return {"classes": self.classes, "probabilities": answer["class_probabilities"]}
 
     def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
         """Return each question with both answers."""

@@ -1,0 +1,182 @@
+"""The routes of the service, as `/docs` and `/openapi.json` describe them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from stages.params import ServeParams
+from stages.serving.edge import Edge, refusal
+from stages.serving.errors import Refused
+from stages.serving.inputs import MEDIA, read_inputs
+from stages.serving.schemas import (
+    ANSWERED,
+    INPUT_BODY,
+    Found,
+    ModelCard,
+    ModelCards,
+    Prediction,
+    Search,
+    State,
+    problems,
+)
+from stages.serving.served import Answer, Models
+
+PAGE = Path(__file__).parents[1] / "page"
+PAGE_TYPES = {".css": "text/css", ".js": "text/javascript"}
+MEDIA_TYPES = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"RIFF", "audio/wav"), (b"fLaC", "audio/flac"))
+MOST_RESULTS = 100
+
+
+def make_app(models: Models, params: ServeParams, token: str | None) -> Edge:
+    """Return the service around models that are loaded when it starts."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        following = asyncio.create_task(models.follow())
+        yield
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await models.close()
+
+    app = FastAPIOffline(title="Fuseline", description=(__doc__ or ""), lifespan=lifespan, redoc_url=None)
+    app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(RequestValidationError, _on_wrong_query)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_defect)
+    _add_states(app, models)
+    _add_models(app, models)
+    _add_page(app)
+    return Edge(app, params, models.metrics, token)
+
+
+def _add_states(app: FastAPI, models: Models) -> None:
+    @app.get("/health", tags=["state"])
+    async def health() -> State:
+        """Tell that the process is alive."""
+        return State(status="alive")
+
+    @app.get("/ready", tags=["state"], responses=problems(503))
+    async def ready() -> State:
+        """Tell whether all models are loaded."""
+        if not models.ready:
+            raise Refused(503, "loading", "models are being loaded", 1)
+        return State(status="ready")
+
+    @app.get("/metrics", tags=["state"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Return figures for Prometheus."""
+        return Response(generate_latest(models.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_models(app: FastAPI, models: Models) -> None:
+    @app.get("/models", tags=["models"], responses=problems(401))
+    async def list_models() -> ModelCards:
+        """List the models in service, their versions and where they come from."""
+        return ModelCards(models=[ModelCard(**asdict(card)) for card in models.cards()])
+
+    @app.post("/models/{name}/predict", tags=["models"], responses=ANSWERED, openapi_extra=INPUT_BODY)
+    async def predict(request: Request, name: str, attention: bool = False) -> Prediction:
+        """Answer one sample: a part or a key for each input; with `attention`, where a caption's words look."""
+        found = await _ask(models, request, name)
+        task = found.version.predictor.task
+        values = {key: found.values.get(key) for key in task.answer_types} | task.details(found.values)
+        if not attention:
+            values = {key: value for key, value in values.items() if key not in ("attention", "grid")}
+        return Prediction(**_head(request, found), answer=values)
+
+    @app.post("/models/{name}/search", tags=["models"], responses=ANSWERED, openapi_extra=INPUT_BODY)
+    async def search(request: Request, name: str, limit: Annotated[int, Query(ge=1, le=MOST_RESULTS)] = 12) -> Search:
+        """Find test samples of a `retrieve` model: a target given looks for the others, the others for targets."""
+        gallery = models.get(name).version.gallery
+        if gallery is None:
+            raise Refused(422, "not_searchable", f"{name} is no retrieval model with samples to search")
+        found, given = await _ask_with(models, request, name)
+        looked_for, results = found.version.gallery.search(found.values, given, limit)
+        for result in results:
+            media = result.pop("media")
+            base = f"/models/{name}/gallery/{result['sample_id']}"
+            result |= {m: f"{base}/{m}" if m in media else None for m in MEDIA}
+        return Search(**_head(request, found), looked_for=looked_for, results=[Found(**r) for r in results])
+
+    @app.get(
+        "/models/{name}/gallery/{sample_id:path}/{modality}",
+        tags=["models"],
+        response_class=Response,
+        responses=problems(401, 404) | {200: {"content": {"image/*": {}, "audio/*": {}}}},
+    )
+    async def gallery(name: str, sample_id: str, modality: str) -> Response:
+        """Return the image or sound of a test sample that a search found."""
+        shown = models.get(name).version.gallery
+        data = shown.medium(sample_id, modality) if shown else None
+        if data is None:
+            raise Refused(404, "no_such_sample", "there is no such sample or medium")
+        kind = next((kind for start, kind in MEDIA_TYPES if data.startswith(start)), "application/octet-stream")
+        return Response(data, media_type=kind, headers={"Cache-Control": "private, max-age=300"})
+
+
+async def _ask(models: Models, request: Request, name: str) -> Answer:
+    return (await _ask_with(models, request, name))[0]
+
+
+async def _ask_with(models: Models, request: Request, name: str) -> tuple[Answer, set[str]]:
+    """Read a request's inputs and answer them; return the names of those given, too."""
+    served = models.get(name)
+    request.state.model, request.state.version = name, served.version.card.version
+    async with served.request() as asking:
+        inputs = await read_inputs(request, (i.name for i in served.version.card.inputs))
+        answer = await asking.ask(inputs)
+    return answer, {modality for modality, data in inputs.items() if data is not None}
+
+
+def _head(request: Request, found: Answer) -> dict[str, str]:
+    card = found.version.card
+    return {"model": card.name, "version": card.version, "request_id": request.state.request_id}
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    for path in sorted(PAGE.glob("*.*")):
+        if path.suffix in PAGE_TYPES:
+            app.add_api_route(f"/{path.name}", _file(path), include_in_schema=False)
+
+
+def _file(path: Path) -> Any:
+    async def send() -> FileResponse:
+        return FileResponse(path, media_type=PAGE_TYPES[path.suffix], headers={"Cache-Control": "no-cache"})
+
+    return send
+
+
+async def _on_refused(request: Request, refused: Any) -> Response:
+    return refusal(refused, request.state.request_id)
+
+
+async def _on_wrong_query(request: Request, error: Any) -> Response:
+    finding = error.errors()[0]
+    return await _on_refused(request, Refused(422, "wrong_query", f"{finding['loc'][-1]}: {finding['msg']}"))
+
+
+async def _on_http(request: Request, error: Any) -> Response:
+    known = {404: "there is nothing at this path; /docs lists what there is", 405: "this path takes another method"}
+    refused = Refused(error.status_code, "no_such_path", known.get(error.status_code, str(error.detail)))
+    response = refusal(refused, request.state.request_id)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    message = "the server failed; its log has more under this request id"
+    return await _on_refused(request, Refused(500, "internal", message))

@@ -1,0 +1,116 @@
+"""What a request gives a model: parts of a form or keys of a JSON object, checked before anything is decoded."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field, File, FormParser, parse_options_header
+from starlette.requests import Request
+
+from stages.serving.errors import Refused
+
+FORM, JSON = "multipart/form-data", "application/json"
+MEDIA = ("image", "audio")
+MOST_TEXT_CHARS = 10_000
+MOST_PARTS = 32
+
+
+async def read_inputs(request: Request, names: Iterable[str]) -> dict[str, bytes | None]:
+    """Return what is given for each of a model's inputs, texts as UTF-8; None where nothing is.
+
+    Raises:
+        Refused: 400 for a body that cannot be read, 415 for one of another kind, 422 for wrong values.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind == FORM.encode():
+        given = await _form(request, options.get(b"boundary", b""))
+    elif kind == JSON.encode():
+        given = _json_inputs(await request.body())
+    else:
+        raise Refused(415, "unsupported_media_type", f"a body of {FORM} or {JSON} is wanted")
+    names = tuple(names)
+    for name in given:
+        if name not in names:
+            raise Refused(422, "unknown_input", f"unknown input {name[:80]!r}; this model takes {', '.join(names)}")
+    return {name: _checked(name, given[name]) if name in given else None for name in names}
+
+
+def _checked(name: str, data: bytes) -> bytes:
+    if name in MEDIA:
+        if not data:
+            raise Refused(422, "empty_input", f"{name} is empty; leave it out where there is none")
+        return data
+    try:
+        text = data.decode("utf8")
+    except UnicodeDecodeError as error:
+        raise Refused(422, "not_utf8", f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
+    if not text.strip():
+        raise Refused(422, "empty_input", f"{name} is empty; leave it out where there is none")
+    if len(text) > MOST_TEXT_CHARS:
+        raise Refused(422, "too_long", f"{name} has {len(text)} characters; at most {MOST_TEXT_CHARS} are allowed")
+    return data
+
+
+async def _form(request: Request, boundary: bytes) -> dict[str, bytes]:
+    """Read the parts of a form; the body as a whole is bounded already."""
+    parts: list[tuple[bytes | None, bytes]] = []
+    ends: list[None] = []
+
+    def take_field(field: Field) -> None:
+        parts.append((field.field_name, field.value or b""))
+        _check_number(parts)
+
+    def take_file(file: File) -> None:
+        file.file_object.seek(0)
+        parts.append((file.field_name, file.file_object.read()))
+        file.close()
+        _check_number(parts)
+
+    try:
+        parser = FormParser(FORM, take_field, take_file, lambda: ends.append(None), boundary, config=_IN_MEMORY)
+        async for chunk in request.stream():
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as error:
+        raise Refused(400, "bad_form", f"the form cannot be read: {error}") from None
+    if not ends:
+        raise Refused(400, "bad_form", "the form ends before its closing boundary")
+    given: dict[str, bytes] = {}
+    for raw, data in parts:
+        name = (raw or b"").decode("utf8", errors="replace")
+        if name in given:
+            raise Refused(422, "given_twice", f"{name[:80]} is given more than once")
+        given[name] = data
+    return given
+
+
+_IN_MEMORY: Any = {"MAX_MEMORY_FILE_SIZE": 2**40, "MAX_BODY_SIZE": float("inf")}  # the server bounds the body
+
+
+def _check_number(parts: list[Any]) -> None:
+    if len(parts) > MOST_PARTS:
+        raise Refused(400, "bad_form", f"the form has more than {MOST_PARTS} parts")
+
+
+def _json_inputs(body: bytes) -> dict[str, bytes]:
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, "bad_json", f"the body is not JSON: {str(error)[:200]}") from None
+    if not isinstance(given, dict):
+        raise Refused(422, "wrong_type", "a JSON object is wanted, with a key for each input")
+    return {name: _json_value(name, value) for name, value in given.items() if value is not None}
+
+
+def _json_value(name: str, value: object) -> bytes:
+    wanted = "the base64 text of its bytes" if name in MEDIA else "a text"
+    if not isinstance(value, str):
+        raise Refused(422, "wrong_type", f"{name[:80]}: {wanted} is wanted, not {type(value).__name__}")
+    try:
+        return base64.b64decode(value, validate=True) if name in MEDIA else value.encode("utf8")
+    except (binascii.Error, ValueError):
+        aside = "; a path or an address is not read here" if name in MEDIA else ""
+        raise Refused(422, "wrong_value", f"{name}: {wanted} is wanted{aside}") from None

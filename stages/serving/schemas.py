@@ -1,0 +1,127 @@
+"""Bodies of requests and answers, as the OpenAPI document describes them."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from stages.serving.inputs import FORM, JSON
+
+TEXT = {"type": "string"}
+FILE = {"type": "string", "format": "binary"}
+BASE64 = {"type": "string", "contentEncoding": "base64"}
+INPUT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": FILE, "audio": FILE, "text": TEXT, "question": TEXT},
+                    "additionalProperties": False,
+                }
+            },
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": BASE64, "audio": BASE64, "text": TEXT, "question": TEXT},
+                    "additionalProperties": False,
+                }
+            },
+        },
+    }
+}
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+class Problems(BaseModel):
+    """The body of every answer that is no success."""
+
+    error: Problem
+
+
+class ModelInput(BaseModel):
+    """One input of a model."""
+
+    name: str
+    required: bool
+
+
+class Score(BaseModel):
+    """The headline metric of the evaluation."""
+
+    metric: str
+    value: float
+
+
+class ModelCard(BaseModel):
+    """A model in service."""
+
+    name: str
+    version: str
+    alias: str | None
+    task: str
+    inputs: list[ModelInput]
+    target: str | None
+    score: Score | None
+    lineage: dict[str, str]
+    run_id: str | None
+    searchable: bool
+
+
+class ModelCards(BaseModel):
+    """All models in service."""
+
+    models: list[ModelCard]
+
+
+class Prediction(BaseModel):
+    """An answer with the version that gave it; what stands in `answer` depends on the task."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model: str
+    version: str
+    request_id: str
+    answer: dict[str, Any]
+
+
+class Found(BaseModel):
+    """A test sample that was found; `text` is the text of it that is nearest, where texts were looked for."""
+
+    sample_id: str
+    similarity: float
+    texts: list[str]
+    text: str | None
+    image: str | None
+    audio: str | None
+
+
+class Search(BaseModel):
+    """What was found, the nearest first."""
+
+    model: str
+    version: str
+    request_id: str
+    looked_for: str
+    results: list[Found]
+
+
+class State(BaseModel):
+    """How the server is."""
+
+    status: str
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe refusals with these statuses."""
+    return {status: {"model": Problems} for status in statuses}
+
+
+ANSWERED = problems(400, 401, 404, 408, 413, 415, 422, 503)

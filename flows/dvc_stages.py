@@ -1,28 +1,27 @@
 """DVC's stages, seen from outside: their order, and running them one at a time or all at once.
 
-DVC runs as a subprocess in a session of its own, so that its lines can be followed live and an interruption
-leaves nothing behind: killing `dvc` alone would leave the stage's process writing.
+DVC runs as a subprocess (`flows.sessions`), so that its lines can be followed live. What DVC says has changed
+is asked of `dvc status`.
 """
 
+import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from signal import SIGKILL, SIGTERM, Signals
+from signal import Signals
 from typing import Any
 
-import psutil
+from flows.sessions import dvc_command, dvc_environment, dvc_process
 
 TAIL_LINES = 40
-GRACE_S = 10.0
-PROGRESS_VARIABLE = "FUSELINE_PROGRESS"
+BUSY_WORDS = ("is busy, it is being blocked by", "Unable to acquire lock")
 
 _PROGRESS = re.compile(r"PROGRESS (\d*\.?\d+(?:e-?\d+)?)$")
 _ERROR = re.compile(r"ERROR: (?:failed to reproduce '(?P<name>[^']+)': )?(?P<reason>.*)")
@@ -67,6 +66,10 @@ class StageError(RuntimeError):
     def __str__(self) -> str:
         """Return the reason, then the stage's own last lines."""
         return "\n".join((f"{self.name} failed: {self.reason}", *self.lines))
+
+
+class StageBusy(StageError):
+    """Another DVC process holds what the stage reads or writes: the stage was not begun."""
 
 
 def dependencies(root: Path | str) -> dict[str, list[str]]:
@@ -164,7 +167,8 @@ class Transcript:
             lines.pop()
         if match := _EXIT.match(reason):
             reason = _exit_words(int(match[1]))
-        return StageError(name, reason, tuple(lines))
+        kind = StageBusy if any(words in reason for words in BUSY_WORDS) else StageError
+        return kind(name, reason, tuple(lines))
 
 
 def _exit_words(code: int) -> str:
@@ -193,7 +197,7 @@ def run_stage(
             without it the stage is not asked to.
 
     Raises:
-        StageError: The stage failed.
+        StageError: The stage failed; `StageBusy` when another DVC process stood in its way.
     """
     options = ["--single-item", *(["--force"] if force else []), name]
     start = time.monotonic()
@@ -240,61 +244,40 @@ def _reproduce(
     return transcript.runs
 
 
-@contextmanager
-def dvc_process(root: Path | str, arguments: list[str], asks_progress: bool) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `dvc` in a session of its own and leave no process of that session behind, whatever happens."""
-    path = (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))
-    environment = {
-        **os.environ,
-        "PATH": os.pathsep.join(path),  # a stage's `python` is the first there
-        "PYTHONUNBUFFERED": "1",
-        **({PROGRESS_VARIABLE: "1"} if asks_progress else {}),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
-        cwd=root,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        _end_session(process)
+@dataclass(frozen=True)
+class Change:
+    """One thing that makes DVC run a stage: `kind` is dep, param, out or stage, `how` DVC's word for it."""
+
+    stage: str
+    kind: str
+    name: str
+    how: str
 
 
-def _end_session(process: subprocess.Popen[bytes]) -> None:
-    try:
-        _signal(process.pid, SIGTERM)
-    finally:  # also when a second Ctrl-C cuts the grace short
-        _signal(process.pid, SIGKILL)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+def changes(root: Path | str, names: Iterable[str]) -> list[Change]:
+    """Return what has changed of these stages since they ran; what depends on them is not followed.
+
+    Raises:
+        StageError: DVC cannot say; `StageBusy` while another process writes what would be compared.
+    """
+    command = dvc_command("status", "--json", *names)
+    done = subprocess.run(command, cwd=root, env=dvc_environment(), capture_output=True, text=True)
+    if done.returncode != 0:
+        kind = StageBusy if any(words in done.stderr for words in BUSY_WORDS) else StageError
+        raise kind("dvc", done.stderr.strip().removeprefix("ERROR: ") or _exit_words(done.returncode))
+    found = json.loads(done.stdout)
+    return [change for stage, entries in found.items() for entry in entries for change in _changes(stage, entry)]
 
 
-def _signal(session: int, number: Signals) -> None:
-    """Signal what is left of a session, and wait until it is gone or the grace is over."""
-    deadline = time.monotonic() + GRACE_S
-    members = _members(session)
-    with suppress(ProcessLookupError):
-        if members:
-            os.killpg(session, number)
-    for pid in members:
-        with suppress(ProcessLookupError):
-            if os.getpgid(pid) != session:  # it left the group
-                os.kill(pid, number)
-    while _members(session) and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
-def _members(session: int) -> list[int]:
-    """Return the processes of a session that still run."""
+def _changes(stage: str, entry: str | dict[str, dict[str, Any]]) -> list[Change]:
+    """Return one entry of DVC's status: a word for the stage as a whole, or deps or outs by path."""
+    if isinstance(entry, str):
+        return [Change(stage, "stage", stage, entry)]
     found = []
-    for pid in psutil.pids():
-        with suppress(OSError, psutil.Error):  # gone meanwhile, or not ours
-            if os.getsid(pid) == session and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                found.append(pid)
+    for heading, paths in entry.items():
+        for path, how in paths.items():
+            if isinstance(how, dict):  # keys of a params file
+                found += [Change(stage, "param", key, word) for key, word in how.items()]
+            else:
+                found.append(Change(stage, "out" if heading == "changed outs" else "dep", path, how))
     return found

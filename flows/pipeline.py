@@ -16,7 +16,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,12 @@ from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 
-from flows.dvc_stages import Outcome, StageError, dependencies, run_stage
+from flows.dvc_stages import Outcome, StageBusy, StageError, StageRun, dependencies, run_stage
 from flows.repro import EXIT_INTERRUPTED, Experiment, console, end_on_signals, experiments, stage_table
 
-DOWNLOAD_RETRIES = 2
-DOWNLOAD_RETRY_DELAY_S = 10.0
+DOWNLOAD_DELAYS_S = [10.0, 10.0]
+REGISTER_DELAYS_S = [15.0, 60.0, 180.0]  # a registry that restarts is back by then
+BUSY_WAIT_S, BUSY_INTERVAL_S = 600.0, 5.0  # a `dvc repro` by hand, in the middle of ours
 PROGRESS_INTERVAL_S = 1.0
 CACHED_MESSAGES = {
     Outcome.CACHED: "did not change",
@@ -87,7 +89,7 @@ class _Progress:
 def stage(name: str, root: Path, force: bool = False) -> State:
     """Bring one DVC stage up to date, its lines in the log; the state says what DVC did."""
     try:
-        run = run_stage(root, name, get_run_logger().info, force, _Progress().show)
+        run = _run_when_free(name, root, force)
     except StageError as error:
         return Failed(message=str(error))
     if run.outcome is Outcome.RAN:
@@ -95,7 +97,67 @@ def stage(name: str, root: Path, force: bool = False) -> State:
     return Completed(name="Cached", message=CACHED_MESSAGES[run.outcome])
 
 
-download_stage = stage.with_options(retries=DOWNLOAD_RETRIES, retry_delay_seconds=DOWNLOAD_RETRY_DELAY_S)
+def _run_when_free(name: str, root: Path, force: bool) -> StageRun:
+    """Run a stage; where a DVC of someone else's holds what it needs, wait for some minutes."""
+    log, show = get_run_logger(), _Progress().show
+    deadline = time.monotonic() + BUSY_WAIT_S
+    while True:
+        try:
+            return run_stage(root, name, log.info, force, show)
+        except StageBusy as busy:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("Waiting for another DVC process: %s", busy.reason.splitlines()[0])
+            time.sleep(BUSY_INTERVAL_S)
+
+
+download_stage = stage.with_options(retries=len(DOWNLOAD_DELAYS_S), retry_delay_seconds=DOWNLOAD_DELAYS_S)
+register_stage = stage.with_options(retries=len(REGISTER_DELAYS_S), retry_delay_seconds=REGISTER_DELAYS_S)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stage's final state and the seconds it took, retries with it."""
+
+    state: State
+    seconds: float
+
+
+def run_graph(
+    root: Path,
+    graph: dict[str, list[str]],
+    is_forced: Callable[[str], bool],
+    on_done: Callable[[str, State], None] = lambda name, state: None,
+) -> dict[str, Done]:
+    """Run the stages of a graph in its order; one after a failed one is not ready and does not run.
+
+    Args:
+        root: The DVC project.
+        graph: Each stage with those it reads from.
+        is_forced: Whether a stage is to run even when nothing changed.
+        on_done: Gets each stage and its state as soon as it has ended.
+    """
+    done: dict[str, Done] = {}
+    for name, before in graph.items():
+        run = {"download": download_stage, "register": register_stage}.get(name.partition("@")[0], stage)
+        start = time.monotonic()
+        waited = [done[other].state for other in before]
+        state = run(name, root, is_forced(name), wait_for=waited, return_state=True)
+        done[name] = Done(state, time.monotonic() - start)
+        on_done(name, state)
+    console().print(stage_table((name, end.state.name or "", end.seconds) for name, end in done.items()))
+    return done
+
+
+def failures(done: dict[str, Done]) -> list[str]:
+    """Return what the failed stages said."""
+    return [end.state.message or name for name, end in done.items() if end.state.is_failed()]
+
+
+def counted(done: dict[str, Done]) -> str:
+    """Return in words how many stages ran."""
+    cached = sum(end.state.name == "Cached" for end in done.values())
+    return f"{len(done) - cached} stages ran, {cached} were up to date"
 
 
 @flow(name="pipeline")
@@ -112,20 +174,11 @@ def pipeline(root: Path | None = None, force: bool = False, targets: list[str] |
         graph = select(dependencies(root), targets)
     except (StageError, ValueError) as error:
         return Failed(message=str(error))
-    states: dict[str, State] = {}
-    seconds: dict[str, float] = {}
-    for name, before in graph.items():
-        run = download_stage if name.startswith("download") else stage
-        start = time.monotonic()
-        states[name] = run(name, root, force, wait_for=[states[other] for other in before], return_state=True)
-        seconds[name] = time.monotonic() - start
-    console().print(stage_table((name, state.name or "", seconds[name]) for name, state in states.items()))
-    failures = [state.message or name for name, state in states.items() if state.is_failed()]
-    if failures:
-        return Failed(message="\n\n".join(failures))
+    done = run_graph(root, graph, lambda name: force)
+    if failed := failures(done):
+        return Failed(message="\n\n".join(failed))
     publish(root, experiments(root, graph))
-    cached = sum(state.name == "Cached" for state in states.values())
-    return Completed(message=f"{len(states) - cached} stages ran, {cached} were up to date")
+    return Completed(message=counted(done))
 
 
 def select(graph: dict[str, list[str]], targets: Iterable[str] | None) -> dict[str, list[str]]:
@@ -166,13 +219,7 @@ def result_rows(found: Iterable[Experiment]) -> list[dict[str, Any]]:
 
 def lineage(root: Path, found: Iterable[Experiment]) -> str:
     """Return the commit, the digest of dvc.lock and each model version with the reasons for its aliases."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    git = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    lock = root / "dvc.lock"
-    lines = [
-        f"- git commit: `{git.stdout.strip() or 'none'}`",
-        f"- dvc.lock sha256: `{hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else 'none'}`",
-    ]
+    lines = provenance(root)
     for experiment in found:
         decision = experiment.version.get("decision", {})
         lines += ["", f"## {experiment.title}", ""]
@@ -181,6 +228,17 @@ def lineage(root: Path, found: Iterable[Experiment]) -> str:
             lines += [f"- promoted: {'yes' if decision.get('promote') else 'no'}"]
         lines += [f"- {reason}" for reason in decision.get("reasons", [])]
     return "\n".join(lines)
+
+
+def provenance(root: Path) -> list[str]:
+    """Return the git commit and the digest of dvc.lock, as lines of a list."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    git = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    lock = root / "dvc.lock"
+    return [
+        f"- git commit: `{git.stdout.strip() or 'none'}`",
+        f"- dvc.lock sha256: `{hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else 'none'}`",
+    ]
 
 
 def start_temporary_server() -> None:
@@ -201,14 +259,19 @@ def start_temporary_server() -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the flow once; return the exit code."""
+    return run_once(lambda: pipeline(force=arguments.force, targets=arguments.targets, return_state=True))
+
+
+def run_once(run: Callable[[], State]) -> int:
+    """Run a flow on the server that the environment names, or on a temporary one; return the exit code."""
     end_on_signals()
     try:
         if not PREFECT_API_URL.value():
             start_temporary_server()
-        state = pipeline(force=arguments.force, targets=arguments.targets, return_state=True)
+        state = run()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    if state.is_failed():
+    if not state.is_completed():
         console().print(state.message, markup=False, highlight=False, soft_wrap=True)
     return 0 if state.is_completed() else 1
 

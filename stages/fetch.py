@@ -87,19 +87,19 @@ def fetch(
     lines = [f"cannot fetch {remote.name}; tried:"]
     partial_folder.mkdir(parents=True, exist_ok=True)
     with part.naming_a_full_disk(), _session() as session:
-        for place in _places(remote, mirrors):
+        for place in places(remote, mirrors):
             try:
                 digest = _download(session, place, part) if isinstance(place, str) else _copy(place, part)
                 _verify(digest, remote, part)
             except _Refused as refused:
-                lines.append(f"  {_shown(place)}: {refused}")
+                lines.append(f"  {shown(place)}: {refused}")
             else:
                 part.publish(target)
                 return digest
     raise FetchError("\n".join([*lines, *([hint] if hint else [])]))
 
 
-def _places(remote: RemoteFile, mirrors: tuple[str, ...]) -> list[Place]:
+def places(remote: RemoteFile, mirrors: tuple[str, ...]) -> list[Place]:
     """Order the places: local folders, the file's own addresses, HTTP mirrors."""
     if remote.name in ("", "..") or Path(remote.name).name != remote.name:
         raise InputError(f"{remote.name!r} is no file name: give a name without folders")
@@ -109,7 +109,7 @@ def _places(remote: RemoteFile, mirrors: tuple[str, ...]) -> list[Place]:
     for address in (*remote.urls, *distant):
         if not re.match("https?://", address, re.IGNORECASE):
             raise InputError(
-                f"{remote.name}: cannot fetch from {_shown(address)}: "
+                f"{remote.name}: cannot fetch from {shown(address)}: "
                 "allowed are http:// and https:// addresses and, as mirrors, local folders"
             )
     return [*local, *remote.urls, *distant]
@@ -121,7 +121,7 @@ def _joined(base: str, name: str) -> str:
     return f"{path.rstrip('/')}/{quote(name)}{mark}{query}"
 
 
-def _shown(place: Place) -> str:
+def shown(place: Place) -> str:
     """Write a place for people: without user, password and query, which may be secret."""
     if isinstance(place, Path):
         return str(place)
@@ -140,7 +140,7 @@ def _copy(source: Path, part: "_Part") -> str:
     try:
         size, file = source.stat().st_size, source.open("rb")
     except OSError as error:
-        raise _Refused(_words(error)) from error
+        raise _Refused(reason_of(error)) from error
     with file:
         part.begin(str(source), None)
         return part.append(_pieces(file), size)
@@ -151,7 +151,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
     try:
         yield from iter(lambda: file.read(CHUNK_BYTES), b"")
     except OSError as error:
-        raise _Refused(_words(error)) from error
+        raise _Refused(reason_of(error)) from error
 
 
 def _session() -> requests.Session:
@@ -181,15 +181,15 @@ def _download(session: requests.Session, url: str, part: "_Part") -> str:
 def _request(session: requests.Session, url: str, part: "_Part") -> str:
     """Ask for what the part lacks, or for the whole file."""
     headers = {"Accept-Encoding": "identity"}  # lengths and ranges count the file's own bytes
-    mark = part.mark(_shown(url))
+    mark = part.mark(shown(url))
     if mark:
         headers |= {"Range": f"bytes={part.size()}-", "If-Range": mark}
     try:
         response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)
     except (requests.RequestException, ValueError) as error:
-        raise _Refused(_words(error)) from error
+        raise _Refused(reason_of(error)) from error
     with response:
-        return _receive(response, _shown(url), part, mark)
+        return _receive(response, shown(url), part, mark)
 
 
 def _receive(response: requests.Response, place: str, part: "_Part", mark: str | None) -> str:
@@ -227,10 +227,10 @@ def _body(response: requests.Response) -> Iterator[bytes]:
         while piece := response.raw.read1(CHUNK_BYTES, decode_content=False):
             yield piece
     except HTTPError as error:
-        raise _Broken(f"the connection broke ({_words(error)})") from error
+        raise _Broken(f"the connection broke ({reason_of(error)})") from error
 
 
-def _words(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Say why a request failed, without its address: that may hold secrets."""
     cause: object = error
     while isinstance(cause, BaseException):

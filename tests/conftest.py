@@ -75,7 +75,8 @@ if stage == "register":
     version = {"name": "toy-caption", "version": 3, "aliases": ["champion"], "run_id": "r1"}
     version["inputs"] = ["image", "text"]
     decision = {"promote": True, "reasons": ["it is the first version"]}
-    write("register", "version.json", {**version, "decision": decision})
+    other = json.loads(os.environ.get("TOY_VERSION", "{}"))
+    write("register", "version.json", {**version, "decision": decision, **other})
 else:
     text = pathlib.Path("settings.txt").read_text() if stage == "train" else address
     write(stage, "out.json", text)

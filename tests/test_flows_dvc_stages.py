@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import dvc_stages
+from flows import dvc_stages, sessions
 from flows.dvc_stages import Outcome, StageError, StageRun
 from tests.conftest import calls, is_alive
 
@@ -160,7 +160,7 @@ def test_an_exit_code_is_told_in_words(code: int, words: str):
 
 @pytest.mark.parametrize("stubborn", [False, True], ids=["obedient", "ignores SIGTERM in a group of its own"])
 def test_an_exception_leaves_no_process(toy: Path, monkeypatch: pytest.MonkeyPatch, stubborn: bool):
-    monkeypatch.setattr(dvc_stages, "GRACE_S", 1.0)
+    monkeypatch.setattr(sessions, "GRACE_S", 1.0)
     monkeypatch.setenv("TOY_SLEEP", "train@caption")
     if stubborn:
         monkeypatch.setenv("TOY_STUBBORN", "1")

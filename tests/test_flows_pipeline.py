@@ -152,7 +152,7 @@ def test_a_failing_stage_fails_the_flow_and_those_after_it_are_not_ready(
 def test_only_downloads_are_tried_again(run_flow: RunFlow, toy: Path, monkeypatch: pytest.MonkeyPatch):
     from flows import pipeline
 
-    assert (pipeline.download_stage.retries, pipeline.download_stage.retry_delay_seconds) == (2, 10.0)
+    assert (pipeline.download_stage.retries, pipeline.download_stage.retry_delay_seconds) == (2, [10.0, 10.0])
     monkeypatch.setattr(pipeline, "download_stage", pipeline.stage.with_options(retries=2, retry_delay_seconds=0))
     monkeypatch.setenv("TOY_FAIL", "download@scenes")
     state = run_flow(force=True, targets=["download@scenes"])

@@ -1,0 +1,187 @@
+"""Scheduled retraining: look for new data, run what it changes, let the gate decide, and report.
+
+With no new data and no changed code or params it ends within seconds as `NothingToDo`. One run at a time: a second
+one, or one beside a `dvc repro` by hand, ends as `Refused`. A run that failed or was killed is made good by the next.
+
+Run it: `python -m flows.retrain [--force] [--experiments ...]`; on a schedule: `make schedule`.
+"""
+
+# ruff: noqa: E402 - Prefect reads its settings when it is imported, so they come first
+
+import argparse
+import base64
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+from flows import settings
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m flows.retrain", description="Retrain on new data, once.")
+    parser.add_argument("--force", action="store_true", help="run the stages even when nothing changed")
+    parser.add_argument("--experiments", nargs="+", metavar="NAME", help="experiments of params.yaml (default: all)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    _ARGUMENTS = _arguments()  # before Prefect is imported: --help need not wait for it
+settings.apply()
+
+import httpx
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectException
+from prefect.runtime import deployment, flow_run
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.at_work import Refused, dvc_processes, end_orphans, sole
+from flows.crashed_runs import sweep
+from flows.dvc_stages import StageBusy, StageError, dependencies
+from flows.news import News, look_around
+from flows.pipeline import Done, counted, failures, provenance, run_graph, run_once, select
+from flows.repro import experiments as read_experiments
+from flows.retrain_report import Before, Report, curves_png, page, read_before, read_curves, rows
+from stages.errors import InputError
+from stages.params import load_params
+
+WHAT = "retraining"
+MOST_UNASKED = 3
+
+
+@flow(name="retrain")
+def retrain(force: bool = False, experiments: list[str] | None = None) -> State:
+    """Look for new data, run the stages that it changes, register challengers, apply the gate, and report.
+
+    Args:
+        force: Run the stages even when there is no new data and no changed code or params.
+        experiments: Names from the section `experiments` of params.yaml; without any, all of them.
+    """
+    root = settings.project_root()
+    try:
+        with sole(root, WHAT, flow_run.name or WHAT):
+            sweep(_deployment_id(), flow_run.name)
+            _clear_the_way(root)
+            return _retrain(root, force, experiments)
+    except Refused as refused:
+        return Cancelled(name="Refused", message=str(refused))
+    except StageBusy as busy:  # a `dvc repro` that began while we looked
+        return Cancelled(name="Refused", message=busy.reason)
+    except (StageError, InputError) as error:
+        _publish_page(f"# Failed\n\n```\n{error}\n```")
+        return Failed(message=str(error))
+
+
+def _deployment_id() -> UUID | None:
+    return UUID(deployment.id) if deployment.id else None
+
+
+def _clear_the_way(root: Path) -> None:
+    """End what killed runs left at work; refuse to run beside a DVC of someone else's.
+
+    Raises:
+        Refused: A `dvc repro` by hand is at work.
+    """
+    for orphan in end_orphans(root):
+        get_run_logger().warning("Ended what a killed run had left: %s", orphan)
+    if others := dvc_processes(root):
+        raise Refused(f"{'; '.join(map(str, others))}: run again when it has ended")
+
+
+def _retrain(root: Path, force: bool, experiments: list[str] | None) -> State:
+    graph = _chosen(root, experiments)
+    news = look_around(root, load_params(root / "params.yaml"), graph)
+    for line in (*news.lines(), *news.unknown()):
+        get_run_logger().info(line)
+    if not (force or news.is_any):
+        news.note(root)
+        return Completed(name="NothingToDo", message=_nothing(news))
+    before = read_before(root, read_experiments(root, graph))
+    done = run_graph(root, graph, lambda name: force or name in news.forced, _noting(root, news))
+    report = _report(root, news, done, before)
+    _publish(root, report)
+    if report.failures:
+        return Failed(message="\n\n".join([*report.failures, *([report.summary()] if report.challengers else [])]))
+    return Completed(message=f"{report.summary()}; {counted(done)}")
+
+
+def _chosen(root: Path, experiments: list[str] | None) -> dict[str, list[str]]:
+    """Return the stages of these experiments, or all.
+
+    Raises:
+        InputError: An experiment is unknown.
+    """
+    graph = dependencies(root)
+    names = [name.partition("@")[2] for name in graph if name.startswith("register@")]
+    if wrong := sorted(set(experiments or ()) - set(names)):
+        raise InputError(f"experiments: got {', '.join(wrong)}; expected some of {', '.join(names)}")
+    return select(graph, [f"register@{name}" for name in experiments or ()])
+
+
+def _nothing(news: News) -> str:
+    """Return the message of a run with nothing to do."""
+    seen = [
+        f"data set {name} has {len(look.fingerprint.folder)} files as before"
+        for name, look in news.looks.items()
+        if look.fingerprint.folder
+    ]
+    taken_in = [f"{line}, and `dvc repro` has taken that in" for line in news.lines()]
+    parts = taken_in or seen or ["no data set has new files"]
+    return "; ".join([*parts, "code and params did not change", *news.unknown()[:MOST_UNASKED]])
+
+
+def _noting(root: Path, news: News) -> Callable[[str, State], None]:
+    """Return what keeps a data set's fingerprint as soon as its download has succeeded with it."""
+
+    def note(name: str, state: State) -> None:
+        stage, _, dataset = name.partition("@")
+        if stage == "download" and state.is_completed():
+            news.note(root, dataset)
+
+    return note
+
+
+def _report(root: Path, news: News, done: dict[str, Done], before: Before) -> Report:
+    return Report(
+        news=[*news.lines(), *news.unknown()],
+        stages=[(name, end.state.name or "", end.seconds) for name, end in done.items()],
+        experiments=read_experiments(root, done),
+        before=before,
+        failures=failures(done),
+    )
+
+
+def _publish(root: Path, report: Report) -> None:
+    """Publish the table, the page and the picture."""
+    curves = {experiment.name: read_curves(root, experiment.name) for experiment in report.experiments}
+    picture = curves_png(curves, report.before.curves)
+    about = "Each model against its champion"
+    _published(lambda: create_table_artifact(rows(report), key="retrain-results", description=about))
+    _publish_page(page(report, provenance(root), os.environ.get("MLFLOW_TRACKING_URI", "")))
+    if picture:
+        address = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+        _published(lambda: create_image_artifact(address, key="retrain-curves", description="Validation loss"))
+
+
+def _publish_page(text: str) -> None:
+    _published(lambda: create_markdown_artifact(text, key="retrain-report", description="What the retraining did"))
+
+
+def _published(publish: Callable[[], object]) -> None:
+    """Publish; a server that is away loses the artifact, not the run."""
+    try:
+        publish()
+    except (httpx.HTTPError, PrefectException) as error:
+        get_run_logger().warning("An artifact of the report is not shown: %s", error)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the flow once; return the exit code."""
+    return run_once(lambda: retrain(arguments.force, arguments.experiments, return_state=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main(_ARGUMENTS))

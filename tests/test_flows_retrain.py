@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -250,7 +251,7 @@ def test_a_dvc_repro_that_begins_in_the_middle_is_waited_for(
         others[0].wait()
 
     monkeypatch.setattr(retrain, "run_graph", run_graph)
-    monkeypatch.setattr(pipeline.time, "sleep", sleep)
+    monkeypatch.setattr(pipeline, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     (watched / "settings.txt").write_text("second")
     state = run_flow()
     monkeypatch.undo()

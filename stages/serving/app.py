@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +23,7 @@ from stages.serving.schemas import (
     ANSWERED,
     INPUT_BODY,
     Found,
+    Limits,
     ModelCard,
     ModelCards,
     Prediction,
@@ -82,7 +84,8 @@ def _add_models(app: FastAPI, models: Models) -> None:
     @app.get("/models", tags=["models"], responses=problems(401))
     async def list_models() -> ModelCards:
         """List the models in service, their versions and where they come from."""
-        return ModelCards(models=[ModelCard(**asdict(card)) for card in models.cards()])
+        cards = [ModelCard(**asdict(card)) for card in models.cards()]
+        return ModelCards(models=cards, limits=Limits(max_body_mb=models.params.max_body_mb))
 
     @app.post("/models/{name}/predict", tags=["models"], responses=ANSWERED, openapi_extra=INPUT_BODY)
     async def predict(request: Request, name: str, attention: bool = False) -> Prediction:
@@ -104,7 +107,7 @@ def _add_models(app: FastAPI, models: Models) -> None:
         looked_for, results = found.version.gallery.search(found.values, given, limit)
         for result in results:
             media = result.pop("media")
-            base = f"/models/{name}/gallery/{result['sample_id']}"
+            base = f"/models/{name}/gallery/{quote(result['sample_id'], safe='')}"
             result |= {m: f"{base}/{m}" if m in media else None for m in MEDIA}
         return Search(**_head(request, found), looked_for=looked_for, results=[Found(**r) for r in results])
 

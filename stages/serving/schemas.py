@@ -75,10 +75,17 @@ class ModelCard(BaseModel):
     searchable: bool
 
 
+class Limits(BaseModel):
+    """What a client may send."""
+
+    max_body_mb: float
+
+
 class ModelCards(BaseModel):
-    """All models in service."""
+    """All models in service, and what may be sent."""
 
     models: list[ModelCard]
+    limits: Limits
 
 
 class Prediction(BaseModel):

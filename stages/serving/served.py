@@ -134,7 +134,7 @@ class Models:
 
     def __init__(self, mlflow_client: Any, params: ServeParams) -> None:
         """Take the registry's client and the section `serve`."""
-        self._client, self._params = mlflow_client, params
+        self._client, self.params = mlflow_client, params
         self.metrics, self.threads = Metrics(), Threads()
         self._served: dict[str, Served] = {}
         self._retiring: set[asyncio.Task[None]] = set()
@@ -160,7 +160,7 @@ class Models:
         """Load the models, then look for moved aliases again and again, until cancelled."""
         while True:
             await self.refresh()
-            await asyncio.sleep(self._params.refresh_seconds)
+            await asyncio.sleep(self.params.refresh_seconds)
 
     async def refresh(self) -> None:
         """Bring every model to the version that it should have; what fails is logged, and the old one stays."""
@@ -192,7 +192,7 @@ class Models:
             self._failed[place] = time.monotonic()
             log.error("%s cannot be loaded: %s", place, str(error) or repr(error))
             return
-        served = Served(version, self._params, self.metrics, self.threads)
+        served = Served(version, self.params, self.metrics, self.threads)
         served.start()
         self._served[place.name] = served
         self.metrics.version.labels(place.name).set(int(place.version))
@@ -205,7 +205,7 @@ class Models:
 
     def places(self) -> list[Place]:
         """Return where each model should be, asking the registry where aliases point."""
-        addresses = self._params.models or [
+        addresses = self.params.models or [
             f"models:/{model.name}@{CHAMPION}"
             for model in self._client.search_registered_models()
             if CHAMPION in self._client.get_registered_model(model.name).aliases

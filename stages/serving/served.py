@@ -121,7 +121,9 @@ class Threads:
 
     def of(self, name: str) -> ThreadPoolExecutor:
         """Return the thread of a model."""
-        return self._models.setdefault(name, ThreadPoolExecutor(1, f"model-{name}"))
+        if name not in self._models:
+            self._models[name] = ThreadPoolExecutor(1, f"model-{name}")
+        return self._models[name]
 
     def close(self) -> None:
         """End them."""

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help repro test flow results fusion-bench lock clean
+.PHONY: help repro test flow schedule results fusion-bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,6 +22,9 @@ test: $(READY) ## lint, types and all tests
 
 flow: $(READY) ## the same pipeline as a Prefect flow
 	@$(BIN)/python -m flows.pipeline
+
+schedule: $(READY) ## retrain on the schedule of params.yaml; a Prefect server on this machine
+	@$(BIN)/python -m flows.schedule
 
 results: $(READY) ## write the README's table from results/; NAME=<name> first records the last run there
 	@$(BIN)/python -m flows.results $(if $(NAME),--collect $(NAME))

@@ -1,10 +1,9 @@
-"""prefect.yaml, on a real server: it says what params.yaml says, `prefect deploy` takes it, and an event starts a run."""
+"""prefect.yaml on a real server: it says what params.yaml says, Prefect takes it, and an event starts a run."""
 
 import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest

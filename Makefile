@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help repro test flow serve results fusion-bench lock clean
+.PHONY: help repro test flow schedule serve results fusion-bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,6 +25,9 @@ flow: $(READY) ## the same pipeline as a Prefect flow
 
 serve: $(READY) ## serve the champions over HTTP, with a page: MODEL=models:/<name>@<alias>, PORT=<port>
 	@$(BIN)/python -m stages.serve $(if $(MODEL),--model $(MODEL)) $(if $(PORT),--port $(PORT))
+
+schedule: $(READY) ## retrain on the schedule of params.yaml; a Prefect server on this machine
+	@$(BIN)/python -m flows.schedule
 
 results: $(READY) ## write the README's table from results/; NAME=<name> first records the last run there
 	@$(BIN)/python -m flows.results $(if $(NAME),--collect $(NAME))

@@ -84,6 +84,11 @@ class _Progress:
         except httpx.HTTPError as error:
             get_run_logger().warning("The progress of %s is not shown: %s", name, error)
 
+    def end(self, name: str) -> None:
+        """Show a stage that told its progress as done; its last line may have come too soon to be shown."""
+        if self._artifact is not None:
+            self.show(name, 1.0)
+
 
 @task(name="stage", task_run_name="{name}", cache_policy=NO_CACHE)
 def stage(name: str, root: Path, force: bool = False) -> State:
@@ -99,11 +104,13 @@ def stage(name: str, root: Path, force: bool = False) -> State:
 
 def _run_when_free(name: str, root: Path, force: bool) -> StageRun:
     """Run a stage; where a DVC of someone else's holds what it needs, wait for some minutes."""
-    log, show = get_run_logger(), _Progress().show
+    log, progress = get_run_logger(), _Progress()
     deadline = time.monotonic() + BUSY_WAIT_S
     while True:
         try:
-            return run_stage(root, name, log.info, force, show)
+            run = run_stage(root, name, log.info, force, progress.show)
+            progress.end(name)
+            return run
         except StageBusy as busy:
             if time.monotonic() > deadline:
                 raise
@@ -233,10 +240,13 @@ def lineage(root: Path, found: Iterable[Experiment]) -> str:
 def provenance(root: Path) -> list[str]:
     """Return the git commit and the digest of dvc.lock, as lines of a list."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    git = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    try:
+        commit = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # an image of a work pool without git
+        commit = ""
     lock = root / "dvc.lock"
     return [
-        f"- git commit: `{git.stdout.strip() or 'none'}`",
+        f"- git commit: `{commit or 'none'}`",
         f"- dvc.lock sha256: `{hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else 'none'}`",
     ]
 

@@ -101,6 +101,13 @@ def test_what_ran_is_completed_and_the_rest_is_cached(run_flow: RunFlow, toy: Pa
     assert task_states(state.state_details.flow_run_id, wanted) == wanted
 
 
+def test_without_git_the_page_has_no_commit(toy: Path, monkeypatch: pytest.MonkeyPatch):
+    from flows.pipeline import provenance
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert provenance(toy)[0] == "- git commit: `none`"
+
+
 def test_a_deleted_output_runs_only_the_stage_that_makes_it(run_flow: RunFlow, toy: Path):
     forget(toy, "features@scenes-text")
     state = run_flow()
@@ -122,7 +129,7 @@ def test_lines_are_logged_and_progress_results_and_lineage_are_published(run_flo
     assert "at work on register@caption" in lines
     assert not [line for line in lines if "PROGRESS" in line]
     published = artifacts(flow_run_id)
-    assert published["progress-train-caption"] == 42.0
+    assert published["progress-train-caption"] == 100.0  # 42 % was the last that it told, then it ended
     assert '"row": "toy-caption v3 (champion)", "bleu_1": 0.5, "bleu_4": 0.25' in published["results"]
     assert '"row": "majority"' in published["results"]
     assert "it is the first version" in published["lineage"]

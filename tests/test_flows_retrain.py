@@ -7,14 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from flows import dvc_stages
+from flows.dvc_stages import StageBusy, StageRun
 from flows.new_data import noted_fingerprint
 from stages.store import sha256_file
 from tests.conftest import calls, dvc
@@ -247,15 +247,19 @@ def test_a_dvc_repro_that_begins_in_the_middle_is_waited_for(
         others.append(dvc_by_hand(watched))
         return pipeline.run_graph(*arguments)
 
-    def sleep(seconds: float) -> None:  # the other one ends while we wait
-        os.killpg(others[0].pid, signal.SIGKILL)
-        others[0].wait()
+    def run_stage(*arguments: Any) -> StageRun:
+        try:
+            return dvc_stages.run_stage(*arguments)
+        except StageBusy:  # the other one ends while we wait
+            os.killpg(others[0].pid, signal.SIGKILL)
+            others[0].wait()
+            raise
 
     monkeypatch.setattr(retrain, "run_graph", run_graph)
-    monkeypatch.setattr(pipeline, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    monkeypatch.setattr(pipeline, "run_stage", run_stage)
+    monkeypatch.setattr(pipeline, "BUSY_INTERVAL_S", 0.1)
     (watched / "settings.txt").write_text("second")
     state = run_flow()
-    monkeypatch.undo()
     assert state.is_completed()
     assert calls(watched) == ["train@caption", "train@caption", "register@caption"]
     lines = log_lines(state.state_details.flow_run_id, "")

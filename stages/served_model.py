@@ -1,7 +1,8 @@
 """The registered model as MLflow loads it: written as code, its weights as safetensors, no pickle.
 
 One row a sample, a column for each modality of the model: `image` and `audio` as encoded bytes, the same as
-base64 text, or a path of a file (refused when FUSELINE_ALLOW_PATHS is 0); `text` and `question` as they are.
+base64 text, or a path of a file; `text` and `question` as they are. Paths are refused in `mlflow models serve`, whose
+clients would name the server's files, unless FUSELINE_ALLOW_PATHS is 1, and everywhere when it is 0.
 A modality may be missing (no column, None, nan) where the task does without. The answers are the task's.
 """
 
@@ -21,6 +22,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
 MEDIA = ("image", "audio")
+MLFLOW_SERVER = "__pyfunc_model_path__"  # MLflow's scoring server has it in its environment
 
 
 class ServedModel(PythonModel):
@@ -45,11 +47,25 @@ class ServedModel(PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Answer each row of the input."""
-        records = pd.DataFrame(model_input).to_dict("records")
+        records = [one for record in pd.DataFrame(model_input).to_dict("records") for one in spread(record)]
         samples = [{m: read_input(m, record.get(m)) for m in self._modalities} for record in records]
         answers = self._predictor.predict(samples)
         columns = self._predictor.task.answer_types
         return pd.DataFrame([{key: answer.get(key) for key in columns} for answer in answers])
+
+
+def spread(record: dict[Any, Any]) -> list[dict[Any, Any]]:
+    """Return the samples of a row; of columns of texts alone, `{"image": ["...", "..."]}`, MLflow makes one row.
+
+    Raises:
+        ValueError: when its lists differ in length.
+    """
+    lists = {key: value for key, value in record.items() if isinstance(value, list)}
+    lengths = {len(value) for value in lists.values()}
+    if len(lengths) > 1:
+        found = ", ".join(f"{key} {len(value)}" for key, value in lists.items())
+        raise ValueError(f"expected as many values in each column, got {found}")
+    return [record | {key: value[i] for key, value in lists.items()} for i in range(*lengths or (1,))]
 
 
 def read_input(modality: str, value: object) -> bytes | None:
@@ -75,7 +91,7 @@ def read_media(modality: str, value: object) -> bytes:
     """
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
-    paths_allowed = os.environ.get("FUSELINE_ALLOW_PATHS", "1") != "0"
+    paths_allowed = os.environ.get("FUSELINE_ALLOW_PATHS", "0" if MLFLOW_SERVER in os.environ else "1") != "0"
     if isinstance(value, str):
         try:
             return base64.b64decode(value, validate=True)
@@ -86,7 +102,8 @@ def read_media(modality: str, value: object) -> bytes:
         if len(str(path)) < 4096 and path.is_file():
             return path.read_bytes()
     shown = repr(value)[:80]
-    raise ValueError(f"{modality}: expected encoded bytes, base64 text or the path of a file, got {shown}")
+    expected = "encoded bytes, base64 text or the path of a file" if paths_allowed else "encoded bytes or base64 text"
+    raise ValueError(f"{modality}: expected {expected}, got {shown}")
 
 
 def ask(uri: str, given: list[str]) -> None:

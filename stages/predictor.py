@@ -1,6 +1,5 @@
 """Raw media in, answers out: a trained model with the extractors of its inputs, as training saw them."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +10,7 @@ import torch
 from stages.audio import clean_audio
 from stages.device import Device
 from stages.errors import InputError, MediaError
-from stages.extractors import EXTRACTORS, Extractor
+from stages.extractors import Extractor, load_extractor
 from stages.images import clean_image
 from stages.model import load_model
 from stages.params import EvaluateParams
@@ -42,8 +41,7 @@ class Predictor:
         task = load_model(folder, device)
         extractors = {}
         for modality in task.config.features:
-            kind = _extractor_kind(folder / modality)
-            extractors[modality] = EXTRACTORS[kind].load(folder / modality, device)
+            extractors[modality] = load_extractor(folder / modality, device)
         return cls(task, extractors, settings, device)
 
     def predict(self, samples: list[dict[str, bytes | None]]) -> list[dict[str, Any]]:
@@ -114,7 +112,3 @@ class Predictor:
         if not tokenize(text):
             raise MediaError("no word in it")
         return text.encode()
-
-
-def _extractor_kind(folder: Path) -> str:
-    return json.loads((folder / "extractor.json").read_text(encoding="utf8"))["extractor"]

@@ -108,6 +108,8 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
     settings = json.loads(files["settings"].read_text(encoding="utf8"))
     package = import_code(folder / CODE)
     predictor = _predictor(package, files["model"], settings)
+    if not hasattr(predictor, "read"):
+        raise InputError(f"{place}: its own code is from before there was a server; train and register it again")
     experiment = predictor.task.config.experiment
     gallery = None
     if "gallery" in files:

@@ -6,15 +6,12 @@ The fusion bench clones, since `dvc exp` needs branches of its own; a rebuild ta
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flows.dvc_stages import StageError, StageRun, Transcript, dvc_process
+from flows.dvc_stages import StageError, StageRun, follow
 from stages.params import NONE
-
-PROGRESS = "PROGRESS "  # begins a line that tells how far a stage is
 
 
 def git(folder: Path, *arguments: str, **environment: str) -> str:
@@ -42,20 +39,13 @@ def run_dvc(
     Raises:
         StageError: a stage or DVC itself failed.
     """
-    transcript, lines = Transcript(on_stage_done), []
-    with dvc_process(root, arguments, asks_progress=on_progress is not None) as process:
-        assert process.stdout is not None
-        for raw in process.stdout:
-            line = raw.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]  # a bar's last state
-            if on_progress and line.startswith(PROGRESS):
-                on_progress(transcript.name, float(line.removeprefix(PROGRESS)))
-                continue
-            lines.append(line)
-            transcript.read(line, time.monotonic())
-            on_line(line)
-        if process.wait() != 0:
-            raise transcript.error(process.returncode)
-    transcript.end(time.monotonic())
+    lines: list[str] = []
+
+    def take(line: str) -> None:
+        lines.append(line)
+        on_line(line)
+
+    follow(root, arguments, take, on_stage_done, on_progress)
     return lines
 
 

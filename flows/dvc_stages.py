@@ -201,7 +201,7 @@ def run_stage(
     """
     options = ["--single-item", *(["--force"] if force else []), name]
     start = time.monotonic()
-    runs = _reproduce(root, options, on_line, lambda run: None, on_progress)
+    runs = follow(root, ["repro", *options], on_line, on_progress=on_progress)
     seconds = time.monotonic() - start
     return replace(runs[-1], seconds=seconds) if runs else StageRun(name, Outcome.RAN, seconds)
 
@@ -217,18 +217,19 @@ def repro(
 
     `on_stage_done` gets each stage as soon as DVC is done with it; for the rest see `run_stage`.
     """
-    return _reproduce(root, list(targets), on_line, on_stage_done, on_progress)
+    return follow(root, ["repro", *targets], on_line, on_stage_done, on_progress)
 
 
-def _reproduce(
+def follow(
     root: Path | str,
-    options: list[str],
+    arguments: list[str],
     on_line: Callable[[str], None],
-    on_stage_done: Callable[[StageRun], None],
-    on_progress: Callable[[str, float], None] | None,
+    on_stage_done: Callable[[StageRun], None] = lambda run: None,
+    on_progress: Callable[[str, float], None] | None = None,
 ) -> list[StageRun]:
+    """Run a command of DVC to its end and return the stages that it ran; for the rest see `repro`."""
     transcript = Transcript(on_stage_done)
-    with dvc_process(root, ["repro", *options], asks_progress=on_progress is not None) as process:
+    with dvc_process(root, arguments, asks_progress=on_progress is not None) as process:
         assert process.stdout is not None
         for raw in process.stdout:
             line = raw.decode(errors="replace").rstrip("\r\n").rsplit("\r", 1)[-1]  # a bar's last state

@@ -15,8 +15,9 @@ from typing import Any
 import requests
 from pydantic import TypeAdapter, ValidationError
 
+from stages.addresses import Place, RemoteFile, places, shown
 from stages.errors import InputError
-from stages.fetch import Place, RemoteFile, places, reason_of, shown
+from stages.fetch import reason_of
 from stages.params import NONE, DatasetParams
 from stages.sources import SOURCES
 from stages.store import SCRATCH, artifact_path, read_manifest, sha256_file, write_json

@@ -28,9 +28,10 @@ from flows.dvc_stages import StageError, StageRun, dependencies
 from flows.rebuild_report import Comparison, Found, compare, details, read_found, table, verdict
 from flows.rebuild_version import Version, check_commit, notes, read_version
 from flows.repro import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals
+from stages.addresses import with_credentials
 from stages.errors import InputError
 from stages.lineage import lock_entries, version_stages
-from stages.lineage_files import DIFF, LOCK_FILE, MANIFESTS, PARAMS_FILE, with_credentials
+from stages.lineage_files import DIFF, LOCK_FILE, MANIFESTS, PARAMS_FILE
 from stages.params import Params, load_params
 from stages.store import MANIFEST, METRICS, SCRATCH, artifact_path, locked
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from stages.lineage_files import without_credentials
+from stages.addresses import without_credentials
 from stages.tracking import flatten
 
 MAX_DETAILS = 12  # of a stage

@@ -14,16 +14,15 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util import Retry
 
+from stages.addresses import RemoteFile, places, shown
 from stages.errors import InputError
 
 CHUNK_BYTES = 1 << 18
@@ -32,22 +31,8 @@ BACKOFF_S = 0.5  # doubled at each further attempt
 MAX_RETRIES = 3  # of a request without an answer, or with a 5xx
 MAX_BREAKS = 4  # in a row, of a connection that broke in the middle
 MIN_GAIN_BYTES = 1 << 20  # new bytes that end such a row
-NLTK_FOLDER = "nltk_data/corpora"  # of a mirror: where NLTK keeps its own
 
 Progress = Callable[[int, int | None], None]
-Place = Path | str
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file to fetch: tried at each of `urls` in turn, accepted when its digest is one of `sha256`.
-
-    An empty `sha256` accepts any bytes (their digest is recorded in the manifest).
-    """
-
-    name: str
-    urls: tuple[str, ...]
-    sha256: tuple[str, ...] = ()
 
 
 class FetchError(InputError):
@@ -97,35 +82,6 @@ def fetch(
                 part.publish(target)
                 return digest
     raise FetchError("\n".join([*lines, *([hint] if hint else [])]))
-
-
-def places(remote: RemoteFile, mirrors: tuple[str, ...]) -> list[Place]:
-    """Order the places: local folders, the file's own addresses, HTTP mirrors."""
-    if remote.name in ("", "..") or Path(remote.name).name != remote.name:
-        raise InputError(f"{remote.name!r} is no file name: give a name without folders")
-    local = [Path(mirror).expanduser() / remote.name for mirror in mirrors if "://" not in mirror]
-    local += [below for path in local if (below := path.parent / NLTK_FOLDER / path.name).exists()]
-    distant = [_joined(mirror, remote.name) for mirror in mirrors if "://" in mirror]
-    for address in (*remote.urls, *distant):
-        if not re.match("https?://", address, re.IGNORECASE):
-            raise InputError(
-                f"{remote.name}: cannot fetch from {shown(address)}: "
-                "allowed are http:// and https:// addresses and, as mirrors, local folders"
-            )
-    return [*local, *remote.urls, *distant]
-
-
-def _joined(base: str, name: str) -> str:
-    """Put a name at the end of an address's path, before its query."""
-    path, mark, query = base.partition("?")
-    return f"{path.rstrip('/')}/{quote(name)}{mark}{query}"
-
-
-def shown(place: Place) -> str:
-    """Write a place for people: without user, password and query, which may be secret."""
-    if isinstance(place, Path):
-        return str(place)
-    return re.sub(r"[?#].*", "?...", re.sub(r"//[^/?#]*@", "//", place))
 
 
 def _verify(digest: str, remote: RemoteFile, part: "_Part") -> None:

@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.params import Params, column_of
-from stages.store import artifact_path
+from stages.store import MEDIA, artifact_path
 
 MOST_SAMPLES = 1000
-MEDIA = ("image", "audio")
 
 
 def write_gallery(params: Params, name: str, path: Path) -> None:

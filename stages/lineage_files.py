@@ -6,7 +6,6 @@ names and passwords in addresses are left out.
 """
 
 import platform
-import re
 import tempfile
 from collections.abc import Iterable
 from importlib.metadata import version as installed_version
@@ -15,6 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from stages.addresses import without_credentials
 from stages.lineage import REQUIREMENTS_LOCK, commit_of, git_output, lock_entries, version_stages
 from stages.params import Params
 from stages.store import MANIFEST, artifact_path, say, write_json
@@ -25,8 +25,6 @@ DIFF, ENVIRONMENT, MANIFESTS = "uncommitted.diff", "environment.json", "manifest
 CODE = ("stages", "dvc.yaml", "pyproject.toml", REQUIREMENTS_LOCK)
 CODE_SUFFIXES = (".py", ".html")  # of new files that git does not know yet
 MAX_DIFF_MB = 4
-
-_CREDENTIALS = re.compile(r"(\w+://)[^/@\s'\"]+@")
 
 
 def write_lineage(folder: Path, params: Params, name: str, packages: Iterable[str], root: Path = Path()) -> None:
@@ -46,18 +44,6 @@ def write_lineage(folder: Path, params: Params, name: str, packages: Iterable[st
             _leave_out_credentials(source, target)
     write_json(folder / ENVIRONMENT, environment(packages))
     _write_diff(folder / DIFF, root)
-
-
-def without_credentials(text: str) -> str:
-    """Leave out what stands between `://` and `@` in addresses: names and passwords."""
-    return _CREDENTIALS.sub(r"\1***@", text)
-
-
-def with_credentials(text: str, known: str) -> str:
-    """Put back what was left out, of addresses that stand in another text with their credentials."""
-    for address in set(re.findall(r"\w+://[^/@\s'\"]+@[^\s'\"]*", known)):
-        text = text.replace(without_credentials(address), address)
-    return text
 
 
 def _leave_out_credentials(source: Path, target: Path) -> None:

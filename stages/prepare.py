@@ -23,6 +23,7 @@ from stages.progress import progress
 from stages.sources import SOURCES
 from stages.sources.base import Fault, RawSample, Source
 from stages.store import (
+    MEDIA,
     QUARANTINE,
     QUARANTINE_FILE,
     SCRATCH,
@@ -37,7 +38,6 @@ from stages.store import (
 )
 from stages.text import TOKENIZER, build_vocabulary, tokenize
 
-MEDIA = ("image", "audio")  # columns of encoded bytes: compressed already
 MISSING = {"image": "no image", "audio": "no sound", "texts": "no caption", "questions": "no question"}
 ROW_GROUP_BYTES = 8 * 2**20  # what is in memory at a time
 ROW_GROUP_ROWS = 512
@@ -77,7 +77,8 @@ class SplitWriter:
             if self._writer:
                 self._writer.close()
             path = self._folder / f"{self._split}-{self.num_shards:05d}.parquet"
-            compression = {name: "none" if name in MEDIA else "zstd" for name in self._schema.names}
+            names = self._schema.names  # media are compressed already
+            compression = {name: "none" if name in MEDIA else "zstd" for name in names}
             self._writer = pq.ParquetWriter(path, self._schema, compression=compression, write_statistics=False)
             self.num_shards += 1
             self._written_bytes = 0

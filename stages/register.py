@@ -48,20 +48,20 @@ def run(params: Params, name: str) -> None:
         else:
             say(f"register {name}: version {version.version} has this digest already")
         decision = settle(mlflow_client, params, name, int(version.version))
-        aliases = aliases_of(mlflow_client, name, version.version)
+        held = aliases_of(mlflow_client, name, version.version)
         write_json(
             draft.folder / VERSION_FILE,
             {
                 "name": name,
                 "version": int(version.version),
-                "aliases": aliases,
+                "aliases": held,
                 "inputs": list(params.experiments[name].inputs.used()),
                 "run_id": version.run_id,
                 "digest": digest,
                 "decision": decision,
             },
         )
-    say(f"register {name}: {', '.join(aliases) or 'no alias'}; " + "; ".join(decision["reasons"]))
+    say(f"register {name}: {', '.join(held) or 'no alias'}; " + "; ".join(decision["reasons"]))
 
 
 def try_sample(params: Params, name: str, sample_id: str) -> None:

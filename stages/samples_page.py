@@ -9,12 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader
 
-from stages.store import SPLITS
+from stages.store import MEDIA, SPLITS, media_type
 from stages.tasks import Task
 
 TEMPLATES = Path(__file__).parent / "templates"
-MEDIA = ("image", "audio")
-KINDS = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "audio/wav", b"fLaC": "audio/flac"}
 ROWS_AT_A_TIME = 256
 
 
@@ -76,5 +74,4 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
 
 
 def _data_url(data: bytes) -> str:
-    kind = next(kind for start, kind in KINDS.items() if data.startswith(start))
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:{media_type(data)};base64,{base64.b64encode(data).decode()}"

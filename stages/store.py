@@ -35,6 +35,8 @@ METRICS = "metrics.json"
 PREDICTIONS = "predictions.parquet"
 
 SPLITS = ("train", "val", "test")
+MEDIA = ("image", "audio")  # modalities whose samples are encoded bytes
+MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "audio/wav", b"fLaC": "audio/flac"}
 
 SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
     [
@@ -65,6 +67,11 @@ COLUMNS = {  # of a field of `sources.base.RawSample`
     "oracle": ("oracle",),
     "truth": ("truth",),
 }
+
+
+def media_type(data: bytes) -> str:
+    """Return the media type of an image or a sound, as `prepare` writes them."""
+    return next((kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)), "application/octet-stream")
 
 
 def samples_schema(fields: Iterable[str]) -> pa.Schema:

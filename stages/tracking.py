@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.addresses import without_credentials
 from stages.errors import InputError
 from stages.store import ARTIFACTS, locked, say
 
@@ -65,8 +66,9 @@ def needs_server() -> Iterator[None]:
         if cause is None:
             raise
         raise InputError(
-            f"the MLflow server at {_shown(tracking_uri())} does not answer ({_shown(cause)[:200]}). Nothing is half "
-            "moved: start it, or set MLFLOW_TRACKING_URI to where it is, and run the same command again"
+            f"the MLflow server at {without_credentials(tracking_uri())} does not answer "
+            f"({without_credentials(cause)[:200]}). Nothing is half moved: start it, or set MLFLOW_TRACKING_URI to "
+            "where it is, and run the same command again"
         ) from None
 
 
@@ -150,8 +152,9 @@ class LiveRun:
 
     def _lost(self, error: Exception) -> None:
         self._client = None
-        reason = _shown(str(error).splitlines()[0])[:200]
-        say(f"tracking server {_shown(tracking_uri())} is away ({reason}); training goes on without live curves")
+        reason = without_credentials(str(error).splitlines()[0])[:200]
+        server = without_credentials(tracking_uri())
+        say(f"tracking server {server} is away ({reason}); training goes on without live curves")
 
 
 def log_params(mlflow_client: Any, run_id: str, params: dict[str, Any]) -> None:
@@ -177,8 +180,3 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _shown(text: str) -> str:
-    """Leave out what stands between `://` and `@` in addresses: names and passwords."""
-    return re.sub(r"://[^/@\s]+@", "://", text)

@@ -277,3 +277,9 @@ def project(finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(root)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/artifacts/mlflow/mlflow.db")
     return root
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of an MLflow store; what a test registers there it removes."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"

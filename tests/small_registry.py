@@ -1,12 +1,31 @@
 """A real MLflow registry with versions of no model, for tests of what moves between them."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.store import MANIFEST
+import pytest
 
+from stages.store import MANIFEST
+from stages.tracking import client
+
+NAME = "toy"
 BYTES = 7  # of the one file of a version
+
+
+@contextmanager
+def toy_registry(store: str, folder: Path, monkeypatch: pytest.MonkeyPatch, versions: int) -> Iterator[Any]:
+    """Yield a client of a store with so many versions of a model, in a folder of its own; the model goes at the end."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    mlflow_client = client()
+    for _ in range(versions):
+        add_version(mlflow_client, NAME, folder)
+    yield mlflow_client
+    mlflow_client.delete_registered_model(NAME)
 
 
 def add_version(mlflow_client: Any, name: str, folder: Path) -> int:

@@ -7,29 +7,17 @@ from stages import register
 from stages.errors import InputError
 from stages.journal import FORBIDDEN_TAG, history, move
 from stages.registry import CHAMPION, aliases
-from stages.tracking import client
-from tests.small_registry import Cut, CutClient, add_version
-
-NAME = "toy"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+from tests.small_registry import NAME, Cut, CutClient, add_version, toy_registry
 
 
 @pytest.fixture
-def registry(store, tmp_path, monkeypatch):
+def registry(empty_store, tmp_path, monkeypatch):
     """A client of a registry in which three versions were champion, one after the other."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
     monkeypatch.setenv("COLUMNS", "200")
-    mlflow_client = client()
-    for _ in range(3):
-        move(mlflow_client, NAME, add_version(mlflow_client, NAME, tmp_path), "better")
-    yield mlflow_client
-    mlflow_client.delete_registered_model(NAME)
+    with toy_registry(empty_store, tmp_path, monkeypatch, versions=3) as mlflow_client:
+        for number in (1, 2, 3):
+            move(mlflow_client, NAME, number, "better")
+        yield mlflow_client
 
 
 def champion(mlflow_client) -> int:

@@ -5,28 +5,14 @@ import pytest
 from stages.errors import InputError
 from stages.journal import MAX_WHY, allow, forbidden, history, move, recover
 from stages.registry import CHALLENGER, CHAMPION, aliases, fault_of
-from stages.tracking import client
-from tests.small_registry import Cut, CutClient, add_version
-
-NAME = "toy"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+from tests.small_registry import NAME, Cut, CutClient, add_version, toy_registry
 
 
 @pytest.fixture
-def registry(store, tmp_path, monkeypatch):
+def registry(empty_store, tmp_path, monkeypatch):
     """A client of a registry in which two versions of a model wait."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
-    mlflow_client = client()
-    for _ in range(2):
-        add_version(mlflow_client, NAME, tmp_path)
-    yield mlflow_client
-    mlflow_client.delete_registered_model(NAME)
+    with toy_registry(empty_store, tmp_path, monkeypatch, versions=2) as mlflow_client:
+        yield mlflow_client
 
 
 def moves(mlflow_client) -> list:

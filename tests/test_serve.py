@@ -351,10 +351,23 @@ def test_a_token_is_wanted_where_one_is_set(store):
     with serving(store, token="secret-1", models=["models:/classify@champion"]) as server:
         assert httpx.get(f"{server.url}/health").status_code == 200
         assert httpx.get(f"{server.url}/").status_code == 200
+        assert httpx.get(f"{server.url}/page.css").status_code == 200
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "secret"}):
             refused = httpx.get(f"{server.url}/models", headers=headers)
             assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
+        for path in ("metrics", "models/classify/gallery/0/image", "models.js"):
+            assert httpx.get(f"{server.url}/{path}").status_code == 401, path
         assert httpx.get(f"{server.url}/models", headers={"authorization": "Bearer secret-1"}).status_code == 200
+
+
+def test_the_docs_of_a_server_with_a_token_are_open_and_take_it(store):
+    with serving(store, token="secret-1", models=["models:/classify@champion"]) as server:
+        assert httpx.get(f"{server.url}/docs").status_code == 200
+        document = httpx.get(f"{server.url}/openapi.json").json()
+        (scheme,) = document["components"]["securitySchemes"].items()
+        assert scheme == ("HTTPBearer", {"type": "http", "scheme": "bearer"})
+        guarded = {path for path, item in document["paths"].items() if "security" in next(iter(item.values()))}
+        assert guarded == document["paths"].keys() - {"/health", "/ready"}
 
 
 # Aliases that move

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
+from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from stages.params import ServeParams
-from stages.serving.edge import Edge, refusal
+from stages.serving.edge import DOCS, DOCS_FILES, Edge, refusal
 from stages.serving.errors import Refused
-from stages.serving.inputs import MEDIA, read_inputs
+from stages.serving.inputs import read_inputs
 from stages.serving.schemas import (
     ANSWERED,
     INPUT_BODY,
@@ -32,10 +33,11 @@ from stages.serving.schemas import (
     problems,
 )
 from stages.serving.served import Answer, Models
+from stages.store import MEDIA, media_type
 
 PAGE = Path(__file__).parents[1] / "page"
 PAGE_TYPES = {".css": "text/css", ".js": "text/javascript"}
-MEDIA_TYPES = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"RIFF", "audio/wav"), (b"fLaC", "audio/flac"))
+OPEN_PATHS = ("/health", "/ready", DOCS, "/openapi.json")  # without the token, beside the page
 MOST_RESULTS = 100
 
 
@@ -50,15 +52,25 @@ def make_app(models: Models, params: ServeParams, token: str | None) -> Edge:
         await asyncio.gather(following, return_exceptions=True)
         await models.close()
 
-    app = FastAPIOffline(title="Fuseline", description=(__doc__ or ""), lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(
+        title="Fuseline",
+        description=(__doc__ or ""),
+        lifespan=lifespan,
+        docs_url=DOCS,
+        static_url=DOCS_FILES.rstrip("/"),
+        redoc_url=None,
+    )
     app.add_exception_handler(Refused, _on_refused)
     app.add_exception_handler(RequestValidationError, _on_wrong_query)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_defect)
     _add_states(app, models)
-    _add_models(app, models)
-    _add_page(app)
-    return Edge(app, params, models.metrics, token)
+    page = _add_page(app)
+    closed = APIRouter(dependencies=[Security(HTTPBearer(auto_error=False))] if token else [])  # `Edge` wants the token
+    _add_metrics(closed, models)
+    _add_models(closed, models)
+    app.include_router(closed)
+    return Edge(app, params, models.metrics, token, frozenset({*OPEN_PATHS, *page}))
 
 
 def _add_states(app: FastAPI, models: Models) -> None:
@@ -74,13 +86,20 @@ def _add_states(app: FastAPI, models: Models) -> None:
             raise Refused(503, "loading", "models are being loaded", 1)
         return State(status="ready")
 
-    @app.get("/metrics", tags=["state"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+
+def _add_metrics(app: APIRouter, models: Models) -> None:
+    @app.get(
+        "/metrics",
+        tags=["state"],
+        response_class=Response,
+        responses=problems(401) | {200: {"content": {"text/plain": {}}}},
+    )
     async def metrics() -> Response:
         """Return figures for Prometheus."""
         return Response(generate_latest(models.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_models(app: FastAPI, models: Models) -> None:
+def _add_models(app: APIRouter, models: Models) -> None:
     @app.get("/models", tags=["models"], responses=problems(401))
     async def list_models() -> ModelCards:
         """List the models in service, their versions and where they come from."""
@@ -123,8 +142,7 @@ def _add_models(app: FastAPI, models: Models) -> None:
         data = shown.medium(sample_id, modality) if shown else None
         if data is None:
             raise Refused(404, "no_such_sample", "there is no such sample or medium")
-        kind = next((kind for start, kind in MEDIA_TYPES if data.startswith(start)), "application/octet-stream")
-        return Response(data, media_type=kind, headers={"Cache-Control": "private, max-age=300"})
+        return Response(data, media_type=media_type(data), headers={"Cache-Control": "private, max-age=300"})
 
 
 async def _ask(models: Models, request: Request, name: str) -> Answer:
@@ -146,14 +164,17 @@ def _head(request: Request, found: Answer) -> dict[str, str]:
     return {"model": card.name, "version": card.version, "request_id": request.state.request_id}
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_page(app: FastAPI) -> list[str]:
+    """Serve the page and its files; return their paths."""
+
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
-    for path in sorted(PAGE.glob("*.*")):
-        if path.suffix in PAGE_TYPES:
-            app.add_api_route(f"/{path.name}", _file(path), include_in_schema=False)
+    files = {f"/{path.name}": path for path in sorted(PAGE.glob("*.*")) if path.suffix in PAGE_TYPES}
+    for address, path in files.items():
+        app.add_api_route(address, _file(path), include_in_schema=False)
+    return ["/", *files]
 
 
 def _file(path: Path) -> Any:

@@ -25,7 +25,6 @@ Send = Callable[[Message], Awaitable[None]]
 
 LINGER_S = 2.0
 HELD_BODIES = 8  # as many of the largest size may be in memory at once
-OPEN_PATHS = ("/", "/health", "/ready")  # without the token; the page's own files too
 UNREAD = (400, 401, 408, 413, 503)  # after these the rest of the body is not read: the connection ends
 SANE_ID = re.compile(r"[\w.:-]{1,64}$")
 SECURITY = {
@@ -34,7 +33,7 @@ SECURITY = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
-DOCS = "/docs"  # its scripts stand in the page
+DOCS, DOCS_FILES = "/docs", "/static-offline-docs/"  # its scripts stand in the page
 DOCS_POLICY = "default-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 log = logging.getLogger("fuseline.serve")
@@ -43,9 +42,15 @@ log = logging.getLogger("fuseline.serve")
 class Edge:
     """The outermost layer of the service."""
 
-    def __init__(self, app: Any, params: ServeParams, metrics: Metrics, token: str | None) -> None:
-        """Take the application inside, the limits, the figures, and the token that clients must show, if any."""
-        self._app, self._params, self._metrics, self._token = app, params, metrics, token
+    def __init__(
+        self, app: Any, params: ServeParams, metrics: Metrics, token: str | None, open_paths: frozenset[str]
+    ) -> None:
+        """Take the application inside, the limits, the figures, and the token that clients must show, if any.
+
+        `open_paths` need no token.
+        """
+        self._app, self._params, self._metrics = app, params, metrics
+        self._token, self._open_paths = token, open_paths
         self._held_bytes = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -68,8 +73,8 @@ class Edge:
 
     def _check(self, scope: Message, headers: dict[str, str]) -> None:
         """Refuse what need not be read: without the token, or announced as too large."""
-        open_path = scope["path"] in OPEN_PATHS or scope["path"].endswith((".js", ".css"))
-        if self._token and not open_path:
+        is_open = scope["path"] in self._open_paths or scope["path"].startswith(DOCS_FILES)
+        if self._token and not is_open:
             given = headers.get("authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(), self._token.encode()):
                 raise Refused(401, "no_token", "a bearer token is wanted in the header Authorization")

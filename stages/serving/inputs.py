@@ -11,9 +11,9 @@ from python_multipart.multipart import Field, File, FormParser, parse_options_he
 from starlette.requests import ClientDisconnect, Request
 
 from stages.serving.errors import Refused
+from stages.store import MEDIA
 
 FORM, JSON = "multipart/form-data", "application/json"
-MEDIA = ("image", "audio")
 MOST_TEXT_CHARS = 10_000
 MOST_PARTS = 32
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from stages.errors import InputError
 from stages.params import ServeParams
+from stages.registry import CHAMPION
 from stages.serving.batcher import Batcher
 from stages.serving.errors import Refused
 from stages.serving.metrics import Metrics
 from stages.serving.version import Place, Version, load_version
 
 ADDRESS = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))$")
-CHAMPION = "champion"
 DECODERS = 2  # threads that decode media ahead of the model
 RETRY_LOAD_S = 60.0  # after a version could not be loaded
 

@@ -39,16 +39,18 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.at_work import Refused, dvc_processes, end_orphans, sole
+from flows.before import Before, forget_before, is_unreported, keep_before, read_curves
 from flows.crashed_runs import sweep
 from flows.dvc_stages import StageBusy, StageError, dependencies
 from flows.news import News, look_around
 from flows.pipeline import Done, counted, failures, provenance, run_graph, run_once, select
 from flows.repro import experiments as read_experiments
-from flows.retrain_report import Before, Report, curves_png, page, read_before, read_curves, rows
+from flows.retrain_report import Report, curves_png, page, rows
 from stages.errors import InputError
 from stages.params import load_params
 
 WHAT = "retraining"
+UNREPORTED = "an earlier run was killed before its report; what it registered is told here"
 MOST_UNASKED = 3
 
 
@@ -94,15 +96,18 @@ def _clear_the_way(root: Path) -> None:
 def _retrain(root: Path, force: bool, experiments: list[str] | None) -> State:
     graph = _chosen(root, experiments)
     news = look_around(root, load_params(root / "params.yaml"), graph)
-    for line in (*news.lines(), *news.unknown()):
+    names = _experiments(graph)
+    told = [*news.lines(), *([UNREPORTED] if is_unreported(root, names) else []), *news.unknown()]
+    for line in told:
         get_run_logger().info(line)
-    if not (force or news.is_any):
+    if not (force or news.is_any or UNREPORTED in told):
         news.note(root)
         return Completed(name="NothingToDo", message=_nothing(news))
-    before = read_before(root, read_experiments(root, graph))
+    before = keep_before(root, names)
     done = run_graph(root, graph, lambda name: force or name in news.forced, _noting(root, news))
-    report = _report(root, news, done, before)
+    report = _report(root, told, done, before)
     _publish(root, report)
+    forget_before(root, names)
     if report.failures:
         return Failed(message="\n\n".join([*report.failures, *([report.summary()] if report.challengers else [])]))
     return Completed(message=f"{report.summary()}; {counted(done)}")
@@ -115,10 +120,14 @@ def _chosen(root: Path, experiments: list[str] | None) -> dict[str, list[str]]:
         InputError: An experiment is unknown.
     """
     graph = dependencies(root)
-    names = [name.partition("@")[2] for name in graph if name.startswith("register@")]
+    names = _experiments(graph)
     if wrong := sorted(set(experiments or ()) - set(names)):
         raise InputError(f"experiments: got {', '.join(wrong)}; expected some of {', '.join(names)}")
     return select(graph, [f"register@{name}" for name in experiments or ()])
+
+
+def _experiments(graph: dict[str, list[str]]) -> list[str]:
+    return [name.partition("@")[2] for name in graph if name.startswith("register@")]
 
 
 def _nothing(news: News) -> str:
@@ -144,9 +153,9 @@ def _noting(root: Path, news: News) -> Callable[[str, State], None]:
     return note
 
 
-def _report(root: Path, news: News, done: dict[str, Done], before: Before) -> Report:
+def _report(root: Path, told: list[str], done: dict[str, Done], before: Before) -> Report:
     return Report(
-        news=[*news.lines(), *news.unknown()],
+        news=told,
         stages=[(name, end.state.name or "", end.seconds) for name, end in done.items()],
         experiments=read_experiments(root, done),
         before=before,

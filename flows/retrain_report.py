@@ -3,28 +3,17 @@
 Pure functions over what the stages wrote; publishing is the flow's.
 """
 
-import csv
 import io
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from flows.before import Before
 from flows.repro import Experiment
 
 MOST_CURVES = 8
 X, Y = "epoch", "val_loss"
-CURVES = "artifacts/evaluate/{name}/curves.csv"
 SAMPLES = "artifacts/evaluate/{name}/samples.html"
-
-
-@dataclass(frozen=True)
-class Before:
-    """What stood there before the run, by experiment: the number of the version and the curves."""
-
-    versions: dict[str, int] = field(default_factory=dict)
-    curves: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,14 +28,11 @@ class Report:
 
     @property
     def challengers(self) -> list[Experiment]:
-        """The experiments whose register stage ran now and made a version."""
-        ran = {name for name, outcome, _ in self.stages if outcome == "Completed"}
+        """The experiments whose version is not the one before."""
         return [
             experiment
             for experiment in self.experiments
-            if f"register@{experiment.name}" in ran
-            and experiment.version
-            and experiment.version["version"] != self.before.versions.get(experiment.name)
+            if experiment.version and experiment.version["version"] != self.before.versions.get(experiment.name)
         ]
 
     def summary(self) -> str:
@@ -57,33 +43,18 @@ class Report:
         return f"{len(verdicts)} challenger{'s' * (len(verdicts) > 1)}: {', '.join(verdicts)}"
 
 
-def read_before(root: Path, experiments: Iterable[Experiment]) -> Before:
-    """Keep what the run is about to replace."""
-    found = list(experiments)
-    versions = {experiment.name: experiment.version["version"] for experiment in found if experiment.version}
-    return Before(versions, {experiment.name: read_curves(root, experiment.name) for experiment in found})
-
-
-def read_curves(root: Path, name: str) -> list[dict[str, str]]:
-    """Return the epochs of an experiment's training; none where it was not evaluated."""
-    path = root / CURVES.format(name=name)
-    if not path.exists():
-        return []
-    with path.open(encoding="utf8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def verdict(experiment: Experiment) -> str:
-    """Return what became of a version, such as `caption v4 promoted (bleu_4 +0.012)`."""
+    """Return what became of a version, such as `caption v4 promoted (bleu_4 +0.012)`; why it was rejected in full."""
     decision = experiment.version.get("decision", {})
     metric, gain = decision.get("metric"), decision.get("gain")
-    if gain is not None:
+    promoted = bool(decision.get("promote"))
+    if promoted and gain is not None:
         why = f"{metric} {gain:+.3f}"
-    elif decision.get("challenger") is not None:
+    elif promoted and decision.get("challenger") is not None:
         why = f"{metric} {decision['challenger']:.3f}, no champion before"
     else:
         why = "; ".join(decision.get("reasons", [])) or "no reason given"
-    word = "promoted" if decision.get("promote") else "rejected"
+    word = "promoted" if promoted else "rejected"
     return f"{experiment.name} v{experiment.version['version']} {word} ({why})"
 
 

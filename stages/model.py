@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stages.backbones import read_weights
@@ -61,7 +61,8 @@ def save_model(
             "columns": columns,
         },
     )
-    save_file({key: value.contiguous() for key, value in weights.items()}, folder / WEIGHTS)
+    contiguous = {key: value.contiguous() for key, value in weights.items()}
+    (folder / WEIGHTS).write_bytes(save(contiguous))  # `save_file` would shut other users out, whatever the umask
     for modality, source in feature_folders.items():
         (folder / modality).mkdir()
         for path in sorted(source.iterdir()):

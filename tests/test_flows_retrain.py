@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from flows import dvc_stages
+from flows.before import KEPT
 from flows.dvc_stages import StageBusy, StageRun
 from flows.new_data import noted_fingerprint
 from stages.store import sha256_file
@@ -67,20 +68,12 @@ def test_nothing_new_ends_at_once_and_says_so(run_flow: RunFlow, watched: Path):
     assert task_states(second.state_details.flow_run_id, {}) == {}
 
 
-def test_a_new_file_runs_what_depends_on_it_and_the_challenger_is_reported(
-    run_flow: RunFlow, watched: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_new_file_runs_what_depends_on_it_and_no_more(run_flow: RunFlow, watched: Path):
     run_flow()
-    decision = {"promote": True, "reasons": ["it is better"], "metric": "bleu_4", "challenger": 0.25}
-    decision |= {"champion": 0.238, "gain": 0.012}
-    monkeypatch.setenv("TOY_VERSION", json.dumps({"version": 4, "decision": decision}))
     (watched / "data/inbox/two.txt").write_text("2")
     state = run_flow()
-    assert state.message == (
-        "1 challenger: caption v4 promoted (bleu_4 +0.012); 2 stages ran, 3 were up to date"  # the toy's bytes stay
-        if calls(watched) == ["download@scenes", "register@caption"]
-        else state.message
-    )
+    assert state.message == "no new model version; 1 stages ran, 4 were up to date"  # the toy's bytes stay
+    assert calls(watched) == ["download@scenes"]
 
 
 def test_a_changed_setting_makes_a_challenger_that_is_reported(
@@ -283,11 +276,37 @@ def test_a_killed_retraining_blocks_nobody_and_the_next_carries_on(
     assert any("asleep" in line for line in process.stdout)
     process.kill()
     process.wait()
+    assert json.loads((watched / KEPT).read_text()) == {"caption": 3}
     state = run_flow()
     assert state.is_completed()
+    assert not (watched / KEPT).exists()
     assert calls(watched) == ["train@caption", "train@caption", "register@caption"]
     lines = log_lines(state.state_details.flow_run_id, "")
     assert [line for line in lines if line.startswith("Ended what a killed run had left: `dvc repro")]
+
+
+def test_a_version_of_a_run_that_was_killed_before_its_report_is_told_by_the_next(run_flow: RunFlow, watched: Path):
+    dvc(watched, "repro")
+    (watched / KEPT).parent.mkdir(exist_ok=True)
+    (watched / KEPT).write_text('{"caption": 2, "other": 7}')
+    state = run_flow()
+    assert state.message.startswith("1 challenger: caption v3 promoted (it is the first version); 0 stages ran")
+    page = artifacts(state.state_details.flow_run_id)["retrain-report"]
+    assert "- an earlier run was killed before its report" in page
+    assert json.loads((watched / KEPT).read_text()) == {"other": 7}
+    assert run_flow().name == "NothingToDo"
+
+
+def test_a_rejected_version_is_told_with_all_reasons():
+    from flows.repro import Experiment
+    from flows.retrain_report import verdict
+
+    reasons = ["accuracy 0.8 against 0.7: gain +0.1, which may be worse", "accuracy 0.8 is below its floor of 0.9"]
+    decision = {"promote": False, "reasons": reasons, "metric": "accuracy", "challenger": 0.8, "gain": 0.1}
+    rejected = Experiment("classify", {}, {"version": 5, "decision": decision})
+    assert verdict(rejected) == f"classify v5 rejected ({'; '.join(reasons)})"
+    promoted = Experiment("classify", {}, {"version": 5, "decision": {**decision, "promote": True}})
+    assert verdict(promoted) == "classify v5 promoted (accuracy +0.100)"
 
 
 def test_a_server_that_is_away_loses_the_artifact_and_not_the_run(run_flow: RunFlow, monkeypatch: pytest.MonkeyPatch):

@@ -53,6 +53,13 @@ def test_nothing_that_is_registered_is_a_pickle(registered):
     assert not [path for path in files if path.suffix in {".pkl", ".pickle", ".pt", ".pth", ".ckpt"}]
 
 
+def test_what_is_registered_can_be_read_as_the_umask_says(registered):
+    files = [path for path in (registered / "artifacts/mlflow/files").rglob("*.safetensors")]
+    plain = registered / "plain"
+    plain.touch()
+    assert files and {path.stat().st_mode for path in files} == {plain.stat().st_mode}
+
+
 def test_registering_again_makes_no_second_version_nor_after_its_artifact_is_gone(project):
     for _ in range(2):
         register.run(load_params(), "caption")

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 from torch.fx.experimental.optimization import fuse
 
@@ -83,7 +83,7 @@ class Torchvision(Extractor):
     def save(self, folder: Path) -> None:
         """Write settings and weights."""
         write_json(folder / "extractor.json", self.settings)
-        save_file(self.state, folder / WEIGHTS_FILE)
+        (folder / WEIGHTS_FILE).write_bytes(save(self.state))  # readable as the umask says, unlike `save_file`
 
     @classmethod
     def load(cls, folder: Path, device: Device) -> Self:

@@ -51,7 +51,6 @@ async function loadModels() {
 
 function takeModels(models, limits) {
   state.limits = limits;
-  if (limits.max_audio_seconds) limitRecording(limits.max_audio_seconds);
   if (JSON.stringify(models) === JSON.stringify(state.models)) return;
   if (!state.models) clearProblem();
   const before = state.model;
@@ -81,6 +80,7 @@ function chooseFromHash() {
 function choose(model, { keepAnswer = false } = {}) {
   const another = model.name !== state.model?.name;
   state.model = model;
+  limitRecording(model.max_audio_seconds);
   byId("model").value = model.name;
   document.title = `${model.name} · Fuseline`;
   if (location.hash !== hashOf(model)) history.replaceState(null, "", hashOf(model));

@@ -7,7 +7,7 @@ const field = document.querySelector("[data-modality=audio]");
 const button = field.querySelector(".record");
 const label = field.querySelector(".record-label");
 const panel = field.querySelector(".recording");
-let maxSeconds = 60; // until the server says its own
+let maxSeconds = Infinity; // until a model is chosen, which says its own
 let running = null; // ends the recording and returns the sound
 let starting = false;
 let shownLevel = 0;

@@ -73,6 +73,7 @@ class ModelCard(BaseModel):
     lineage: dict[str, str]
     run_id: str | None
     searchable: bool
+    max_audio_seconds: float
 
 
 class Limits(BaseModel):

@@ -51,6 +51,7 @@ class Card:
     lineage: dict[str, str]
     run_id: str | None
     searchable: bool
+    max_audio_seconds: float
 
 
 @dataclass
@@ -126,6 +127,7 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
         lineage={key: text for key, text in sorted(tags.items()) if key not in (*NOT_LINEAGE, "run_id")},
         run_id=tags.get("run_id"),
         searchable=gallery is not None,
+        max_audio_seconds=settings["max_audio_seconds"],
     )
     return Version(card, predictor, gallery, _module(package, "errors").InputError, kept)
 

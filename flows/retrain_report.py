@@ -5,6 +5,7 @@ Pure functions over what the stages wrote; publishing is the flow's.
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,12 +36,19 @@ class Report:
             if experiment.version and experiment.version["version"] != self.before.versions.get(experiment.name)
         ]
 
+    def title(self) -> str:
+        """Return what became of the challengers, in a few words."""
+        return self._of_each(outcome)
+
     def summary(self) -> str:
-        """Return the sentence to read in the morning."""
-        verdicts = [verdict(experiment) for experiment in self.challengers]
-        if not verdicts:
+        """Return the sentence to read in the morning: the same, with the reasons."""
+        return self._of_each(verdict)
+
+    def _of_each(self, words: Callable[[Experiment], str]) -> str:
+        found = [words(experiment) for experiment in self.challengers]
+        if not found:
             return "no new model version"
-        return f"{len(verdicts)} challenger{'s' * (len(verdicts) > 1)}: {', '.join(verdicts)}"
+        return f"{len(found)} challenger{'s' * (len(found) > 1)}: {', '.join(found)}"
 
 
 def verdict(experiment: Experiment) -> str:
@@ -54,8 +62,13 @@ def verdict(experiment: Experiment) -> str:
         why = f"{metric} {decision['challenger']:.3f}, no champion before"
     else:
         why = "; ".join(decision.get("reasons", [])) or "no reason given"
-    word = "promoted" if promoted else "rejected"
-    return f"{experiment.name} v{experiment.version['version']} {word} ({why})"
+    return f"{outcome(experiment)} ({why})"
+
+
+def outcome(experiment: Experiment) -> str:
+    """Return the same without the reasons."""
+    word = "promoted" if experiment.version.get("decision", {}).get("promote") else "rejected"
+    return f"{experiment.name} v{experiment.version['version']} {word}"
 
 
 def rows(report: Report) -> list[dict[str, Any]]:
@@ -92,7 +105,7 @@ def page(report: Report, provenance: list[str], tracking_uri: str) -> str:
         provenance: Lines on where the models come from.
         tracking_uri: Where MLflow is; pages there are linked when it is an address.
     """
-    lines = [f"# {'Failed' if report.failures else report.summary()}", ""]
+    lines = [f"# {'Failed' if report.failures else report.title()}", ""]
     for failure in report.failures:
         lines += ["```", failure, "```", ""]
     lines += ["## What was new", "", *(f"- {line}" for line in report.news or ["nothing: the run was forced"]), ""]

@@ -107,6 +107,7 @@ def test_a_changed_setting_makes_a_challenger_that_is_reported(
         }
     ]
     page = published["retrain-report"]
+    assert page.startswith("# 1 challenger: caption v4 promoted\n")
     assert "- data set scenes: first look, 2 files (one.txt, two.txt)" in page
     assert "- code changed: work.py, settings.txt" in page
     assert "| train@caption | Completed |" in page

@@ -17,9 +17,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.rebuild_version import check_commit, read_version
+from stages.addresses import with_credentials, without_credentials
 from stages.errors import InputError
 from stages.lineage import DIGEST_TAG, lineage_tags, version_digest
-from stages.lineage_files import DIFF, LINEAGE, with_credentials, without_credentials, write_lineage
+from stages.lineage_files import DIFF, LINEAGE, write_lineage
 from stages.logged_model import log_run
 from stages.params import load_params
 from stages.tracking import client

@@ -27,7 +27,7 @@ from flows.schedule import EVENT, NAME
 from stages.errors import InputError
 from stages.params import RetrainParams, load_params
 
-ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
 
 
 def deployment(params: RetrainParams) -> RunnerDeployment:

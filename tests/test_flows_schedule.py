@@ -66,7 +66,7 @@ def test_it_serves_the_schedule_of_params_yaml_and_leaves_nothing_behind(toy: Pa
         schedule = found["schedules"][0]
         assert (schedule["active"], schedule["schedule"]["cron"]) == (True, CRON)
         assert schedule["schedule"]["timezone"] == "Europe/Paris"
-        assert found["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+        assert found["concurrency_options"]["collision_strategy"] == "ENQUEUE"
         known = httpx.get(f"http://127.0.0.1:{port}/api/admin/settings").json()
         assert known["server"]["concurrency"]["lease_storage"].endswith(".filesystem")  # outlives a killed server
         second = subprocess.run(

@@ -25,7 +25,7 @@ def test_every_pool_has_the_schedule_of_params_yaml_and_the_same_rules(deploymen
     retrain = load_params(PROJECT / "params.yaml").retrain
     assert deployment["schedules"] == [{"cron": retrain.cron, "timezone": retrain.timezone}]
     assert deployment["entrypoint"] == "flows/retrain.py:retrain"
-    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert [trigger["expect"] for trigger in deployment["triggers"]] == [[EVENT]]
 
 

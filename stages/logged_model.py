@@ -143,7 +143,7 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
         "strings": Array(DataType.string),
         "doubles": Array(DataType.double),
     }
-    inputs = Schema([ColSpec(AnyType(), m, required=len(used) == 1 or m in experiment.needs) for m in used])
+    inputs = Schema([ColSpec(AnyType(), m, required=m in experiment.required()) for m in used])
     answers = TASKS[experiment.task].answer_types
     outputs = Schema([ColSpec(kinds[kind], column, required=False) for column, kind in answers.items()])
     return ModelSignature(inputs, outputs), pd.DataFrame([example])

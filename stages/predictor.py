@@ -69,7 +69,7 @@ class Predictor:
             InputError: saying what cannot be used, and why.
         """
         given = {modality: sample.get(modality) for modality in self._extractors}
-        for modality in self.task.config.experiment.needs:
+        for modality in self.task.config.experiment.required():
             if given[modality] is None:
                 raise InputError(f"{modality} is missing, and the task needs it")
         if all(data is None for data in given.values()):

@@ -88,7 +88,7 @@ class Encoders(Section):
 class ExperimentBase(Section):
     """What all models have: data, parts and sizes."""
 
-    needs: ClassVar[tuple[str, ...]] = ()  # modalities without which the task makes no sense
+    needs: ClassVar[tuple[str, ...]] = ()  # modalities without which a sample makes no sense
     least: ClassVar[int] = 1  # modalities
 
     task: str
@@ -109,6 +109,11 @@ class ExperimentBase(Section):
         if info.data.get("dim", 0) % heads:
             raise ValueError(f"a divisor of dim {info.data['dim']}")
         return heads
+
+    def required(self) -> tuple[str, ...]:
+        """Return the modalities that must be given when the model is asked."""
+        used = tuple(self.inputs.used())
+        return used if len(used) == 1 else self.needs
 
 
 class CaptionParams(ExperimentBase):
@@ -149,6 +154,11 @@ class MatchParams(ExperimentBase):
 
     task: Literal["match"]
     target: Literal["image", "audio", "text"]
+
+    def required(self) -> tuple[str, ...]:
+        """Return the target, and of the others the only one: one side alone is no question."""
+        others = [modality for modality in self.inputs.used() if modality != self.target]
+        return (self.target, *(others if len(others) == 1 else ()))
 
 
 class TranslateParams(ExperimentBase):

@@ -105,6 +105,8 @@ def load_folder(folder: Path) -> Version:
 
 
 def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, float], kept: Any) -> Version:
+    from mlflow.models import Model
+
     files = _files(folder)
     settings = json.loads(files["settings"].read_text(encoding="utf8"))
     package = import_code(folder / CODE)
@@ -115,13 +117,12 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
     gallery = None
     if "gallery" in files:
         gallery = _module(package, "gallery").Gallery(files["gallery"], predictor)
-    modalities = settings["modalities"]
     card = Card(
         name=place.name,
         version=place.version,
         alias=place.alias,
         task=experiment.task,
-        inputs=tuple(Input(m, len(modalities) == 1 or m in experiment.needs) for m in modalities),
+        inputs=tuple(Input(spec.name, spec.required) for spec in Model.load(str(folder)).get_input_schema().inputs),
         target=getattr(experiment, "target", None),
         score=_score(tags, metrics),
         lineage={key: text for key, text in sorted(tags.items()) if key not in (*NOT_LINEAGE, "run_id")},

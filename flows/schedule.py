@@ -33,7 +33,8 @@ HOST, DEFAULT_PORT = "127.0.0.1", "4200"
 HEALTHY_S = 180.0  # that a server may take to its first answer, on a busy machine with a new database
 STOP_S = 30.0  # that the served run may take to end by itself
 POLL_S = 1.0
-SHORT_LIFE_S = 60.0  # a child that dies sooner after its start is not started again
+SHORT_LIFE_S = 60.0  # a child that fails sooner after its start, or is killed so often in a row, is not started again
+MOST_SHORT_LIVES = 3
 LAST_BYTES = 2000
 CHILDREN = Path(".prefect/children.json")
 SERVER_LOG = Path(".prefect/server.log")
@@ -49,6 +50,7 @@ class Child:
     def __init__(self, name: str, command: list[str], root: Path, log: Path | None = None) -> None:
         """Start it; its lines go to `log`, else to ours."""
         self.name, self._command, self._root, self._log = name, command, root, log
+        self._short_lives = 0
         self.start()
 
     def start(self) -> None:
@@ -70,12 +72,14 @@ class Child:
         """Start it again when it has died; return whether it had.
 
         Raises:
-            ChildError: It died soon after its start, so another start would not help.
+            ChildError: It failed soon after its start, or was killed again and again: another start would not help.
         """
-        if self.process.poll() is None:
+        code = self.process.poll()
+        if code is None:
             return False
-        if time.monotonic() - self._since < SHORT_LIFE_S:
-            raise ChildError(f"the {self.name} ended with exit code {self.process.returncode}{self._last_lines()}")
+        self._short_lives = self._short_lives + 1 if time.monotonic() - self._since < SHORT_LIFE_S else 0
+        if self._short_lives >= (MOST_SHORT_LIVES if code < 0 else 1):
+            raise ChildError(f"the {self.name} ended with exit code {code}{self._last_lines()}")
         self.start()
         return True
 

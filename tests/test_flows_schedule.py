@@ -12,13 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from flows.schedule import (
-    CHILDREN,
-    Child,
-    ChildError,
-    end_left_children,
-    prefect_server,
-)
+from flows.schedule import CHILDREN, Child, ChildError, end_left_children, prefect_server
 from flows.sessions import process_mark
 from tests.conftest import PROJECT, is_alive
 from tests.small_data import write_params
@@ -108,20 +102,28 @@ def test_a_server_that_is_named_is_used(tmp_path: Path, monkeypatch: pytest.Monk
         assert server is None
 
 
-def test_a_child_that_died_is_started_again_unless_it_dies_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_child_that_was_killed_is_started_again_unless_it_is_at_once_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     from flows import schedule
 
     child = Child("sleeper", ["sleep", "60"], tmp_path)
-    try:
-        assert not child.restart_if_dead()
-        first = child.process.pid
+
+    def killed() -> int:
         child.process.kill()
         child.process.wait()
+        return child.process.pid
+
+    try:
+        assert not child.restart_if_dead()
+        for life_s in (60.0, 60.0, 0.0, 60.0, 60.0):  # the third time it had lived long enough
+            monkeypatch.setattr(schedule, "SHORT_LIFE_S", life_s)
+            before = killed()
+            assert child.restart_if_dead()
+            assert child.process.pid != before
+        killed()
         with pytest.raises(ChildError, match="the sleeper ended with exit code -9"):
             child.restart_if_dead()
-        monkeypatch.setattr(schedule, "SHORT_LIFE_S", 0.0)
-        assert child.restart_if_dead()
-        assert child.process.pid != first
     finally:
         child.stop()
     assert not is_alive(child.process.pid)

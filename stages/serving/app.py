@@ -39,6 +39,10 @@ PAGE = Path(__file__).parents[1] / "page"
 PAGE_TYPES = {".css": "text/css", ".js": "text/javascript"}
 OPEN_PATHS = ("/health", "/ready", DOCS, "/openapi.json")  # without the token, beside the page
 MOST_RESULTS = 100
+ABOUT = (
+    "`GET /models` lists the models with their inputs. `predict` answers one sample, as parts of a form or keys of a "
+    "JSON object; `search` looks among the test samples of a `retrieve` model. Each answer names its version."
+)
 
 
 def make_app(models: Models, params: ServeParams, token: str | None) -> Edge:
@@ -54,7 +58,7 @@ def make_app(models: Models, params: ServeParams, token: str | None) -> Edge:
 
     app = FastAPIOffline(
         title="Fuseline",
-        description=(__doc__ or ""),
+        description=ABOUT,
         lifespan=lifespan,
         docs_url=DOCS,
         static_url=DOCS_FILES.rstrip("/"),

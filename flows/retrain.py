@@ -97,10 +97,11 @@ def _retrain(root: Path, force: bool, experiments: list[str] | None) -> State:
     graph = _chosen(root, experiments)
     news = look_around(root, load_params(root / "params.yaml"), graph)
     names = _experiments(graph)
-    told = [*news.lines(), *([UNREPORTED] if is_unreported(root, names) else []), *news.unknown()]
+    unreported = is_unreported(root, names)
+    told = [*news.lines(), *([UNREPORTED] if unreported else []), *news.unknown()]
     for line in told:
         get_run_logger().info(line)
-    if not (force or news.is_any or UNREPORTED in told):
+    if not (force or news.is_any or unreported):
         news.note(root)
         return Completed(name="NothingToDo", message=_nothing(news))
     before = keep_before(root, names)

@@ -11,6 +11,7 @@ from typing import Any
 
 from flows.before import Before
 from flows.repro import Experiment
+from stages.addresses import shown
 
 MOST_CURVES = 8
 X, Y = "epoch", "val_loss"
@@ -129,7 +130,7 @@ def _model_lines(experiment: Experiment, is_new: bool) -> list[str]:
 def _links(experiment: Experiment, tracking_uri: str) -> list[str]:
     version, lines = experiment.version, []
     if version and re.match("https?://", tracking_uri):
-        base = re.sub(r"://[^/@\s]+@", "://", tracking_uri).rstrip("/")  # without a name and password
+        base = shown(tracking_uri).rstrip("/")
         lines += [f"- [MLflow run]({base}/#/runs/{version['run_id']})"]
         lines += [f"- [model version]({base}/#/models/{version['name']}/versions/{version['version']})"]
     elif version:
@@ -140,19 +141,19 @@ def _links(experiment: Experiment, tracking_uri: str) -> list[str]:
 
 def curves_png(curves: dict[str, list[dict[str, str]]], before: dict[str, list[dict[str, str]]]) -> bytes | None:
     """Draw the validation loss of each experiment, dashed that of the run before; None when there is none."""
-    shown = {name: found for name, found in curves.items() if found and Y in found[0]}
-    if not shown:
+    drawn = {name: found for name, found in curves.items() if found and Y in found[0]}
+    if not drawn:
         return None
     import matplotlib
     from matplotlib.figure import Figure
 
-    names = list(shown)[:MOST_CURVES]
+    names = list(drawn)[:MOST_CURVES]
     columns = min(2, len(names))
     lines = -(-len(names) // columns)
     with matplotlib.rc_context({"font.size": 8}):
         figure = Figure(figsize=(4 * columns, 2.4 * lines), layout="constrained", dpi=100)
         for axes, name in zip(figure.subplots(lines, columns, squeeze=False).flat, names, strict=False):
-            _draw(axes, name, shown[name], before.get(name, []))
+            _draw(axes, name, drawn[name], before.get(name, []))
         for axes in figure.axes[len(names) :]:
             axes.set_axis_off()
         out = io.BytesIO()

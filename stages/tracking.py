@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.addresses import without_credentials
+from stages.addresses import shown, without_credentials
 from stages.errors import InputError
 from stages.store import ARTIFACTS, locked, say
 
@@ -66,7 +66,7 @@ def needs_server() -> Iterator[None]:
         if cause is None:
             raise
         raise InputError(
-            f"the MLflow server at {without_credentials(tracking_uri())} does not answer "
+            f"the MLflow server at {shown(tracking_uri())} does not answer "
             f"({without_credentials(cause)[:200]}). Nothing is half moved: start it, or set MLFLOW_TRACKING_URI to "
             "where it is, and run the same command again"
         ) from None
@@ -153,8 +153,7 @@ class LiveRun:
     def _lost(self, error: Exception) -> None:
         self._client = None
         reason = without_credentials(str(error).splitlines()[0])[:200]
-        server = without_credentials(tracking_uri())
-        say(f"tracking server {server} is away ({reason}); training goes on without live curves")
+        say(f"tracking server {shown(tracking_uri())} is away ({reason}); training goes on without live curves")
 
 
 def log_params(mlflow_client: Any, run_id: str, params: dict[str, Any]) -> None:

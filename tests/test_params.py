@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from stages.errors import InputError
 from stages.params import BackboneParams, column_of, experiment_params, load_params, variant_names
 from tests.small_data import PROJECT, REMOVED, make_params, write_params
+from tests.small_splits import make_task
 
 OTHER_FEATURES = {
     "dataset": "other",
@@ -291,3 +292,17 @@ def test_a_mistake_is_found_before_anything_heavy_is_imported(tmp_path, stage, n
     assert not imported & {"torch", "torchvision", "lightning", "mlflow", "pandas", "matplotlib"}
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert cpu_s < 2  # CPU time: the wall clock also counts what else the machine does
+
+
+@pytest.mark.parametrize(
+    "name, used, required",
+    [
+        ("classify", ("image", "audio", "text"), ()),
+        ("classify", ("audio",), ("audio",)),
+        ("vqa", ("image", "question"), ("question",)),
+        ("match", ("image", "text"), ("text", "image")),
+        ("match", ("image", "audio", "text"), ("text",)),  # and any of the others
+    ],
+)
+def test_what_must_be_given_when_a_model_is_asked(name, used, required):
+    assert make_task(name, used).config.experiment.required() == required

@@ -118,9 +118,8 @@ def test_a_killed_server_or_registration_leaves_nothing_half_moved(way, project)
 def test_a_server_that_is_away_is_named_without_credentials(project, monkeypatch):
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:secret@127.0.0.1:{port}")
-    named = rf"the MLflow server at http://\*\*\*@127.0.0.1:{port} does not"
     for command in (register.command, rollback.command):
-        with pytest.raises(InputError, match=named) as caught:
+        with pytest.raises(InputError, match=rf"the MLflow server at http://127.0.0.1:{port} does not") as caught:
             command(["caption"])
         assert "secret" not in str(caught.value)
     assert not (project / "artifacts/register/caption").exists()

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import CONSOLE, bench_parser, show, show_machine, take_turns
-from stages.cli import main, run_named
-from stages.device import set_up
-from stages.errors import InputError
-from stages.heads.base import CaptionDecoder
-from stages.heads.beam import beam_search
+from stages.base.device import set_up
+from stages.base.errors import InputError
+from stages.base.store import SPLITS, artifact_path, read_manifest
+from stages.media.text import END, PAD, START, UNKNOWN
+from stages.models.heads.base import CaptionDecoder
+from stages.models.heads.beam import beam_search
+from stages.models.tables import load_split
+from stages.models.tasks.caption import CaptionTask
 from stages.params import CaptionParams, EvaluateParams, Params
-from stages.store import SPLITS, artifact_path, read_manifest
-from stages.tables import load_split
-from stages.tasks.caption import CaptionTask
-from stages.text import END, PAD, START, UNKNOWN
+from stages.params.cli import main, run_named
 
 Hypothesis = tuple[list[int], float]
 
@@ -56,7 +56,7 @@ def search_one(decoder: CaptionDecoder, grid_1LD: Tensor, evaluate: EvaluatePara
 
 def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
     """Measure one experiment of params.yaml."""
-    from stages.model import load_model, reading_of
+    from stages.models.model import load_model, reading_of
 
     experiment, evaluate = params.experiments[name], params.evaluate
     if not isinstance(experiment, CaptionParams):

@@ -25,15 +25,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.timing import CONSOLE, bench_parser, show, show_machine, take_turns
-from stages.cli import main, run_named
-from stages.device import Device, set_up
-from stages.errors import InputError
+from stages.base.device import Device, set_up
+from stages.base.errors import InputError
+from stages.base.store import artifact_path
+from stages.cache.segments import FeatureCache
+from stages.extractors.batches import Medium, read_media
 from stages.extractors.torchvision import MEAN, STD, Torchvision, build_trunk
-from stages.feature_cache import FeatureCache
 from stages.features import extract_missing
-from stages.media import Medium, read_media
 from stages.params import Params, TorchvisionParams
-from stages.store import artifact_path
+from stages.params.cli import main, run_named
 
 
 class ImageFiles(Dataset[torch.Tensor]):

@@ -21,17 +21,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.timing import bench_parser, show, show_machine, take_turns
-from stages.cli import main, run_named
-from stages.device import Device, set_up
-from stages.errors import InputError
+from stages.base.device import Device, set_up
+from stages.base.errors import InputError
+from stages.base.store import SPLITS, VOCABULARY, artifact_path
 from stages.extractors import EXTRACTORS, Extractor
-from stages.media import read_media
-from stages.model import build, reading_of
+from stages.extractors.batches import read_media
+from stages.models.model import build, reading_of
+from stages.models.tables import PRESENT, Split, feature_spec, load_split
+from stages.models.tasks.base import ModelConfig
 from stages.params import ClassifyParams, Params, TrainParams, column_of
-from stages.store import SPLITS, VOCABULARY, artifact_path
-from stages.tables import PRESENT, Split, feature_spec, load_split
-from stages.tasks.base import ModelConfig
-from stages.trainer import TrainBatches, TrainingModule
+from stages.params.cli import main, run_named
+from stages.training.fit import TrainBatches, TrainingModule
 
 WORKERS = 2
 

@@ -29,12 +29,12 @@ import requests
 from rich.table import Table
 
 from benchmarks.timing import CONSOLE, bench_parser, show_machine
-from stages.device import set_up
+from stages.base.device import set_up
+from stages.base.store import artifact_path
+from stages.base.tracking import client
+from stages.models.tables import read_rows
 from stages.params import Params, column_of, load_params
-from stages.registry import CHAMPION
-from stages.store import artifact_path
-from stages.tables import read_rows
-from stages.tracking import client
+from stages.registry.registry import CHAMPION
 
 CLIENTS = (1, 8, 64)
 BOUNDARY = "fuseline-bench"

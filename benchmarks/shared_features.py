@@ -13,14 +13,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.timing import bench_parser, show, show_machine, take_turns
-from stages.cli import main
-from stages.device import set_up
+from stages.base.device import set_up
+from stages.base.store import artifact_path
+from stages.cache.segments import FeatureCache
 from stages.extractors import EXTRACTORS
-from stages.feature_cache import FeatureCache
+from stages.extractors.batches import read_media
 from stages.features import extract_missing
-from stages.media import read_media
 from stages.params import Params, column_of, load_params
-from stages.store import artifact_path
+from stages.params.cli import main
 
 
 def extract(params: Params, names: Iterable[str]) -> None:

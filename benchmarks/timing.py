@@ -16,8 +16,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from stages.device import Device
-from stages.progress import progress
+from stages.base.device import Device
+from stages.base.progress import progress
 
 CONSOLE = Console(width=120, highlight=False)
 

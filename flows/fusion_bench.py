@@ -22,15 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import settings
-from flows.bench_report import Result, write_report
-from flows.checkout import git, run_dvc, share
-from flows.dvc_stages import StageError, repro
+from flows.bench.report import Result, write_report
+from flows.graph import settings
+from flows.graph.checkout import git, run_dvc, share
+from flows.graph.dvc_stages import StageError, repro
 from flows.repro import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.base.store import ARTIFACTS, MANIFEST, METRICS, SCRATCH, artifact_path, locked, write_json
+from stages.base.tracking import tracking_uri
 from stages.params import NONE, ExperimentBase, Params, load_params, variant_names
-from stages.store import ARTIFACTS, MANIFEST, METRICS, SCRATCH, artifact_path, locked, write_json
-from stages.tracking import tracking_uri
 
 BRANCH = "bench"  # of the clone
 COSTS = "costs.json"  # seconds and peak MB of trainings by key; what the run cache brings back prints none
@@ -69,7 +69,7 @@ def make_bench(params: Params, name: str, fusions: list[str], num_seeds: int) ->
     """
     if name not in params.experiments:
         raise InputError(f"experiments has no {name!r}; expected one of {', '.join(params.experiments)}")
-    known = variant_names("fusions")
+    known = variant_names("models/fusions")
     if unknown := [fusion for fusion in fusions if fusion not in known]:
         raise InputError(f"--fusions: {', '.join(unknown)}; expected some of {', '.join(known)}")
     if num_seeds < 1:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import settings
+from flows.graph import settings
 
 
 def _arguments() -> argparse.Namespace:
@@ -49,7 +49,7 @@ from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 
-from flows.dvc_stages import Outcome, StageBusy, StageError, StageRun, dependencies, run_stage
+from flows.graph.dvc_stages import Outcome, StageBusy, StageError, StageRun, dependencies, run_stage
 from flows.repro import EXIT_INTERRUPTED, Experiment, console, end_on_signals, experiments, stage_table
 
 DOWNLOAD_DELAYS_S = [10.0, 10.0]

@@ -22,22 +22,22 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from flows import settings
-from flows.checkout import git, run_dvc, share, worktree
-from flows.dvc_stages import StageError, StageRun, dependencies
-from flows.rebuild_report import Comparison, Found, compare, details, read_found, table, verdict
-from flows.rebuild_version import Version, check_commit, notes, read_version
+from flows.graph import settings
+from flows.graph.checkout import git, run_dvc, share, worktree
+from flows.graph.dvc_stages import StageError, StageRun, dependencies
+from flows.rebuilding.comparison import Comparison, Found, compare, details, read_found, table, verdict
+from flows.rebuilding.version import Version, check_commit, notes, read_version
 from flows.repro import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals
-from stages.addresses import with_credentials
-from stages.errors import InputError
-from stages.lineage import lock_entries, version_stages
-from stages.lineage_files import DIFF, LOCK_FILE, MANIFESTS, PARAMS_FILE
+from stages.base.addresses import with_credentials
+from stages.base.errors import InputError
+from stages.base.store import MANIFEST, METRICS, SCRATCH, artifact_path, locked
 from stages.params import Params, load_params
-from stages.store import MANIFEST, METRICS, SCRATCH, artifact_path, locked
+from stages.registry.lineage import lock_entries, version_stages
+from stages.registry.lineage_files import DIFF, LOCK_FILE, MANIFESTS, PARAMS_FILE
 
 EXIT_DIFFERS, EXIT_FAILED = 1, 2
 RAN, AGAIN = "ran", "downloaded again"
-_DIGEST = "import sys; from stages.lineage import version_digest; print(version_digest(sys.argv[1]))"
+_DIGEST = "import sys; from stages.registry.lineage import version_digest; print(version_digest(sys.argv[1]))"
 
 Tell = Callable[[str], None]
 

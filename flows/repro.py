@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows import settings
-from flows.dvc_stages import Outcome, StageError, StageRun, repro
+from flows.graph import settings
+from flows.graph.dvc_stages import Outcome, StageError, StageRun, repro
 
 HEADLINES = ("bleu_4", "accuracy")
 TRY_COMMAND = ".venv/bin/python -m stages.register {experiment} --try {inputs}"

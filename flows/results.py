@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flows import settings
+from flows.graph import settings
 from flows.repro import console
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.base.store import MANIFEST, METRICS, artifact_path, read_manifest, write_json
 from stages.params import load_params
-from stages.store import MANIFEST, METRICS, artifact_path, read_manifest, write_json
 
 FOLDER = Path("results")
 README = Path("README.md")

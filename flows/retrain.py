@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
-from flows import settings
+from flows.graph import settings
 
 
 def _arguments() -> argparse.Namespace:
@@ -38,15 +38,15 @@ from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.at_work import Refused, dvc_processes, end_orphans, sole
-from flows.before import Before, forget_before, is_unreported, keep_before, read_curves
-from flows.crashed_runs import sweep
-from flows.dvc_stages import StageBusy, StageError, dependencies
-from flows.news import News, look_around
+from flows.graph.dvc_stages import StageBusy, StageError, dependencies
 from flows.pipeline import Done, counted, failures, provenance, run_graph, run_once, select
 from flows.repro import experiments as read_experiments
-from flows.retrain_report import Report, curves_png, page, rows
-from stages.errors import InputError
+from flows.retraining.at_work import Refused, dvc_processes, end_orphans, sole
+from flows.retraining.before import Before, forget_before, is_unreported, keep_before, read_curves
+from flows.retraining.crashed_runs import sweep
+from flows.retraining.news import News, look_around
+from flows.retraining.report import Report, curves_png, page, rows
+from stages.base.errors import InputError
 from stages.params import load_params
 
 WHAT = "retraining"

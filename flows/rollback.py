@@ -1,7 +1,7 @@
 """Rollback: the champion before comes back, and the one it replaces never by itself again.
 
-The registry alone says what was champion before; the move is written ahead like every other (`stages.journal`), so a
-rollback that was cut off is finished by running it, or `python -m stages.register <name> --recover`, once more.
+The registry alone says what was champion before; the move is written ahead like every other (`registry.journal`),
+so a rollback that was cut off is finished by running it, or `python -m stages.register <name> --recover`, once more.
 
 Run it: `python -m flows.rollback <name> [--reason TEXT] [--to VERSION]`.
 """
@@ -11,13 +11,13 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from flows import settings
-from stages.cli import main
-from stages.errors import InputError
-from stages.journal import forbidden, history, move, recover
-from stages.registry import champion_of, fault_of, forget_record, get_version, require_model
-from stages.store import locked, say
-from stages.versions import STAGE, require_movable
+from flows.graph import settings
+from stages.base.errors import InputError
+from stages.base.store import locked, say
+from stages.params.cli import main
+from stages.registry.journal import forbidden, history, move, recover
+from stages.registry.registry import champion_of, fault_of, forget_record, get_version, require_model
+from stages.registry.versions import STAGE, require_movable
 
 
 def rollback(mlflow_client: Any, name: str, why: str, to: int | None = None) -> int:
@@ -71,7 +71,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     settings.apply()
     os.chdir(settings.project_root())
-    from stages.tracking import client, needs_server
+    from stages.base.tracking import client, needs_server
 
     with needs_server():
         mlflow_client = client()

@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from flows import settings
-from flows.at_work import Refused, end_orphans, sole
+from flows.graph import settings
+from flows.graph.sessions import OWNER_VARIABLE, end_child, end_session, is_running, process_mark
 from flows.repro import EXIT_INTERRUPTED, console, end_on_signals
-from flows.sessions import OWNER_VARIABLE, end_child, end_session, is_running, process_mark
-from stages.errors import InputError
+from flows.retraining.at_work import Refused, end_orphans, sole
+from stages.base.errors import InputError
 from stages.params import RetrainParams, load_params
 
 FLOW, NAME = "retrain", "nightly"
@@ -170,7 +170,7 @@ def run(root: Path, params: RetrainParams) -> None:
     """
     end_left_children(root)
     with prefect_server(root) as server:
-        served = Child("served deployment", [sys.executable, "-m", "flows.deployment"], root)
+        served = Child("served deployment", [sys.executable, "-m", "flows.retraining.deployment"], root)
         try:
             _say_how(params)
             while True:

@@ -7,15 +7,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.archive import ArchiveLimits, open_archive
-from stages.cli import main, run_named, stage_parser
-from stages.errors import InputError
-from stages.fetch import fetch
+from stages.base.errors import InputError
+from stages.base.progress import progress
+from stages.base.store import SCRATCH, say, sha256_file, writing
 from stages.params import DownloadParams, Params
-from stages.progress import progress
+from stages.params.cli import main, run_named, stage_parser
+from stages.raw.archive import ArchiveLimits, open_archive
+from stages.raw.fetch import fetch
 from stages.sources import SOURCES
 from stages.sources.base import RemoteFile
-from stages.store import SCRATCH, say, sha256_file, writing
 
 
 def run(params: Params, name: str) -> None:

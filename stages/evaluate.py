@@ -13,13 +13,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.cli import main, run_named, stage_parser
+from stages.base.store import (
+    CURVES,
+    METRICS,
+    PREDICTIONS,
+    SPLITS,
+    artifact_path,
+    read_manifest,
+    say,
+    write_json,
+    writing,
+)
 from stages.params import Params, column_of
-from stages.store import CURVES, METRICS, PREDICTIONS, SPLITS, artifact_path, read_manifest, say, write_json, writing
+from stages.params.cli import main, run_named, stage_parser
 
 if TYPE_CHECKING:
-    from stages.tables import Split
-    from stages.tasks import Task
+    from stages.models.tables import Split
+    from stages.models.tasks import Task
 
 TEST = SPLITS[2]
 SAMPLES_PAGE = "samples.html"
@@ -28,11 +38,11 @@ FIGURES = "figures"
 
 def run(params: Params, name: str) -> None:
     """Evaluate one experiment."""
-    from stages.device import set_up
-    from stages.figures import write_figures
-    from stages.model import load_model, reading_of
-    from stages.samples_page import Prepared, write_samples_page
-    from stages.tables import load_split
+    from stages.base.device import set_up
+    from stages.models.model import load_model, reading_of
+    from stages.models.tables import load_split
+    from stages.reports.figures import write_figures
+    from stages.reports.samples_page import Prepared, write_samples_page
 
     experiment = params.experiments[name]
     trained = artifact_path("train", name)
@@ -85,7 +95,7 @@ def _shuffled(
     task: "Task", answers: list[dict[str, Any]], test: "Split", modality: str, params: Params
 ) -> list[dict[str, Any]]:
     """Answer with one modality of each sample swapped for another sample's: what is left without really looking."""
-    from stages.baselines import swapped
+    from stages.models.baselines import swapped
 
     order = swapped(len(test), params.base.seed)
     if len(task.config.features) == 1:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from stages.cli import main, run_named, stage_parser
-from stages.errors import InputError
-from stages.feature_cache import FeatureCache, all_caches, clear, evict
-from stages.media import Index, Medium, extract, read_media
+from stages.base.errors import InputError
+from stages.base.progress import progress
+from stages.base.store import FEATURES, INDEX, SPLITS, artifact_path, read_manifest, reserve, say, writing
+from stages.cache.segments import FeatureCache, all_caches, clear, evict
+from stages.extractors.batches import Index, Medium, extract, read_media
 from stages.params import Params, column_of
-from stages.progress import progress
-from stages.store import FEATURES, INDEX, SPLITS, artifact_path, read_manifest, reserve, say, writing
+from stages.params.cli import main, run_named, stage_parser
 
 if TYPE_CHECKING:
     from stages.extractors import Extractor
@@ -99,7 +99,7 @@ def run(params: Params, name: str) -> None:
 
 
 def _extractor(params: Params, name: str) -> "Extractor":
-    from stages.device import set_up
+    from stages.base.device import set_up
     from stages.extractors import EXTRACTORS
 
     section = params.features[name]

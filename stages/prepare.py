@@ -14,15 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.audio import clean_audio
-from stages.cli import main, run_named, stage_parser
-from stages.errors import InputError
-from stages.images import clean_image
-from stages.params import Params, PrepareParams
-from stages.progress import progress
-from stages.sources import SOURCES
-from stages.sources.base import Fault, RawSample, Source
-from stages.store import (
+from stages.base.errors import InputError
+from stages.base.progress import progress
+from stages.base.store import (
     MEDIA,
     QUARANTINE,
     QUARANTINE_FILE,
@@ -36,7 +30,13 @@ from stages.store import (
     write_json,
     writing,
 )
-from stages.text import TOKENIZER, build_vocabulary, tokenize
+from stages.media.audio import clean_audio
+from stages.media.images import clean_image
+from stages.media.text import TOKENIZER, build_vocabulary, tokenize
+from stages.params import Params, PrepareParams
+from stages.params.cli import main, run_named, stage_parser
+from stages.sources import SOURCES
+from stages.sources.base import Fault, RawSample, Source
 
 MISSING = {"image": "no image", "audio": "no sound", "texts": "no caption", "questions": "no question"}
 ROW_GROUP_BYTES = 8 * 2**20  # what is in memory at a time

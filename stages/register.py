@@ -15,23 +15,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.cli import main, run_named, stage_parser
-from stages.errors import InputError
-from stages.lineage import version_digest
+from stages.base.errors import InputError
+from stages.base.store import artifact_path, read_manifest, say, write_json, writing
 from stages.params import Params, column_of
-from stages.registry import CHAMPION, aliases, aliases_of, find_version
-from stages.store import artifact_path, read_manifest, say, write_json, writing
-from stages.versions import add_arguments, run_versions
+from stages.params.cli import main, run_named, stage_parser
+from stages.registry.lineage import version_digest
+from stages.registry.registry import CHAMPION, aliases, aliases_of, find_version
+from stages.registry.versions import add_arguments, run_versions
 
 VERSION_FILE = "version.json"
 
 
 def run(params: Params, name: str) -> None:
     """Register one experiment's model, unless its like is registered, and let the gate decide."""
-    from stages.comparison import check_gate
-    from stages.logged_model import create_version, log_run
-    from stages.promotion import settle
-    from stages.tracking import client
+    from stages.base.tracking import client
+    from stages.packaging.logged_model import create_version, log_run
+    from stages.registry.comparison import check_gate
+    from stages.registry.promotion import settle
 
     for stage in ("train", "evaluate"):
         read_manifest(artifact_path(stage, name))
@@ -95,13 +95,13 @@ def _prepared_row(dataset: str, sample_id: str) -> dict[str, Any]:
 
 def try_model(name: str, given: Sequence[str]) -> None:
     """Ask the champion of a name, in a process of its own: a version brings its own code."""
-    from stages.tracking import client, tracking_uri
+    from stages.base.tracking import client, tracking_uri
 
     if CHAMPION not in aliases(client(), name):
         raise InputError(
             f"no version of {name!r} is {CHAMPION}; `python -m stages.register --list` shows what there is"
         )
-    script = Path(__file__).with_name("served_model.py")
+    script = Path(__file__).parent / "packaging/served_model.py"
     done = subprocess.run(
         [sys.executable, str(script), f"models:/{name}@{CHAMPION}", *given],
         env={**os.environ, "MLFLOW_TRACKING_URI": tracking_uri()},
@@ -127,7 +127,7 @@ def command(argv: Sequence[str] | None = None) -> None:
         help="check out a version's commit elsewhere, run the pipeline there, and compare every byte",
     )
     parser.add_argument("--sample", metavar="ID", help="ask the champion of NAME about a prepared sample")
-    from stages.tracking import needs_server
+    from stages.base.tracking import needs_server
 
     args: argparse.Namespace = parser.parse_args(argv)
     if args.rebuild:  # it runs DVC, which stages know nothing of; this process goes on as that command

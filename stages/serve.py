@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from stages.cli import main, stage_parser
-from stages.errors import InputError, explain
+from stages.base.errors import InputError, explain
 from stages.params import ServeParams, load_params
+from stages.params.cli import main, stage_parser
 
 if TYPE_CHECKING:
     import uvicorn
@@ -33,9 +33,9 @@ def run(params: ServeParams) -> None:
     Raises:
         InputError: when a model is not there, the registry does not answer, or the port is taken.
     """
+    from stages.base.tracking import client
     from stages.serving.logs import set_up_logs
     from stages.serving.served import Models
-    from stages.tracking import client
 
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     models = Models(client(), params)

@@ -15,9 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.cli import main, run_named, stage_parser
-from stages.params import Params, column_of
-from stages.store import (
+from stages.base.store import (
     CURVES,
     MANIFEST,
     SCRATCH,
@@ -30,11 +28,13 @@ from stages.store import (
     sha256_file,
     writing,
 )
+from stages.params import Params, column_of
+from stages.params.cli import main, run_named, stage_parser
 
 if TYPE_CHECKING:
-    from stages.device import Device
-    from stages.tasks.base import ModelConfig
-    from stages.trainer import Fitted
+    from stages.base.device import Device
+    from stages.models.tasks.base import ModelConfig
+    from stages.training.fit import Fitted
 
 CHECKPOINTS = SCRATCH / "checkpoints"
 
@@ -52,7 +52,7 @@ def run(params: Params, name: str) -> None:
         _fit(params, name, training_key(used, experiment.dataset, inputs), used)
         return
     with writing("train", name, used) as draft:
-        from stages.model import save_model
+        from stages.models.model import save_model
 
         key = training_key(used, experiment.dataset, inputs)
         fitted, config, counts = _fit(params, name, key, used)
@@ -79,13 +79,13 @@ def _fit(
     params: Params, name: str, key: str, used: dict[str, Any]
 ) -> tuple["Fitted | None", "ModelConfig", dict[str, int]]:
     """Return the finished training (None in a follower), what builds its model, and the samples of each split."""
-    from stages.device import set_up
-    from stages.model import build, load_pretrained, reading_of
-    from stages.tables import feature_spec, load_split
-    from stages.tasks import TASKS
-    from stages.tasks.base import ModelConfig
-    from stages.tracking import LiveRun
-    from stages.trainer import Setting, fit
+    from stages.base.device import set_up
+    from stages.base.tracking import LiveRun
+    from stages.models.model import build, load_pretrained, reading_of
+    from stages.models.tables import feature_spec, load_split
+    from stages.models.tasks import TASKS
+    from stages.models.tasks.base import ModelConfig
+    from stages.training.fit import Setting, fit
 
     experiment, train = params.experiments[name], params.train_of(name)
     device = set_up(params.base, train.seed)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.running import Running, serving
+from tests.support.running import Running, serving
 
 PROJECT = Path(__file__).parents[1]
 
@@ -145,7 +145,7 @@ def toy(reproduced_toy: Path, tmp_path: Path) -> Path:
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real Prefect server with an empty database; flows of this process use it."""
     os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
-    from flows import settings
+    from flows.graph import settings
 
     settings.apply()
     from prefect.settings import PREFECT_API_URL
@@ -213,7 +213,7 @@ OTHER_TASKS = {
 def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which every stage has run once on 160 small scenes, for one modality and for three."""
     from stages import download, evaluate, features, prepare, register, train
-    from tests.small_data import make_params
+    from tests.support.small_data import make_params
 
     root = tmp_path_factory.mktemp("project")
     before = Path.cwd()
@@ -235,7 +235,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the finished project, with a tracking store of its own, in which the other tasks have run too."""
     from stages import evaluate, register, train
-    from tests.small_data import make_params
+    from tests.support.small_data import make_params
 
     ignored = shutil.ignore_patterns("mlflow", "register", "locks")
     root = Path(shutil.copytree(finished_project, tmp_path_factory.mktemp("tasks") / "project", ignore=ignored))

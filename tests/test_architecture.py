@@ -129,8 +129,8 @@ def test_dvc_is_told_every_module_that_a_stage_imports_and_no_other(stage):
     declared = {dep for dep in dvc_stages()[stage]["do"]["deps"] if dep.startswith("stages/")}
     entries = [stage, *(["served_model", "rescore"] if stage == "register" else [])]  # they travel with a version
     wanted = {p.relative_to(ROOT).as_posix() for entry in entries for p in closure(ROOT / f"stages/{entry}.py")}
-    if "stages/samples_page.py" in wanted:
-        wanted.add("stages/templates/samples.html")
+    if "stages/reports/samples_page.py" in wanted:
+        wanted.add("stages/reports/templates/samples.html")
     covered = set()
     for dep in declared:
         path = ROOT / dep

@@ -9,9 +9,9 @@ import torchvision
 from benchmarks import beam_search, features, training
 from stages import features as features_stage
 from stages import train
-from stages.errors import InputError
+from stages.base.errors import InputError
 from tests.conftest import SMALL
-from tests.small_data import make_params
+from tests.support.small_data import make_params
 
 GRID = "scenes-grid"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import stages.fetch
+import stages.raw.fetch
 from stages import download
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.base.store import read_manifest, sha256_file
 from stages.params import Params
 from stages.sources.flickr8k import IMAGES, TEXT
-from stages.store import read_manifest, sha256_file
-from tests.small_data import caption_rows, encode, make_image, make_params, write_flickr8k, write_params
+from tests.support.small_data import caption_rows, encode, make_image, make_params, write_flickr8k, write_params
 
 NAMES = ["a.jpg", "b.jpg", "c.jpg"]
 PHOTOS = Path("artifacts/download/photos")
@@ -28,7 +28,7 @@ def in_a_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
-    monkeypatch.setattr(stages.fetch, "BACKOFF_S", 0)
+    monkeypatch.setattr(stages.raw.fetch, "BACKOFF_S", 0)
 
 
 def photos(changes: dict | None = None) -> Params:

@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import evaluate
-from stages.baselines import most_frequent_caption, nearest_captions, swapped
-from stages.metrics.captions import caption_metrics
-from stages.metrics.classification import classification_metrics
-from stages.model import load_model, reading_of
+from stages.base.store import METRICS, PREDICTIONS, artifact_path, sha256_file
+from stages.models.baselines import most_frequent_caption, nearest_captions, swapped
+from stages.models.metrics.captions import caption_metrics
+from stages.models.metrics.classification import classification_metrics
+from stages.models.model import load_model, reading_of
+from stages.models.tables import load_split
 from stages.params import load_params
-from stages.store import METRICS, PREDICTIONS, artifact_path, sha256_file
-from stages.tables import load_split
 from tests.test_train import CPU
 
 BESIDE = {
@@ -110,7 +110,7 @@ def test_the_page_needs_no_network_and_escapes_what_people_wrote(project):
     page = (artifact_path("evaluate", "caption") / evaluate.SAMPLES_PAGE).read_text()
     assert page.count("<figure>") == 4 and page.count("data:image/png;base64,") == 4
     assert "http:" not in page and "https:" not in page and "url(" not in page
-    from stages.samples_page import Prepared, write_samples_page
+    from stages.reports.samples_page import Prepared, write_samples_page
 
     answer = {"caption": "<b>", "words": ["<b>"], "word_probabilities": [0.5], "attention": [[1.0] * 16], "score": -1.0}
     row = {"sample_id": "scene-00000009", "texts": ["<script>alert(1)</script>"]}

@@ -16,17 +16,17 @@ import torch
 import torchvision
 
 from stages import download, features, prepare
-from stages.device import Device
-from stages.errors import InputError
+from stages.base.device import Device
+from stages.base.errors import InputError
+from stages.base.store import FEATURES, INDEX, artifact_path, read_manifest, samples_schema, sha256_file, writing
+from stages.cache.segments import FeatureCache, clear, evict
 from stages.extractors import EXTRACTORS
+from stages.extractors.batches import read_media
 from stages.extractors.torchvision import Torchvision
-from stages.feature_cache import FeatureCache, clear, evict
-from stages.media import read_media
+from stages.media.text import SPECIALS
 from stages.params import TorchvisionParams, load_params
-from stages.store import FEATURES, INDEX, artifact_path, read_manifest, samples_schema, sha256_file, writing
-from stages.text import SPECIALS
 from tests.conftest import PROJECT, SMALL
-from tests.small_data import encode, make_image, make_params, write_params
+from tests.support.small_data import encode, make_image, make_params, write_params
 
 CPU = Device(torch.device("cpu"), torch.float32)
 NAME = "scenes-image"

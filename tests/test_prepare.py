@@ -14,12 +14,8 @@ import pytest
 from PIL import Image
 
 from stages import download, prepare
-from stages.errors import InputError
-from stages.params import Params, PrepareParams
-from stages.prepare import Outcome, SplitWriter, check_sample, prepare_rows
-from stages.sources import SOURCES, scenes
-from stages.sources.base import Fault, Question, RawSample
-from stages.store import (
+from stages.base.errors import InputError
+from stages.base.store import (
     QUARANTINE,
     QUARANTINE_FILE,
     SAMPLES,
@@ -29,8 +25,12 @@ from stages.store import (
     samples_schema,
     writing,
 )
-from stages.text import SPECIALS
-from tests.small_data import caption_rows, encode, make_image, make_params, pixels, sound, write_flickr8k
+from stages.media.text import SPECIALS
+from stages.params import Params, PrepareParams
+from stages.prepare import Outcome, SplitWriter, check_sample, prepare_rows
+from stages.sources import SOURCES, scenes
+from stages.sources.base import Fault, Question, RawSample
+from tests.support.small_data import caption_rows, encode, make_image, make_params, pixels, sound, write_flickr8k
 
 PHOTOS = Path("artifacts/prepare/photos")
 SCENES = Path("artifacts/prepare/scenes")

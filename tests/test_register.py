@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import evaluate, register, train
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.base.store import PREDICTIONS, artifact_path
+from stages.base.tracking import client
 from stages.params import load_params
-from stages.registry import aliases
-from stages.store import PREDICTIONS, artifact_path
-from stages.tracking import client
+from stages.registry.registry import aliases
 from tests.conftest import SMALL
-from tests.small_data import make_params
+from tests.support.small_data import make_params
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -190,7 +190,7 @@ def test_a_metric_that_no_task_has_is_refused(project):
 
 
 def test_what_is_no_image_is_refused_by_name(registered):
-    from stages.served_model import read_media
+    from stages.packaging.served_model import read_media
 
     assert read_media("image", b"raw") == b"raw"
     assert read_media("image", base64.b64encode(b"raw").decode()) == b"raw"
@@ -202,7 +202,7 @@ def test_what_is_no_image_is_refused_by_name(registered):
 
 
 def test_texts_are_taken_as_they_are_and_nothing_as_missing(registered):
-    from stages.served_model import read_input
+    from stages.packaging.served_model import read_input
 
     assert read_input("text", "ein Café") == "ein Café".encode()
     assert [read_input(modality, value) for modality in ("text", "image") for value in (None, math.nan)] == [None] * 4
@@ -211,7 +211,7 @@ def test_texts_are_taken_as_they_are_and_nothing_as_missing(registered):
 
 
 def test_paths_are_refused_where_they_are_not_allowed(registered, tmp_path, monkeypatch):
-    from stages.served_model import read_media
+    from stages.packaging.served_model import read_media
 
     (tmp_path / "x.png").write_bytes(b"raw")
     monkeypatch.setenv("FUSELINE_ALLOW_PATHS", "0")

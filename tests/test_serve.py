@@ -19,14 +19,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.base.store import PREDICTIONS
+from stages.models.tables import read_rows
 from stages.params import load_params
 from stages.serve import command
-from stages.store import PREDICTIONS
-from stages.tables import read_rows
 from tests.conftest import PROJECT
-from tests.running import Running, serving, wait_until
-from tests.small_data import encode, make_image, sound
+from tests.support.running import Running, serving, wait_until
+from tests.support.small_data import encode, make_image, sound
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -375,19 +375,20 @@ def test_the_docs_of_a_server_with_a_token_are_open_and_take_it(store):
 
 def second_version(name: str, code: str = "") -> str:
     """Register the model of the project once more and return its number; `code` is added to its own code."""
-    from stages.logged_model import create_version, log_run
-    from stages.tracking import client
+    from stages.base.tracking import client
+    from stages.packaging.logged_model import create_version, log_run
 
     params = load_params()
     version = create_version(client(), params, name, log_run(client(), params, name))
     if code:
-        [changed] = Path("artifacts/mlflow").rglob(f"*{version.source.rsplit('/', 1)[-1]}*/**/code/stages/predictor.py")
+        place = f"*{version.source.rsplit('/', 1)[-1]}*/**/code/stages/packaging/predictor.py"
+        [changed] = Path("artifacts/mlflow").rglob(place)
         changed.write_text(changed.read_text() + code)
     return str(version.version)
 
 
 def move(name: str, version: str) -> None:
-    from stages.tracking import client
+    from stages.base.tracking import client
 
     client().set_registered_model_alias(name, "champion", version)
 

@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from stages import train
-from stages.device import Device, set_up
-from stages.model import load_model, reading_of
+from stages.base.device import Device, set_up
+from stages.base.store import CURVES, artifact_path, read_manifest, sha256_file
+from stages.models.model import load_model, reading_of
+from stages.models.tables import load_split
 from stages.params import load_params
-from stages.store import CURVES, artifact_path, read_manifest, sha256_file
-from stages.tables import load_split
-from stages.trainer import TrainBatches
+from stages.training.fit import TrainBatches
 from tests.conftest import PROJECT, SMALL
-from tests.small_data import make_params, write_params
+from tests.support.small_data import make_params, write_params
 
 CPU = Device(torch.device("cpu"), torch.float32)
 

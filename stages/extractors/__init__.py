@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from stages.device import Device
+from stages.base.device import Device
 from stages.extractors.base import Extractor
 from stages.extractors.huggingface import HuggingFace
 from stages.extractors.log_mel import LogMel

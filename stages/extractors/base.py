@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from stages.device import Device
-from stages.errors import MediaError
+from stages.base.device import Device
+from stages.base.errors import MediaError
 
 
 class Extractor:

@@ -14,10 +14,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from stages.device import Device
-from stages.errors import InputError
+from stages.base.device import Device
+from stages.base.errors import InputError
+from stages.base.store import digest, sha256_file, write_json
 from stages.extractors.base import Extractor, read_text
-from stages.store import digest, sha256_file, write_json
 
 VERSION = 1
 INSTALL = "pip install fuseline[huggingface]"

@@ -11,11 +11,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from stages.audio import decode_audio
-from stages.device import Device
-from stages.errors import InputError
+from stages.base.device import Device
+from stages.base.errors import InputError
+from stages.base.store import write_json
 from stages.extractors.base import Extractor
-from stages.store import write_json
+from stages.media.audio import decode_audio
 
 VERSION = 1
 FLOOR = 1e-6  # added to the power, so that silence has a logarithm: -13.8

@@ -7,10 +7,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from stages.device import Device
+from stages.base.device import Device
+from stages.base.store import write_json
 from stages.extractors.base import Extractor
-from stages.images import to_square
-from stages.store import write_json
+from stages.media.images import to_square
 
 VERSION = 1
 

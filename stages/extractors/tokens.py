@@ -10,11 +10,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from stages.device import Device
-from stages.errors import InputError
+from stages.base.device import Device
+from stages.base.errors import InputError
+from stages.base.store import VOCABULARY, digest, write_json
 from stages.extractors.base import Extractor, read_text
-from stages.store import VOCABULARY, digest, write_json
-from stages.text import PAD, SPECIALS, TOKENIZER, Vocabulary, tokenize
+from stages.media.text import PAD, SPECIALS, TOKENIZER, Vocabulary, tokenize
 
 VERSION = 1
 

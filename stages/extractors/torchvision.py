@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torch.fx.experimental.optimization import fuse
 
-from stages.backbones import MEAN, STD, backbone_names, models, read_weights
-from stages.device import Device
-from stages.errors import InputError
+from stages.base.device import Device
+from stages.base.errors import InputError
+from stages.base.store import digest, write_json
 from stages.extractors.base import Extractor
-from stages.images import to_square
-from stages.store import digest, write_json
+from stages.media.images import to_square
+from stages.pretrained.torchvision import MEAN, STD, backbone_names, models, read_weights
 
 VERSION = 1
 WEIGHTS_FILE = "extractor.safetensors"

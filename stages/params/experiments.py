@@ -59,12 +59,12 @@ def _plain_or_backbone(value: Any) -> str:
 
 
 ImageEncoder = Annotated[
-    Annotated[str, variant("encoders", "image", also=(NONE,)), Tag("plain")]
+    Annotated[str, variant("models/encoders", "image", also=(NONE,)), Tag("plain")]
     | Annotated[BackboneParams, Tag("backbone")],
     Discriminator(_plain_or_backbone),
 ]
-AudioEncoder = Annotated[str, variant("encoders", "audio", also=(NONE,))]
-TextEncoder = Annotated[str, variant("encoders", "text", also=(NONE,))]
+AudioEncoder = Annotated[str, variant("models/encoders", "audio", also=(NONE,))]
+TextEncoder = Annotated[str, variant("models/encoders", "text", also=(NONE,))]
 
 
 class Encoders(Section):
@@ -95,7 +95,7 @@ class ExperimentBase(Section):
     dataset: str
     inputs: Inputs
     encoders: Encoders
-    fusion: Annotated[str, variant("fusions")]
+    fusion: Annotated[str, variant("models/fusions")]
     dim: Annotated[int, Field(ge=8, multiple_of=8)]
     layers: Count
     attention_heads: Count
@@ -120,7 +120,7 @@ class CaptionParams(ExperimentBase):
     """A sentence for each sample."""
 
     task: Literal["caption"]
-    head: Annotated[str, variant("heads")]
+    head: Annotated[str, variant("models/heads")]
     max_words: Annotated[int, Field(ge=2, le=500)]
 
 

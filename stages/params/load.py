@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from stages.errors import InputError, explain
+from stages.base.errors import InputError, explain
 from stages.params.datasets import DatasetParams, DownloadParams, PrepareParams
 from stages.params.experiments import ExperimentBase, ExperimentParams, TrainParams
 from stages.params.features import FeaturesParams
@@ -98,7 +98,7 @@ def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list
                 f"expected {kind} of {experiment.dataset}: {', '.join([*fitting, NONE])}"
             )
         if getattr(experiment.encoders, modality) == NONE:
-            allowed = variant_names("encoders", kind)
+            allowed = variant_names("models/encoders", kind)
             lines.append(_wrong(f"experiments.{name}.encoders.{modality}", NONE, allowed))
     task = params.experiments[name].task
     target = getattr(experiment, "target", None)

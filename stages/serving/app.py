@@ -16,6 +16,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
+from stages.base.store import MEDIA, media_type
 from stages.params import ServeParams
 from stages.serving.edge import DOCS, DOCS_FILES, Edge, refusal
 from stages.serving.errors import Refused
@@ -33,9 +34,8 @@ from stages.serving.schemas import (
     problems,
 )
 from stages.serving.served import Answer, Models
-from stages.store import MEDIA, media_type
 
-PAGE = Path(__file__).parents[1] / "page"
+PAGE = Path(__file__).parent / "page"
 PAGE_TYPES = {".css": "text/css", ".js": "text/javascript"}
 OPEN_PATHS = ("/health", "/ready", DOCS, "/openapi.json")  # without the token, beside the page
 MOST_RESULTS = 100

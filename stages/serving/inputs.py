@@ -10,8 +10,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, FormParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from stages.base.store import MEDIA
 from stages.serving.errors import Refused
-from stages.store import MEDIA
 
 FORM, JSON = "multipart/form-data", "application/json"
 MOST_TEXT_CHARS = 10_000

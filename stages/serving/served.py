@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from stages.errors import InputError
+from stages.base.errors import InputError
 from stages.params import ServeParams
-from stages.registry import CHAMPION
+from stages.registry.registry import CHAMPION
 from stages.serving.batcher import Batcher
 from stages.serving.errors import Refused
 from stages.serving.metrics import Metrics

@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from stages.errors import InputError
-from stages.lineage import PREFIX
+from stages.base.errors import InputError
+from stages.registry.lineage import PREFIX
 
 CODE = "code/stages"
 GALLERY = "gallery.parquet"
@@ -116,7 +116,7 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
     experiment = predictor.task.config.experiment
     gallery = None
     if "gallery" in files:
-        gallery = _module(package, "gallery").Gallery(files["gallery"], predictor)
+        gallery = _module(package, "packaging.gallery").Gallery(files["gallery"], predictor)
     card = Card(
         name=place.name,
         version=place.version,
@@ -130,7 +130,7 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
         searchable=gallery is not None,
         max_audio_seconds=settings["max_audio_seconds"],
     )
-    return Version(card, predictor, gallery, _module(package, "errors").InputError, kept)
+    return Version(card, predictor, gallery, _module(package, "base.errors").InputError, kept)
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -150,8 +150,8 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _predictor(package: ModuleType, folder: Path, settings: dict[str, Any]) -> Any:
-    params, predictor = _module(package, "params"), _module(package, "predictor")
-    device = _module(package, "device").set_up(params.BaseParams(**settings["base"]))
+    params, predictor = _module(package, "params"), _module(package, "packaging.predictor")
+    device = _module(package, "base.device").set_up(params.BaseParams(**settings["base"]))
     limits = {key: settings[key] for key in ("max_image_megapixels", "max_audio_seconds")}
     return predictor.Predictor.load(
         folder, predictor.PredictSettings(params.EvaluateParams(**settings["evaluate"]), **limits), device

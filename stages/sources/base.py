@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.addresses import RemoteFile
+from stages.base.addresses import RemoteFile
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from stages.archive import Archive, open_archive
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.raw.archive import Archive, open_archive
 from stages.sources.base import Fault, RawSample, RemoteFile, Source
 from stages.sources.splits import completed_split, digest
 

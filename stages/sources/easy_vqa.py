@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from stages.archive import Archive, open_archive
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.raw.archive import Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, RemoteFile, Source
 from stages.sources.splits import completed_split
 

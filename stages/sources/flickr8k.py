@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from stages.archive import Archive, ArchiveLimits, open_archive
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.raw.archive import Archive, ArchiveLimits, open_archive
 from stages.sources.base import Fault, RawSample, RemoteFile, Source
 
 RELEASE = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol
 
-from stages.archive import JUDGED, open_archive, write_stored
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.base.store import SCRATCH, say
+from stages.raw.archive import JUDGED, open_archive, write_stored
 from stages.sources.base import Fault, RawSample, RemoteFile, Source
 from stages.sources.splits import SPLIT_OF, completed_split
-from stages.store import SCRATCH, say
 
 PACKED = "images.zip"
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")

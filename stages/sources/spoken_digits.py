@@ -15,8 +15,8 @@ from typing import Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from stages.archive import open_archive
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.raw.archive import open_archive
 from stages.sources.base import Fault, RawSample, RemoteFile, Source
 from stages.sources.splits import digest, split_by_hash, stream
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.errors import InputError
+from stages.base.errors import InputError
 from stages.sources.base import Question, RawSample, RemoteFile, Source
 from stages.sources.scenes import captions, draw, messages, questions, situation, speech, world
 from stages.sources.scenes.world import Stream

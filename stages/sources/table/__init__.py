@@ -14,14 +14,14 @@ from typing import Any, Literal, Protocol
 
 import yaml
 
-from stages.archive import JUDGED, Archive, open_archive
-from stages.errors import InputError
+from stages.base.errors import InputError
+from stages.base.store import SCRATCH, say, write_json
+from stages.raw.archive import JUDGED, Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, split_by_hash
 from stages.sources.table.columns import ROLES, resolve
 from stages.sources.table.media import media_kind, member_name, pack
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, encoding, read_rows
-from stages.store import SCRATCH, say, write_json
 
 MEDIA, READING = "media.zip", "reading.json"
 HEAD_ROWS = 200  # looked at to guess the columns

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from stages.errors import InputError
+from stages.base.errors import InputError
 from stages.sources.splits import SPLIT_OF
 from stages.sources.table.rows import Row
 

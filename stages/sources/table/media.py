@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from stages.archive import JUDGED, write_stored
-from stages.errors import InputError
-from stages.parallel import read_ahead
-from stages.progress import progress
+from stages.base.errors import InputError
+from stages.base.parallel import read_ahead
+from stages.base.progress import progress
+from stages.raw.archive import JUDGED, write_stored
 from stages.sources.base import RemoteFile
 from stages.sources.image_folder import IMAGE_SUFFIXES
 
@@ -141,7 +141,7 @@ def _fetched(addresses: list[str], scratch: Path) -> Iterator[tuple[str, Path | 
 
 def fetch_file(url: str, scratch: Path) -> Path | str:
     """Fetch one address into the scratch folder, within the bound; return the file, or why there is none."""
-    from stages.fetch import FetchError, fetch  # here, as it needs the sources' base first
+    from stages.raw.fetch import FetchError, fetch  # here, as it needs the sources' base first
 
     if not re.match("https?://", url, re.IGNORECASE):
         return f"{url} is no http:// or https:// address"

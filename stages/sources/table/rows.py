@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.errors import InputError
+from stages.base.errors import InputError
 
 DELIMITERS = ",;\t|"
 HEAD_CHARS = 1 << 16  # looked at to find the delimiter

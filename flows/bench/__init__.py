@@ -1,0 +1,1 @@
+"""Experiments run side by side, and the table that compares them."""

@@ -1,0 +1,1 @@
+"""DVC's graph seen from outside: its stages, running them, copies of the project to run them in."""

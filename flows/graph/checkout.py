@@ -1,0 +1,84 @@
+"""Copies of the project's files beside the user's own: they share DVC's cache and the user's data, no more.
+
+The fusion bench clones, since `dvc exp` needs branches of its own; a rebuild takes a worktree at a version's commit.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from flows.graph.dvc_stages import StageError, StageRun, follow
+from stages.params import NONE
+
+
+def git(folder: Path, *arguments: str, **environment: str) -> str:
+    """Run git and return what it prints.
+
+    Raises:
+        StageError: git failed.
+    """
+    command, variables = ["git", *arguments], {**os.environ, **environment}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StageError("git", f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def run_dvc(
+    root: Path,
+    arguments: list[str],
+    on_line: Callable[[str], None] = lambda line: None,
+    on_stage_done: Callable[[StageRun], None] = lambda run: None,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> list[str]:
+    """Run DVC to its end and return the lines that it and the stages print; each is told as it comes.
+
+    Raises:
+        StageError: a stage or DVC itself failed.
+    """
+    lines: list[str] = []
+
+    def take(line: str) -> None:
+        lines.append(line)
+        on_line(line)
+
+    follow(root, arguments, take, on_stage_done, on_progress)
+    return lines
+
+
+def share(root: Path, copy: Path, data_folder: str) -> None:
+    """Let a copy of the project use its DVC cache and settings, and read the user's own `data/` folder."""
+    if (local := root / ".dvc" / "config.local").exists():
+        shutil.copyfile(local, copy / ".dvc" / "config.local")
+    cache = run_dvc(root, ["cache", "dir"])[-1]
+    run_dvc(copy, ["cache", "dir", "--local", cache])
+    data = Path("data") / data_folder  # a copy lacks it where neither git nor DVC keeps it
+    if data_folder != NONE and not (copy / data).exists() and not (copy / f"{data}.dvc").exists():
+        (copy / data).parent.mkdir(exist_ok=True)
+        (copy / data).symlink_to(root / data, target_is_directory=True)
+
+
+@contextmanager
+def worktree(root: Path, commit: str, folder: Path) -> Iterator[Path]:
+    """Yield the project in a worktree at `commit`, on no branch; it is removed at the end, whatever happens.
+
+    What a killed run left in the folder is removed first. The repository's hooks do not run.
+    """
+    place = git(root, "rev-parse", "--show-prefix")  # of a project that is a folder of a larger repository
+    _remove_worktree(root, folder)
+    try:
+        no_hooks = ("-c", f"core.hooksPath={os.devnull}")
+        git(root, *no_hooks, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+        yield folder / place
+    finally:
+        _remove_worktree(root, folder)
+
+
+def _remove_worktree(root: Path, folder: Path) -> None:
+    """Remove this worktree; `git worktree prune` would forget those on disks that are not mounted too."""
+    with suppress(StageError):  # none is there
+        git(root, "worktree", "remove", "--force", "--force", str(folder))
+    shutil.rmtree(folder, ignore_errors=True)

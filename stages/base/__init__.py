@@ -1,0 +1,1 @@
+"""What all stands on, and what knows nothing of the rest: errors, artifacts, addresses, device, tracking store."""

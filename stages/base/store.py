@@ -1,0 +1,236 @@
+"""Artifact folders that are complete or absent.
+
+A stage writes beside its place and moves the finished folder in, `manifest.json` last, under a lock; readers
+refuse a folder without a manifest or with files of another size. No time, host, path or random id goes inside.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from stages.base.errors import InputError
+
+ARTIFACTS = Path("artifacts")
+SCRATCH = Path(".fuseline")  # caches, partial downloads, checkpoints, locks, lists of failed runs: never tracked
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+
+# The files that one stage writes and another reads.
+VOCABULARY = "vocabulary.json"
+QUARANTINE_FILE = "quarantine.parquet"
+FEATURES = "features.npy"
+INDEX = "index.parquet"
+CURVES = "curves.csv"
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.parquet"
+
+SPLITS = ("train", "val", "test")
+MEDIA = ("image", "audio")  # modalities whose samples are encoded bytes
+MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "audio/wav", b"fLaC": "audio/flac"}
+
+SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("image", pa.binary()),  # encoded bytes that decode, without metadata
+        pa.field("audio", pa.binary()),  # WAV or FLAC of one channel, without metadata
+        pa.field("audio_rate_hz", pa.int32()),
+        pa.field("texts", pa.list_(pa.string())),  # as the source has them, white space folded
+        pa.field("tokens", pa.list_(pa.string())),  # the same, normalised; tokens joined by a space
+        pa.field("message", pa.string()),  # a text of its own
+        pa.field("questions", pa.list_(pa.string())),
+        pa.field("answers", pa.list_(pa.string())),  # one a question, normalised like tokens
+        pa.field("question_kinds", pa.list_(pa.string())),
+        pa.field("label", pa.string()),
+        pa.field("group", pa.string()),  # speaker, user
+        pa.field("oracle", pa.string()),  # normalised caption from the true attributes, where known
+        pa.field("truth", pa.string()),  # JSON of the true attributes, where known
+    ]
+)
+COLUMNS = {  # of a field of `sources.base.RawSample`
+    "image": ("image",),
+    "audio": ("audio", "audio_rate_hz"),
+    "texts": ("texts", "tokens"),
+    "message": ("message",),
+    "questions": ("questions", "answers", "question_kinds"),
+    "label": ("label",),
+    "group": ("group",),
+    "oracle": ("oracle",),
+    "truth": ("truth",),
+}
+
+
+def media_type(data: bytes) -> str:
+    """Return the media type of an image or a sound, as `prepare` writes them."""
+    return next((kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)), "application/octet-stream")
+
+
+def samples_schema(fields: Iterable[str]) -> pa.Schema:
+    """Return the schema of a data set whose source has these fields."""
+    wanted = {"sample_id"}.union(*(COLUMNS[field] for field in fields))
+    return pa.schema([field for field in SAMPLES if field.name in wanted])
+
+
+QUARANTINE = pa.schema(
+    [
+        pa.field("where", pa.string(), nullable=False),  # sample id, or file and row
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass
+class Draft:
+    """An artifact being written: `folder` for its files, the rest for its manifest."""
+
+    folder: Path
+    counts: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def artifact_path(stage: str, name: str) -> Path:
+    """Return the place of a stage's artifact."""
+    return ARTIFACTS / stage / name
+
+
+@contextlib.contextmanager
+def writing(stage: str, name: str, params: dict[str, Any]) -> Iterator[Draft]:
+    """Yield a draft and, if the block ends well, put it in its place as one complete artifact.
+
+    A second writer of the same artifact waits for the first. What a killed writer left is removed.
+    """
+    final = artifact_path(stage, name)
+    partial = final.with_name(f".{name}.partial")
+    with locked(f"{stage}-{name}"):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            draft = Draft(partial)
+            yield draft
+            write_json(partial / MANIFEST, _manifest(stage, name, params, draft))
+            replace_folder(partial, final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _manifest(stage: str, name: str, params: dict[str, Any], draft: Draft) -> dict[str, Any]:
+    files = sorted(path for path in draft.folder.rglob("*") if path.is_file())
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "stage": stage,
+        "name": name,
+        "params": params,
+        "counts": draft.counts,
+        "settings": draft.settings,
+        "files": {
+            path.relative_to(draft.folder).as_posix(): {
+                "sha256": sha256_file(path),
+                "bytes": path.stat().st_size,
+            }
+            for path in files
+        },
+    }
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Move a folder into a place that may hold an older one; a kill in between leaves the place empty."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(source, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a complete artifact.
+
+    Raises:
+        InputError: when the folder has no whole manifest, another schema version, or files of another size.
+    """
+    again = f"remove {folder} and run `dvc repro`"
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf8"))
+        version = manifest["schema_version"]
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no complete artifact there; run `dvc repro` to make it") from None
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{folder / MANIFEST} is damaged ({error}); {again}") from None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"{folder}: written with schema version {version}, this code reads {SCHEMA_VERSION}; {again}")
+    for name, entry in manifest["files"].items():
+        path = folder / name
+        size = path.stat().st_size if path.exists() else None
+        if size != entry["bytes"]:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise InputError(f"{path} {found}, the manifest says {entry['bytes']}; {again}")
+    return manifest
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold a lock of the project by name; say so when another process has it, and wait."""
+    path = SCRATCH / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f"another process is writing {name}; waiting for it to end")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def reserve(path: Path, num_bytes: int) -> None:
+    """Give a file this size with room on the disk: a disk found full later would crash a memory map.
+
+    Raises:
+        OSError: ENOSPC or EDQUOT, naming the file, when there is no room; nothing is left.
+    """
+    with path.open("ab") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # others: the file system cannot reserve
+                path.unlink()
+                raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def say(line: str) -> None:
+    """Print a line for the person who watches, at once."""
+    print(line, flush=True)  # noqa: T201
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex digest of a file, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: object) -> str:
+    """Return the hex digest of a JSON value, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file that is the same bytes for the same value, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf8") as file:
+        json.dump(value, file, indent=1, sort_keys=True, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,1 @@
+"""Features kept by the content of their media."""

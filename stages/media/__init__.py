@@ -1,0 +1,1 @@
+"""One file a kind of medium: bytes checked, cleaned and decoded."""

@@ -1,0 +1,91 @@
+"""A trained model on disk: `model.json`, `model.safetensors` and the extractors of its inputs."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from stages.base.device import Device
+from stages.base.store import FEATURES, INDEX, MANIFEST, write_json
+from stages.models.encoders.base import FeatureSpec
+from stages.models.tables import Reading
+from stages.models.tasks import TASKS, Task
+from stages.models.tasks.base import ModelConfig
+from stages.params import BackboneParams, ExperimentBase, experiment_params
+from stages.pretrained.torchvision import read_weights
+
+MODEL, WEIGHTS = "model.json", "model.safetensors"
+NOT_OF_THE_EXTRACTOR = (FEATURES, INDEX, MANIFEST)  # of the files in a features artifact
+
+
+def build(config: ModelConfig) -> Task:
+    """Make an untrained task."""
+    return TASKS[config.experiment.task](config)
+
+
+def reading_of(experiment: ExperimentBase) -> Reading:
+    """Return what an experiment's task reads of its data set."""
+    task = TASKS[experiment.task]
+    return Reading(experiment.dataset, experiment.inputs.used(), task.columns, task.needed, task.several)
+
+
+def load_pretrained(task: Task, key: str) -> None:
+    """Give backbones that are trained end to end the weights that the experiment names; `key` is its section."""
+    for modality, encoder in getattr(task, "encoders", {}).items():
+        named = getattr(task.config.experiment.encoders, modality)
+        if isinstance(named, BackboneParams):
+            encoder.load_weights(read_weights(named, f"{key}.encoders.{modality}"))
+
+
+def save_model(
+    folder: Path,
+    config: ModelConfig,
+    weights: dict[str, Tensor],
+    feature_folders: dict[str, Path],
+    columns: dict[str, str],
+) -> None:
+    """Write the model, and beside it what turns raw media into its features.
+
+    `columns` are, by modality, those of the prepared rows that its media come from.
+    """
+    write_json(
+        folder / MODEL,
+        {
+            "experiment": config.experiment.model_dump(exclude={"train"}),
+            "features": {modality: dataclasses.asdict(spec) for modality, spec in config.features.items()},
+            "vocabularies": config.vocabularies,
+            "columns": columns,
+        },
+    )
+    contiguous = {key: value.contiguous() for key, value in weights.items()}
+    (folder / WEIGHTS).write_bytes(save(contiguous))  # `save_file` would shut other users out, whatever the umask
+    for modality, source in feature_folders.items():
+        (folder / modality).mkdir()
+        for path in sorted(source.iterdir()):
+            if path.is_file() and path.name not in NOT_OF_THE_EXTRACTOR:
+                shutil.copyfile(path, folder / modality / path.name)
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """Read a model's configuration."""
+    raw: dict[str, Any] = json.loads((folder / MODEL).read_text(encoding="utf8"))
+    experiment = experiment_params(raw["experiment"] | {"train": {}})
+    found = {m: raw["features"][m] for m in experiment.inputs.used()}  # JSON's order is another; that of parts counts
+    features = {m: FeatureSpec(tuple(spec["shape"]), spec["num_words"]) for m, spec in found.items()}
+    return ModelConfig(experiment, features, raw["vocabularies"])
+
+
+def columns_of(folder: Path) -> dict[str, str]:
+    """Return, by modality, the column of the prepared rows that a model's media come from."""
+    return json.loads((folder / MODEL).read_text(encoding="utf8"))["columns"]
+
+
+def load_model(folder: Path, device: Device) -> Task:
+    """Read a model, ready to predict."""
+    task = build(load_config(folder))
+    task.load_state_dict(load_file(folder / WEIGHTS))
+    return task.to(device.device).eval()

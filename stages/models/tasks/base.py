@@ -1,0 +1,131 @@
+"""What a task is: a model with its loss, its targets from prepared rows, its predictions and what they are worth.
+
+Shapes: N samples of a split, B of a batch, K media that a sample brings of a modality that comes in several.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from stages.models.encoders.base import FeatureSpec
+from stages.models.tables import Picks, Split
+from stages.params import ExperimentBase
+
+Batch = dict[str, Tensor]  # keys: each modality (B, ...), `<modality>_present`, and those of `Task.take`
+Answers = list[dict[str, Any]]  # one a sample
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that is needed to build a task's model anew; it stands in `model.json`."""
+
+    experiment: ExperimentBase
+    features: dict[str, FeatureSpec]  # by modality
+    vocabularies: dict[str, list[str]]  # words of the text columns, answers, labels; of the training split
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the page of samples: what was asked, what the model says, what is right."""
+
+    predicted: str
+    expected: str
+    right: bool
+    probability: float | None = None
+    asked: str = ""
+
+
+class Task(nn.Module):
+    """The protocol of a task."""
+
+    columns: ClassVar[tuple[str, ...]] = ()  # of the prepared rows that it reads
+    needed: ClassVar[tuple[str, ...]] = ()  # those without which a sample is of no use to it
+    several: ClassVar[tuple[str, ...]] = ()  # modalities of which a sample brings several media
+    vocabularies: ClassVar[tuple[str, ...]] = ()  # that its model is built from
+    headline: ClassVar[str]  # the metric that is shown first and that picks the best epoch
+    answer_types: ClassVar[dict[str, str]]  # of a served answer: "string", "double", "strings" or "doubles"
+    compared: ClassVar[tuple[str, ...]] = ("sample_id",)  # columns of the predictions that two models must share
+    sliced: ClassVar[str] = ""  # the column of the predictions by whose values a change is worth a look, if any
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build the model."""
+        super().__init__()
+        self.config = config
+
+    def targets(self, rows: list[dict[str, Any]]) -> Arrays:
+        """Turn prepared rows into arrays whose first axis is the sample."""
+        raise NotImplementedError
+
+    def take(self, targets: Arrays, samples: np.ndarray, picks: Picks, train: Any = None, rng: Any = None) -> Arrays:
+        """Choose what a batch of these samples sees of the targets: with `rng` drawn for training, else all."""
+        return {key: value[samples] for key, value in targets.items()}
+
+    def loss(self, batch: Batch, train: Any = None) -> Tensor:
+        """Return the mean loss of a batch; with `train`, what regularises training is in it."""
+        raise NotImplementedError
+
+    def predict(self, batch: Batch, evaluate: Any) -> Answers:
+        """Return one dict per sample."""
+        raise NotImplementedError
+
+    def answer(self, split: Split, evaluate: Any) -> Answers:
+        """Predict a whole split; tasks whose answers depend on other samples add that here."""
+        return [
+            answer for _, _, batch in split.in_order(evaluate.batch_size) for answer in self.predict(batch, evaluate)
+        ]
+
+    def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Score answers: names to numbers, or to numbers by name."""
+        raise NotImplementedError
+
+    def score(self, answers: Answers, rows: list[dict[str, Any]]) -> float:
+        """Return the headline alone, which compares epochs."""
+        return self.metrics(answers, rows)[self.headline]
+
+    def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
+        """Return the answers of those who look nothing up but the training split."""
+        return {}
+
+    def ablations(self) -> dict[str, tuple[str, ...]]:
+        """Name the rows for parts of the modalities: by default each alone."""
+        modalities = tuple(self.config.features)
+        return {f"only_{modality}": (modality,) for modality in modalities} if len(modalities) > 1 else {}
+
+    def ceiling(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the metrics of answers from the truth, where it is known."""
+        return {}
+
+    def settings(self, rows: list[dict[str, Any]], evaluate: Any) -> dict[str, Any]:
+        """Say what the metrics are, where their names leave it open."""
+        return {}
+
+    def records(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+        """Return the columns of the predictions file."""
+        raise NotImplementedError
+
+    def details(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return what a person may want to see of one answer beside the values of `answer_types`, as JSON values."""
+        return {}
+
+    def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
+        """Return what the page of samples says of one sample."""
+        raise NotImplementedError
+
+    @classmethod
+    def statistics(cls, records: dict[str, list[Any]], metric: str) -> np.ndarray:
+        """Return, from the columns of a predictions file, what the gate sums per sample, (N, statistics)."""
+        values = np.asarray(records[metric], np.float64)
+        return np.stack([values, np.ones(len(values))], axis=1)
+
+    @classmethod
+    def metric_of(cls, summed: np.ndarray, metric: str) -> np.ndarray:
+        """Turn summed statistics (..., statistics) into the metric (...)."""
+        return summed[..., 0] / summed[..., 1]
+
+    @classmethod
+    def gate_metrics(cls) -> tuple[str, ...]:
+        """Name the metrics that the gate can compare."""
+        return (cls.headline,)

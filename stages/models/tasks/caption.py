@@ -1,0 +1,219 @@
+"""Captioning: an image, or any modalities together, in; a sentence out.
+
+Shapes: B samples, C captions of a sample, T words, L places of all modalities, D dim, V vocabulary.
+"""
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stages.media.text import PAD, SPECIALS, Vocabulary
+from stages.models.baselines import most_frequent_caption, nearest_captions
+from stages.models.heads import HEADS
+from stages.models.heads.beam import beam_search
+from stages.models.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
+from stages.models.metrics.captions import caption_metrics
+from stages.models.tables import Picks, Split
+from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
+from stages.models.tasks.fused import FusedTask
+from stages.params import CaptionParams
+
+USUAL_WORDS = 16  # that the captions of an image have together, roughly
+IMAGE = "image"
+
+
+class CaptionTask(FusedTask):
+    """Encoders whose sequence all captions of a sample share, and a decoder.
+
+    With several modalities the decoder attends to all their sequences and to their fusion; what is missing is
+    a learned vector.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("texts", "tokens", "oracle")
+    needed: ClassVar[tuple[str, ...]] = ("texts",)
+    vocabularies: ClassVar[tuple[str, ...]] = ("texts",)
+    headline: ClassVar[str] = "bleu_4"
+    answer_types: ClassVar[dict[str, str]] = {
+        "caption": "string",
+        "score": "double",
+        "words": "strings",
+        "word_probabilities": "doubles",
+    }
+    compared: ClassVar[tuple[str, ...]] = ("sample_id", "references")
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build encoders and decoder by their names."""
+        super().__init__(config)
+        experiment = config.experiment
+        assert isinstance(experiment, CaptionParams)
+        self.max_words = experiment.max_words
+        self.vocabulary = Vocabulary(config.vocabularies["texts"])
+        self.decoder = HEADS[experiment.head](
+            len(self.vocabulary),
+            experiment.dim,
+            experiment.layers,
+            experiment.attention_heads,
+            experiment.dropout,
+            experiment.max_words,
+        )
+        self.words = nn.Linear(experiment.dim, len(self.vocabulary))
+        nn.init.constant_(self.words.bias, math.log(USUAL_WORDS / len(self.vocabulary)))
+        if len(config.features) > 1:
+            self.fusion = self.make_fusion(config.features, experiment.dim)
+            self.absent_D = nn.Parameter(torch.randn(experiment.dim) * 0.02)
+
+    def targets(self, rows: list[dict[str, Any]]) -> Arrays:
+        """Return `captions` (N, C, T) of word numbers, padded, and `num_captions` (N,)."""
+        max_words = self.max_words
+        counts = np.array([len(row["tokens"]) for row in rows])
+        captions = np.full((len(rows), counts.max(), max_words + 2), PAD, np.int64)
+        for i, row in enumerate(rows):
+            for j, caption in enumerate(row["tokens"]):
+                ids = self.vocabulary.encode(caption.split(), max_words)
+                captions[i, j, : len(ids)] = ids
+        return {"captions": captions, "num_captions": counts}
+
+    def take(self, targets: Arrays, samples: np.ndarray, picks: Picks, train: Any = None, rng: Any = None) -> Arrays:
+        """Draw `texts_per_step` captions of each sample, none twice while there are others; all without `rng`."""
+        if rng is None:
+            return {"captions": targets["captions"][samples]}
+        counts = targets["num_captions"][samples]
+        order = rng.random((len(samples), targets["captions"].shape[1]))
+        order[np.arange(order.shape[1]) >= counts[:, None]] = np.inf
+        ranked = order.argsort(1)
+        places = np.arange(train.texts_per_step)[None, :] % counts[:, None]
+        captions = targets["captions"][samples[:, None], np.take_along_axis(ranked, places, 1)]
+        longest = (captions != PAD).sum(-1).max()
+        return {"captions": captions[..., :longest]}
+
+    def loss(self, batch: Batch, train: Any = None) -> Tensor:
+        """Return the cross entropy per word, ends counted; padding is left out of the computation.
+
+        In training the word loss of the image alone comes on top.
+        """
+        grid_BLD = self.memory(batch, train)
+        inputs_BCT, next_BCT = batch["captions"][..., :-1], batch["captions"][..., 1:]
+        real_BCT = next_BCT != PAD
+        logits_NV = self.decoder.logits(self.decoder(grid_BLD, inputs_BCT, real_BCT))
+        if train is None:
+            return F.cross_entropy(logits_NV.float(), next_BCT[real_BCT])
+        loss = F.cross_entropy(logits_NV.float(), next_BCT[real_BCT], label_smoothing=train.label_smoothing)
+        return loss + train.word_loss * self._word_loss(grid_BLD, next_BCT) if train.word_loss else loss
+
+    def _word_loss(self, grid_BLD: Tensor, tokens_BCT: Tensor) -> Tensor:
+        """Return the loss of telling, from the image alone, which words its captions have (Wu et al. 2016).
+
+        It reaches the encoder without passing attention, which is still blind when training starts.
+        """
+        logits_BV = self.words(grid_BLD.amax(1)).float()
+        has_BV = torch.zeros_like(logits_BV).scatter_(1, tokens_BCT.flatten(1), 1.0)
+        has_BV[:, : len(SPECIALS)] = 0.0
+        return F.binary_cross_entropy_with_logits(logits_BV, has_BV, reduction="sum") / len(logits_BV)
+
+    def memory(self, batch: Batch, train: Any = None) -> Tensor:
+        """Return what the decoder attends to, (B, L, D): the places of each modality, then their fusion."""
+        encoded = self.encode(batch, train)
+        if len(encoded) == 1:
+            return next(iter(encoded.values())).x_BLD
+        parts = [torch.where(e.real_BL.unsqueeze(-1), e.x_BLD, self.absent_D) for e in encoded.values()]
+        return torch.cat([*parts, self.fusion(encoded).unsqueeze(1)], dim=1)
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch, evaluate: Any) -> Answers:
+        """Return caption, score, words and, per word, its probability and attention over the image's grid."""
+        memory_BLD = self.memory(batch).float()
+        captions = beam_search(self.decoder, memory_BLD, evaluate.beam_size, self.max_words, evaluate.length_penalty)
+        cells = self._image_cells(memory_BLD.shape[1])
+        answers = []
+        for caption in captions:
+            words = self.vocabulary.decode(caption.ids)
+            answers.append(
+                {
+                    "caption": " ".join(words),
+                    "score": caption.score,
+                    "words": words,
+                    "word_probabilities": [float(p) for p in np.exp(caption.log_probs)],
+                    "attention": [weights[:cells] for weights in caption.attention],
+                }
+            )
+        return answers
+
+    def _image_cells(self, length: int) -> int:
+        """Return how many places of the memory are the image's, which come first; 0 without a grid."""
+        if IMAGE not in self.encoders:
+            return 0
+        return length if len(self.encoders) == 1 else getattr(self.encoders[IMAGE], "place_LD", torch.empty(0)).shape[0]
+
+    def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return BLEU, ROUGE-L, CIDEr-D, and what tells a model that always says the same."""
+        return dict(caption_metrics([answer["words"] for answer in answers], _references(rows)))
+
+    def score(self, answers: Answers, rows: list[dict[str, Any]]) -> float:
+        """Return BLEU-4."""
+        return bleu([answer["words"] for answer in answers], _references(rows))[3]
+
+    def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
+        """Return the commonest caption for everything, and that of the training image that looks most alike."""
+        usual = {"words": most_frequent_caption(train.rows)}
+        rows: dict[str, Answers] = {"most_frequent_caption": [usual] * len(test)}
+        if IMAGE in self.config.features:
+            rows["nearest_training_image"] = [{"words": words} for words in nearest_captions(test, train)]
+        return rows
+
+    def ceiling(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the metrics of captions written from the true attributes."""
+        written = [row.get("oracle") for row in rows]
+        return self.metrics([{"words": o.split()} for o in written if o], rows) if all(written) else {}
+
+    def settings(self, rows: list[dict[str, Any]], evaluate: Any) -> dict[str, Any]:
+        """Say which BLEU and CIDEr-D these are, and how captions were searched."""
+        return {
+            "level": "corpus",
+            "references_per_sample": sum(len(row["tokens"]) for row in rows) / len(rows),
+            "bleu": "nltk corpus_bleu, no smoothing, closest reference length",
+            "cider_d": "scale 0 to 10, document frequencies of the test references",
+            "beam_size": evaluate.beam_size,
+            "length_penalty": evaluate.length_penalty,
+        }
+
+    def records(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+        """Return one row a sample."""
+        keys = ("caption", "score", "words", "word_probabilities")
+        return {
+            "sample_id": [row["sample_id"] for row in rows],
+            **{key: [answer[key] for answer in answers] for key in keys},
+            "references": [row["tokens"] for row in rows],
+        }
+
+    def details(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return where each word looks: weights over the image's grid, row by row, and the grid's shape."""
+        weights = [[round(float(weight), 5) for weight in row] for row in answer["attention"]]
+        side = math.isqrt(len(weights[0])) if weights else 0
+        return {"attention": weights, "grid": [side, side]} if side and side * side == len(weights[0]) else {}
+
+    def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
+        """Return nothing: the page shows captions word by word."""
+        return []
+
+    @classmethod
+    def statistics(cls, records: dict[str, list[Any]], metric: str) -> np.ndarray:
+        """Return the n-gram counts of each caption."""
+        return bleu_statistics(records["words"], [[c.split() for c in found] for found in records["references"]])
+
+    @classmethod
+    def metric_of(cls, summed: np.ndarray, metric: str) -> np.ndarray:
+        """Return corpus BLEU of the order that the metric names."""
+        return bleu_from_statistics(summed, int(metric.removeprefix("bleu_")))
+
+    @classmethod
+    def gate_metrics(cls) -> tuple[str, ...]:
+        """Name the BLEU of each order."""
+        return ("bleu_4", "bleu_3", "bleu_2", "bleu_1")
+
+
+def _references(rows: list[dict[str, Any]]) -> list[list[list[str]]]:
+    return [[caption.split() for caption in row["tokens"]] for row in rows]

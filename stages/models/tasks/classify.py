@@ -1,0 +1,108 @@
+"""Classification: any modalities in, one of the training split's labels out."""
+
+import json
+from collections import Counter
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.models.metrics.classification import accuracy_by, classification_metrics
+from stages.models.tables import Split
+from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
+from stages.models.tasks.fused import FusedTask, cross_entropy
+
+
+class ClassifyTask(FusedTask):
+    """Encoders, a fusion, and a score for each class."""
+
+    columns: ClassVar[tuple[str, ...]] = ("label", "group", "truth")
+    needed: ClassVar[tuple[str, ...]] = ("label",)
+    vocabularies: ClassVar[tuple[str, ...]] = ("labels",)
+    headline: ClassVar[str] = "accuracy"
+    answer_types: ClassVar[dict[str, str]] = {
+        "label": "string",
+        "probability": "double",
+        "classes": "strings",
+        "probabilities": "doubles",
+    }
+    compared: ClassVar[tuple[str, ...]] = ("sample_id", "expected")
+    sliced: ClassVar[str] = "group"
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build encoders and fusion."""
+        super().__init__(config)
+        self.classes = config.vocabularies["labels"]
+        self.fusion = self.make_fusion(config.features, len(self.classes))
+
+    def targets(self, rows: list[dict[str, Any]]) -> Arrays:
+        """Return `label` (N,): the number of the class, -1 for one that training has not."""
+        numbers = {label: i for i, label in enumerate(self.classes)}
+        return {"label": np.array([numbers.get(row["label"], -1) for row in rows], np.int64)}
+
+    def loss(self, batch: Batch, train: Any = None) -> Tensor:
+        """Return the cross entropy."""
+        return cross_entropy(self.fusion(self.encode(batch, train)), batch["label"], train)
+
+    @torch.inference_mode()
+    def predict(self, batch: Batch, evaluate: Any) -> Answers:
+        """Return label, its probability, and the probabilities of all classes."""
+        probabilities = self.fusion(self.encode(batch)).float().softmax(-1).cpu().numpy()
+        return [class_answer(row, self.classes) for row in probabilities]
+
+    def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return accuracy, macro F1 and calibration error; accuracy by group where there are groups."""
+        labels, predictions = [row["label"] for row in rows], [answer["label"] for answer in answers]
+        confidences = np.array([answer["probability"] for answer in answers]).clip(0, 1)
+        scores: dict[str, Any] = dict(classification_metrics(labels, predictions, confidences, self.classes))
+        groups = [row["group"] for row in rows if row.get("group")]
+        if len(groups) == len(rows) and len(set(groups)) > 1:
+            scores["accuracy_by_group"] = accuracy_by(labels, predictions, groups)
+        return scores
+
+    def score(self, answers: Answers, rows: list[dict[str, Any]]) -> float:
+        """Return the accuracy."""
+        return float(np.mean([answer["label"] == row["label"] for answer, row in zip(answers, rows, strict=True)]))
+
+    def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
+        """Return the most frequent label for everything."""
+        return {"majority": [majority([row["label"] for row in train.rows], "label")] * len(test)}
+
+    def ceiling(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the metrics of the most probable label given the true cues, where the source knows them."""
+        best = [json.loads(row.get("truth") or "{}").get("best_label") for row in rows]
+        return self.metrics([{"label": label, "probability": 1.0} for label in best], rows) if all(best) else {}
+
+    def records(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+        """Return one row a sample."""
+        return {
+            "sample_id": [row["sample_id"] for row in rows],
+            "expected": [row["label"] for row in rows],
+            "label": [answer["label"] for answer in answers],
+            "probability": [answer["probability"] for answer in answers],
+            "accuracy": [float(a["label"] == row["label"]) for a, row in zip(answers, rows, strict=True)],
+            **({"group": [row["group"] for row in rows]} if rows[0].get("group") else {}),
+        }
+
+    def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
+        """Return predicted and true label."""
+        return [Line(answer["label"], row["label"], answer["label"] == row["label"], answer["probability"])]
+
+
+def class_answer(probabilities: np.ndarray, classes: list[str]) -> dict[str, Any]:
+    """Return the most probable class and all probabilities."""
+    best = int(probabilities.argmax())
+    return {
+        "label": classes[best],
+        "probability": float(probabilities[best]),
+        "classes": classes,
+        "probabilities": [float(p) for p in probabilities],
+    }
+
+
+def majority(values: list[str], key: str) -> dict[str, Any]:
+    """Return the most frequent value as an answer, as sure of it as it is frequent; of equals, the first by name."""
+    counts = Counter(values)
+    best = min(counts, key=lambda value: (-counts[value], value))
+    return {key: best, "probability": counts[best] / len(values)}

@@ -1,0 +1,168 @@
+"""What MLflow keeps of a trained model: one run with its numbers and files, and the model as code."""
+
+import csv
+import json
+import re
+import tempfile
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from stages.base.store import CURVES, METRICS, artifact_path, read_manifest, write_json
+from stages.base.tracking import KEY_TAG, experiment_id, find_run, flatten, log_params
+from stages.packaging.gallery import write_gallery
+from stages.params import Params, column_of
+from stages.registry.lineage import DIGEST_TAG, lineage_tags
+from stages.registry.lineage_files import LINEAGE, write_lineage
+
+REQUIREMENTS = (
+    "filelock",
+    "jinja2",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "pydantic",
+    "ruamel.yaml",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "soundfile",
+    "torch",
+    "torchmetrics",
+    "torchvision",
+)
+
+
+def log_run(mlflow_client: Any, params: Params, name: str) -> str:
+    """Log metrics and files to the run of this version; return its id."""
+    import mlflow
+
+    tags = lineage_tags(params, name)
+    run = _own_run(mlflow_client, name, tags[DIGEST_TAG])
+    evaluated = artifact_path("evaluate", name)
+    metrics = json.loads((evaluated / METRICS).read_text(encoding="utf8"))
+    metrics.pop("settings")
+    with mlflow.start_run(run_id=run.info.run_id), tempfile.TemporaryDirectory() as folder:
+        mlflow.log_metrics({_metric_name(key): float(value) for key, value in flatten(metrics).items()})
+        mlflow.set_tags(tags)
+        mlflow.log_artifacts(str(evaluated), "evaluate")
+        write_lineage(Path(folder), params, name, REQUIREMENTS)
+        mlflow.log_artifacts(folder, LINEAGE)
+        _log_curves(mlflow, mlflow_client, name, run.info.run_id)
+    return run.info.run_id
+
+
+def _own_run(mlflow_client: Any, name: str, digest: str) -> Any:
+    """Return the training's live run, or a new one where it is lost or belongs to a version evaluated otherwise."""
+    manifest = read_manifest(artifact_path("train", name))
+    key = manifest["settings"]["train_key"]
+    run = find_run(mlflow_client, name, key)
+    if run is not None and run.data.tags.get(DIGEST_TAG, digest) == digest:
+        return run
+    run = mlflow_client.create_run(experiment_id(mlflow_client, name), run_name=name, tags={KEY_TAG: key})
+    log_params(mlflow_client, run.info.run_id, manifest["params"])
+    return run
+
+
+def _metric_name(key: str) -> str:
+    """Return a name that MLflow takes, whatever the groups or kinds of question are called."""
+    return re.sub(r"[^/\w.\- :]", "_", f"test_{key.replace('.', '/')}")
+
+
+def _log_curves(mlflow: Any, mlflow_client: Any, name: str, run_id: str) -> None:
+    """Log the curves that training could not send."""
+    if mlflow_client.get_metric_history(run_id, "val_loss"):
+        return
+    with (artifact_path("train", name) / CURVES).open(encoding="utf8") as file:
+        for row in csv.DictReader(file):
+            step = int(row.pop("epoch"))
+            mlflow.log_metrics({key: float(value) for key, value in row.items()}, step=step)
+
+
+def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -> Any:
+    """Log the model as code with its files, and make a version of it; its tags come last."""
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "settings.json"
+        experiment = params.experiments[name]
+        write_json(
+            settings,
+            {
+                "base": params.base.model_dump(),
+                "evaluate": params.evaluate.model_dump(),
+                "max_image_megapixels": params.prepare.max_image_megapixels,
+                "max_audio_seconds": params.prepare.max_audio_seconds,
+                "modalities": list(experiment.inputs.used()),
+            },
+        )
+        files = {"model": str(artifact_path("train", name)), "settings": str(settings)}
+        if experiment.task == "retrieve":
+            files["gallery"] = str(Path(folder) / "gallery.parquet")
+            write_gallery(params, name, Path(files["gallery"]))
+        signature, example = _signature(params, name)
+        with mlflow.start_run(run_id=run_id):
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(Path(__file__).with_name("served_model.py")),
+                artifacts=files,
+                code_paths=[str(Path(__file__).parents[1])],
+                signature=signature,
+                input_example=example,
+                pip_requirements=_requirements(),
+            )
+    if not mlflow_client.search_registered_models(f"name = '{name}'"):
+        mlflow_client.create_registered_model(name)
+    tags = lineage_tags(params, name)
+    return mlflow_client.create_model_version(name, logged.model_uri, run_id, tags, model_id=logged.model_id)
+
+
+def _signature(params: Params, name: str) -> tuple[Any, Any]:
+    """Return the signature, and one real sample as input example (media as base64, so that it can stand in JSON)."""
+    import base64
+
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
+
+    from stages.models.tasks import TASKS
+
+    experiment = params.experiments[name]
+    used = experiment.inputs.used()
+    columns = {modality: column_of(params.features[feature]) for modality, feature in used.items()}
+    sample = _first_whole_sample(experiment.dataset, set(columns.values()))
+    values = {
+        m: sample[column][0] if isinstance(sample[column], list) else sample[column] for m, column in columns.items()
+    }
+    example = {m: base64.b64encode(v).decode() if isinstance(v, bytes) else v for m, v in values.items()}
+    kinds: dict[str, Any] = {
+        "string": DataType.string,
+        "double": DataType.double,
+        "strings": Array(DataType.string),
+        "doubles": Array(DataType.double),
+    }
+    inputs = Schema([ColSpec(AnyType(), m, required=m in experiment.required()) for m in used])
+    answers = TASKS[experiment.task].answer_types
+    outputs = Schema([ColSpec(kinds[kind], column, required=False) for column, kind in answers.items()])
+    return ModelSignature(inputs, outputs), pd.DataFrame([example])
+
+
+def _first_whole_sample(dataset: str, columns: set[str]) -> dict[str, Any]:
+    """Return the first test sample that lacks nothing, or the first one."""
+    import pyarrow.parquet as pq
+
+    first: dict[str, Any] | None = None
+    for path in sorted(artifact_path("prepare", dataset).glob("test-*.parquet")):
+        for batch in pq.ParquetFile(path).iter_batches(64, columns=sorted(columns)):
+            for row in batch.to_pylist():
+                first = first or row
+                if all(row.values()):
+                    return row
+    assert first is not None, "an evaluated model has test samples"
+    return first
+
+
+def _requirements() -> list[str]:
+    return [f"{package}=={installed_version(package)}" for package in REQUIREMENTS]

@@ -1,0 +1,149 @@
+"""The registered model as MLflow loads it: written as code, its weights as safetensors, no pickle.
+
+One row a sample, a column for each modality of the model: `image` and `audio` as encoded bytes, the same as
+base64 text, or a path of a file; `text` and `question` as they are. Paths are refused in `mlflow models serve`, whose
+clients would name the server's files, unless FUSELINE_ALLOW_PATHS is 1, and everywhere when it is 0.
+A modality may be missing (no column, None, nan) where the task does without. The answers are the task's.
+"""
+
+import base64
+import binascii
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+
+MEDIA = ("image", "audio")
+MLFLOW_SERVER = "__pyfunc_model_path__"  # MLflow's scoring server has it in its environment
+
+
+class ServedModel(PythonModel):
+    """Loads the model folder that travels with the version."""
+
+    def load_context(self, context: Any) -> None:
+        """Build the predictor from the version's own files."""
+        from stages.base.device import set_up
+        from stages.packaging.predictor import Predictor, PredictSettings
+        from stages.params import BaseParams, EvaluateParams
+
+        settings = json.loads(Path(context.artifacts["settings"]).read_text(encoding="utf8"))
+        device = set_up(BaseParams(**settings["base"]))
+        self._modalities = settings["modalities"]
+        self._predictor = Predictor.load(
+            Path(context.artifacts["model"]),
+            PredictSettings(
+                EvaluateParams(**settings["evaluate"]), settings["max_image_megapixels"], settings["max_audio_seconds"]
+            ),
+            device,
+        )
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Answer each row of the input."""
+        records = [one for record in pd.DataFrame(model_input).to_dict("records") for one in spread(record)]
+        samples = [{m: read_input(m, record.get(m)) for m in self._modalities} for record in records]
+        answers = self._predictor.predict(samples)
+        columns = self._predictor.task.answer_types
+        return pd.DataFrame([{key: answer.get(key) for key in columns} for answer in answers])
+
+
+def spread(record: dict[Any, Any]) -> list[dict[Any, Any]]:
+    """Return the samples of a row; of columns of texts alone, `{"image": ["...", "..."]}`, MLflow makes one row.
+
+    Raises:
+        ValueError: when its lists differ in length.
+    """
+    lists = {key: value for key, value in record.items() if isinstance(value, list)}
+    lengths = {len(value) for value in lists.values()}
+    if len(lengths) > 1:
+        found = ", ".join(f"{key} {len(value)}" for key, value in lists.items())
+        raise ValueError(f"expected as many values in each column, got {found}")
+    return [record | {key: value[i] for key, value in lists.items()} for i in range(*lengths or (1,))]
+
+
+def read_input(modality: str, value: object) -> bytes | None:
+    """Return one input as bytes, texts as UTF-8; None for a missing one.
+
+    Raises:
+        ValueError: when it is of a kind that the modality does not take.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if modality in MEDIA:
+        return read_media(modality, value)
+    if isinstance(value, str):
+        return value.encode()
+    raise ValueError(f"{modality}: expected text, got {repr(value)[:80]}")
+
+
+def read_media(modality: str, value: object) -> bytes:
+    """Return encoded bytes given as bytes, base64 text, or a path.
+
+    Raises:
+        ValueError: when it is none of these.
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    paths_allowed = os.environ.get("FUSELINE_ALLOW_PATHS", "0" if MLFLOW_SERVER in os.environ else "1") != "0"
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except binascii.Error:
+            pass
+    if isinstance(value, str | os.PathLike) and paths_allowed:
+        path = Path(value)
+        if len(str(path)) < 4096 and path.is_file():
+            return path.read_bytes()
+    shown = repr(value)[:80]
+    expected = "encoded bytes, base64 text or the path of a file" if paths_allowed else "encoded bytes or base64 text"
+    raise ValueError(f"{modality}: expected {expected}, got {shown}")
+
+
+def ask(uri: str, given: list[str]) -> None:
+    """Load a version by its URI and print its answers.
+
+    Values named as `modality=value` are one sample; values without a name are a sample each, of the model's
+    first modality. A medium is given by the path of its file.
+    """
+    model = mlflow.pyfunc.load_model(uri)
+    modalities = model.metadata.get_input_schema().input_names()
+    named = dict(value.split("=", 1) for value in given if value.partition("=")[0] in modalities)
+    plain = [value for value in given if value.partition("=")[0] not in modalities]
+    samples = [{modalities[0]: value} | named for value in plain] or [named]
+    try:
+        answers = model.predict(pd.DataFrame(samples)).to_dict("records")
+    except ValueError as error:
+        sys.exit(f"error: {error}; this model takes {', '.join(f'{m}=...' for m in modalities)}")
+    for sample, answer in zip(samples, answers, strict=True):
+        sys.stdout.write("\n".join([", ".join(map(str, sample.values())), *_shown(answer)]) + "\n")
+
+
+def _shown(answer: dict[str, Any]) -> Iterator[str]:
+    """Yield an answer's lines: lists that go together side by side, long vectors cut."""
+    if "words" in answer:
+        words = zip(answer["words"], answer["word_probabilities"], strict=True)
+        yield f"  {answer['caption']}"
+        yield f"  score {answer['score']:.3f}: " + " ".join(f"{word} ({p:.2f})" for word, p in words)
+        return
+    for key, value in answer.items():
+        if key == "classes":
+            ranked = sorted(zip(answer["probabilities"], value, strict=True), reverse=True)[:5]
+            yield "  " + ", ".join(f"{name} {p:.3f}" for p, name in ranked)
+        elif key != "probabilities" and value is not None:
+            short = (
+                f"{len(value)} numbers, {[round(x, 3) for x in value[:4]]} ..." if isinstance(value, list) else value
+            )
+            yield f"  {key}: {short:.3f}" if isinstance(short, float) else f"  {key}: {short}"
+
+
+if __name__ == "__main__":
+    ask(sys.argv[1], sys.argv[2:])
+else:
+    set_model(ServedModel())

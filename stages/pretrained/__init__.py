@@ -1,0 +1,1 @@
+"""Other people's weights: found, checked and read."""

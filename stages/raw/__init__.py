@@ -1,0 +1,1 @@
+"""Bytes in: files fetched and verified, archives read in place."""

@@ -1,0 +1,177 @@
+"""What the gate is given: challenger and champion on the same test samples, and the challenger's floors.
+
+When the test data changed, the champion is scored again on it, by its own code (`packaging.rescore`) in a process
+of its own; its new predictions are kept in the challenger's run, so that the decision can be checked later.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.base.errors import InputError
+from stages.base.store import METRICS, PREDICTIONS, artifact_path, say
+from stages.base.tracking import flatten
+from stages.params import Params
+from stages.registry.gate import check_floors, decide, hold_floors, largest_fall
+from stages.registry.lineage import TEST_DATA_TAG, test_data_digest
+from stages.registry.registry import fault_of
+
+AUTO = "auto"  # as register.metric: the headline of the task
+RESCORED = "rescored"  # folder in the challenger's run
+Columns = dict[str, list[Any]]  # of a predictions file
+
+
+class NotComparableError(Exception):
+    """The champion cannot be scored on the challenger's test data; the message is the reason."""
+
+
+def check_gate(params: Params, name: str) -> None:
+    """Refuse a metric or a floor that the evaluated model does not have, before anything is registered.
+
+    Raises:
+        InputError: naming it, and what there is.
+    """
+    from stages.models.tasks import TASKS
+
+    _gate_metric(params, TASKS[params.experiments[name].task])
+    check_floors(_scores(name), params.register_.floors.get(name, {}), f"register.floors.{name}")
+
+
+def compare(mlflow_client: Any, params: Params, name: str, number: int, champion: int | None) -> dict[str, Any]:
+    """Return the gate's decision on a version as JSON values; a champion that cannot be scored stays."""
+    from stages.models.tasks import TASKS
+
+    task = TASKS[params.experiments[name].task]
+    metric = _gate_metric(params, task)
+    mine = read_predictions(artifact_path("evaluate", name) / PREDICTIONS)
+    theirs: Columns | None = None
+    notes: list[str] = []
+    if champion is not None:
+        try:
+            theirs, notes = _champions(mlflow_client, params, name, number, champion)
+        except NotComparableError as error:
+            return {"promote": False, "reasons": [f"not compared with the champion, version {champion}: {error}"]}
+    statistics = task.statistics(mine, metric)
+    before = None if theirs is None else task.statistics(theirs, metric)
+    gate = params.register_.model_copy(update={"metric": metric})
+    decision = decide(before, statistics, lambda summed: task.metric_of(summed, metric), gate)
+    decision = hold_floors(decision, _scores(name), params.register_.floors.get(name, {}))
+    if before is not None and mine.get(task.sliced):
+        fall = largest_fall(before, statistics, mine[task.sliced], lambda summed: task.metric_of(summed, metric))
+        notes += [f"of its slices by {task.sliced}, {fall[0]} fell most, by {fall[1]:.4f}"] if fall else []
+    return {**dataclasses.asdict(decision), "reasons": [*notes, *decision.reasons]}
+
+
+def _gate_metric(params: Params, task: Any) -> str:
+    """Return the metric to compare: the one that params name where the task has it, else the task's headline.
+
+    Raises:
+        InputError: when no task has it.
+    """
+    from stages.models.tasks import TASKS
+
+    named = params.register_.metric
+    known = sorted({metric for other in TASKS.values() for metric in other.gate_metrics()})
+    if named not in (AUTO, *known):
+        raise InputError(f"register.metric: got {named!r}; expected one of {', '.join([AUTO, *known])}")
+    return named if named in task.gate_metrics() else task.headline
+
+
+def _scores(name: str) -> dict[str, float]:
+    """Return the evaluated model's own metrics, those of slices by dotted names."""
+    metrics = json.loads((artifact_path("evaluate", name) / METRICS).read_text(encoding="utf8"))
+    return flatten({key: value for key, value in metrics.items() if key not in ("baselines", "ceiling", "settings")})
+
+
+def _champions(mlflow_client: Any, params: Params, name: str, number: int, champion: int) -> tuple[Columns, list[str]]:
+    """Return the champion's predictions of the challenger's test samples, and what there is to say about them.
+
+    Raises:
+        NotComparableError: when there are none.
+    """
+    from stages.models.tasks import TASKS
+
+    dataset, compared = params.experiments[name].dataset, TASKS[params.experiments[name].task].compared
+    mine = read_predictions(artifact_path("evaluate", name) / PREDICTIONS)
+    version = mlflow_client.get_model_version(name, str(champion))
+    theirs = _kept_predictions(mlflow_client, version.run_id)
+    if theirs is None:
+        why = "its predictions are not kept any more"
+    elif version.tags.get(TEST_DATA_TAG, "") not in ("", test_data_digest(dataset)):
+        why = "the test data changed since it was evaluated"
+    elif any(theirs.get(column) != mine[column] for column in compared):
+        why = "the test samples are not those it was evaluated on"
+    else:
+        return theirs, []
+    fault = fault_of(mlflow_client, name, champion)
+    if fault:
+        raise NotComparableError(f"{why}, and it is not whole: {fault}")
+    say(f"register {name}: {why}; scoring the champion, version {champion}, again")
+    with tempfile.TemporaryDirectory() as folder:
+        path = score_again(f"models:/{name}/{champion}", artifact_path("prepare", dataset), Path(folder))
+        theirs = read_predictions(path)
+        different = [column for column in compared if theirs.get(column) != mine[column]]
+        if different:
+            raise NotComparableError(f"{why}, and scored again it has other values of {', '.join(different)}")
+        run = mlflow_client.get_model_version(name, str(number)).run_id
+        mlflow_client.log_artifact(run, str(path), f"{RESCORED}/champion-{champion}")
+    return theirs, [f"the champion, version {champion}, was scored again on this test data: {why}"]
+
+
+def _kept_predictions(mlflow_client: Any, run_id: str) -> Columns | None:
+    """Return what a version's evaluation predicted, or None where it is gone."""
+    import mlflow
+
+    place = f"evaluate/{PREDICTIONS}"
+    if place not in [item.path for item in mlflow_client.list_artifacts(run_id, "evaluate")]:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        return read_predictions(Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{place}", dst_path=folder)))
+
+
+def score_again(uri: str, prepared: Path, folder: Path) -> Path:
+    """Let a version answer a prepared test split with its own code; return its predictions file in the folder.
+
+    Raises:
+        NotComparableError: when its code cannot, or the data lacks what it needs.
+    """
+    import mlflow
+
+    package = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    flavor = YAML(typ="safe").load((package / "MLmodel").read_text(encoding="utf8"))["flavors"]["python_function"]
+    code, files = package / flavor["code"], flavor["artifacts"]
+    if not (code / "stages/packaging/rescore.py").exists():
+        raise NotComparableError("the code that it was registered with cannot score it again on other test data")
+    out, elsewhere = folder / PREDICTIONS, folder / "elsewhere"
+    elsewhere.mkdir()
+    places = {
+        "model": package / files["model"]["path"],
+        "settings": package / files["settings"]["path"],
+        "prepared": prepared.absolute(),
+        "out": out,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.packaging.rescore", *(f"--{key}={path}" for key, path in places.items())],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(code)},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise NotComparableError(f"it cannot be scored again on this test data: {last[:500]}")
+    return out
+
+
+def read_predictions(path: Path) -> Columns:
+    """Return the columns of a predictions file."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path).to_pydict()

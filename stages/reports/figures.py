@@ -1,0 +1,65 @@
+"""Pictures of an evaluation: the model beside its baselines, and where a classifier errs; `dvc plots` shows them."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from stages.models.metrics.classification import confusion
+from stages.models.tasks import Task
+
+MOST_CLASSES_WITH_NUMBERS = 20
+SETTINGS: Any = {"font.size": 9, "figure.dpi": 120}
+
+
+def write_figures(
+    folder: Path, task: Task, answers: list[dict[str, Any]], rows: list[dict[str, Any]], metrics: dict[str, Any]
+) -> None:
+    """Write `comparison.png`, and `confusion.png` for tasks with labels."""
+    with matplotlib.rc_context(SETTINGS):
+        _save(_comparison(metrics), folder / "comparison.png")
+        if "label" in task.needed and "label" in answers[0]:
+            said = [answer["label"] for answer in answers]
+            _save(_confusion([row["label"] for row in rows], said), folder / "confusion.png")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, bbox_inches="tight", metadata={"Software": None})
+
+
+def _comparison(metrics: dict[str, Any]) -> Figure:
+    headline = metrics["settings"]["headline"]
+    rows = {"model": metrics, **metrics["baselines"], **({"ceiling": metrics["ceiling"]} if metrics["ceiling"] else {})}
+    names = [name.replace("_", " ") for name in rows]
+    values = [found[headline] for found in rows.values()]
+    figure = Figure(figsize=(6, 0.5 + 0.32 * len(rows)))
+    axes = figure.subplots()
+    bars = axes.barh(names, values, color=["#e8590c", *["#868e96"] * (len(rows) - 1)])
+    axes.bar_label(bars, fmt="%.3f", padding=3)
+    axes.invert_yaxis()
+    axes.set_xlabel(headline.replace("_", " "))
+    axes.margins(x=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _confusion(labels: list[str], predictions: list[str]) -> Figure:
+    classes = sorted({*labels, *predictions})
+    counts = confusion(labels, predictions, classes)[:-1]  # the last row is of unknown labels, and there are none
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = max(3.0, min(12.0, 0.42 * len(classes)))
+    figure = Figure(figsize=(side, side))
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Oranges", vmin=0, vmax=1)
+    if len(classes) <= MOST_CLASSES_WITH_NUMBERS:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                shade = "white" if shares[row, column] > 0.6 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=7)
+    axes.set_xticks(range(len(classes)), classes, rotation=90)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    return figure

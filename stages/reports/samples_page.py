@@ -1,0 +1,77 @@
+"""The page of samples: what went in, what the model says, what is right; one file, no network."""
+
+import base64
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from jinja2 import Environment, FileSystemLoader
+
+from stages.base.store import MEDIA, SPLITS, media_type
+from stages.models.tasks import Task
+
+TEMPLATES = Path(__file__).parent / "templates"
+ROWS_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Where the samples' inputs stand: the prepared data set, and its column for each modality."""
+
+    folder: Path
+    columns: dict[str, str]
+
+
+def write_samples_page(
+    path: Path, name: str, metrics: dict[str, Any], task: Task, shown: list[tuple[Any, Any]], prepared: Prepared
+) -> None:
+    """Write the page for (answer, row) pairs; what went in is read from the prepared data set."""
+    inputs = _inputs(prepared, {row["sample_id"] for _, row in shown})
+    samples = [_sample(task, answer, row, inputs[row["sample_id"]]) for answer, row in shown]
+    columns = [key for key, value in metrics.items() if isinstance(value, float)]
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.get_template("samples.html").render(
+        name=name, metrics=metrics, samples=samples, columns=columns[:7], captions="words" in shown[0][0]
+    )
+    path.write_text(page, encoding="utf8")
+
+
+def _inputs(prepared: Prepared, ids: set[str]) -> dict[str, dict[str, Any]]:
+    """Return what the model was given of each sample, by modality; a batch of rows in memory at a time."""
+    found = {}
+    for path in sorted(prepared.folder.glob(f"{SPLITS[2]}-*.parquet")):
+        columns = ["sample_id", *prepared.columns.values()]
+        for batch in pq.ParquetFile(path).iter_batches(columns=columns, batch_size=ROWS_AT_A_TIME):
+            for row in batch.to_pylist():
+                if row["sample_id"] in ids:
+                    found[row["sample_id"]] = {m: row[column] for m, column in prepared.columns.items()}
+    return found
+
+
+def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    attention = answer.get("attention") or []
+    cells = len(attention[0]) if attention and attention[0] else 0
+    words = []
+    for i, word in enumerate(answer.get("words", [])):
+        weights = attention[i] if cells else []
+        peak = max(weights, default=0.0) or 1.0
+        probability = answer["word_probabilities"][i]
+        words.append({"text": word, "probability": probability, "weights": [round(w / peak, 2) for w in weights]})
+    text = given.get("text")
+    texts = text[:1] if isinstance(text, list) else [text] if text else []
+    return {
+        "id": row["sample_id"],
+        **{medium: _data_url(given[medium]) for medium in MEDIA if given.get(medium)},
+        "texts": texts,
+        "side": math.isqrt(cells),
+        "words": words,
+        "score": answer.get("score"),
+        "references": row["texts"] if words else [],
+        "lines": task.lines(answer, row),
+    }
+
+
+def _data_url(data: bytes) -> str:
+    return f"data:{media_type(data)};base64,{base64.b64encode(data).decode()}"

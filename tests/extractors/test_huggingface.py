@@ -1,0 +1,179 @@
+"""Hugging Face text models, by a tiny BERT of random weights: read, run, saved and read again without a network."""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from stages.base.device import Device
+from stages.base.errors import InputError, MediaError
+from stages.extractors import EXTRACTORS
+from stages.extractors.huggingface import HuggingFace
+
+transformers = pytest.importorskip("transformers", reason="needs the extra `huggingface`")
+
+CPU = Device(torch.device("cpu"), torch.float32)
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "run", "##s", "two"]
+CLS, SEP = 2, 3
+HIDDEN = 16
+
+
+def write_bert(folder):
+    """Write a BERT of two layers over nine word pieces, with at most 32 places."""
+    torch.manual_seed(0)
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 32}
+    config = transformers.BertConfig(vocab_size=len(PIECES), hidden_size=HIDDEN, **sizes)
+    transformers.BertModel(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(PIECES), encoding="utf8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+    (folder / "optimizer.pt").write_bytes(b"what a training left")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return write_bert(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Whatever asks for a connection fails at once."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a connection was asked for")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+
+
+def make(folder, level="token", max_words=8):
+    params = SimpleNamespace(model=str(folder), level=level, max_words=max_words, column="texts", batch_size=2)
+    return EXTRACTORS["huggingface"].from_params(params, CPU, "features.x", None)
+
+
+def features(extractor, *texts: str) -> np.ndarray:
+    return extractor.extract(torch.from_numpy(np.stack([extractor.decode(text.encode()) for text in texts])))
+
+
+def test_a_text_becomes_its_word_pieces_cut_with_their_end_kept(bert):
+    extractor = make(bert)
+    assert extractor.decode(b"A dog runs").tolist() == [CLS, 4, 5, 6, 7, SEP, -1, -1]
+    assert extractor.decode(b"two two two two two two two two two").tolist() == [CLS, *[8] * 6, SEP]
+    assert extractor.decode(b"").tolist() == [CLS, SEP, *[-1] * 6]
+
+
+def test_vectors_are_those_of_the_model_and_zero_behind_the_text(bert):
+    got = features(make(bert), "a dog", "two dogs run")
+    assert (got.shape, got.dtype) == ((2, 8, HIDDEN), np.float16)
+    model = transformers.AutoModel.from_pretrained(bert).eval()
+    for row, ids in zip(got, ([CLS, 4, 5, SEP], [CLS, 8, 5, 7, 6, SEP]), strict=True):
+        with torch.no_grad():
+            alone = model(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()  # no padding, no mask
+        np.testing.assert_allclose(row[: len(ids)], alone, atol=2e-3)
+        assert not row[len(ids) :].any()
+
+
+def test_the_pooled_vector_is_the_mean_over_the_text_alone(bert):
+    extractor = make(bert, "pooled")
+    tokens, pooled = features(make(bert), "a dog", "two"), features(extractor, "a dog", "two")
+    assert pooled.shape == (2, *extractor.shape) == (2, HIDDEN)
+    np.testing.assert_allclose(pooled[0], tokens[0, :4].astype(float).mean(0), atol=2e-3)
+    np.testing.assert_allclose(pooled[1], tokens[1, :3].astype(float).mean(0), atol=2e-3)
+
+
+@pytest.mark.parametrize("level", ["pooled", "token"])
+def test_save_and_load_needs_no_other_folder(level, tmp_path):
+    source, saved = tmp_path / "source", tmp_path / "saved"
+    source.mkdir()
+    saved.mkdir()
+    extractor = make(write_bert(source), level)
+    before = features(extractor, "a dog", "two dogs")
+    extractor.save(saved)
+    source.rename(tmp_path / "elsewhere")
+    again = HuggingFace.load(saved, CPU)
+    np.testing.assert_array_equal(features(again, "a dog", "two dogs"), before)
+    assert again.identity() == extractor.identity() and again.shape == extractor.shape
+    names = {path.name for path in saved.iterdir()}
+    assert names == {"extractor.json", "config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"}
+
+
+def test_weights_tokenizer_level_length_and_precision_are_in_the_identity(bert, tmp_path):
+    other = write_bert(tmp_path)
+    assert make(other).settings["files_digest"] == make(bert).settings["files_digest"]
+    (other / "vocab.txt").write_text("\n".join([*PIECES[:-1], "three"]))
+    changed = [make(other), make(bert, "pooled"), make(bert, max_words=9)]
+    precise = make(bert)
+    precise._device = Device(torch.device("cpu"), torch.bfloat16)
+    identities = [e.identity() | {"model": "same"} for e in (make(bert), *changed, precise)]
+    assert len({json.dumps(identity, sort_keys=True) for identity in identities}) == 5
+
+
+def test_threads_may_decode_at_once(bert):
+    extractor = make(bert)
+    texts = [f"{'two ' * (i % 5)}dogs".encode() for i in range(200)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(extractor.decode, texts))
+    np.testing.assert_array_equal(together, [extractor.decode(text) for text in texts])
+
+
+def test_bytes_that_are_no_text_are_refused(bert):
+    with pytest.raises(MediaError, match="text is not UTF-8"):
+        make(bert).decode(b"\xff")
+
+
+def drop_weights(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def drop_a_layer(folder):
+    from safetensors.torch import load_file, save_file
+
+    state = {name: value for name, value in load_file(folder / "model.safetensors").items() if "layer.1" not in name}
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+
+
+def drop_tokenizer(folder):
+    (folder / "vocab.txt").unlink()
+    (folder / "tokenizer_config.json").unlink()
+
+
+def ask_for_own_code(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text("raise SystemExit('code of the repository was run')")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (drop_weights, "cannot be read: .*model.safetensors"),
+        (drop_a_layer, "its weights lack encoder.layer.1.*do not fit"),
+        (drop_tokenizer, "has no word pieces: no tokenizer.json, vocab.txt"),
+        (ask_for_own_code, "cannot be read: "),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_named(spoil, message, tmp_path):
+    spoil(write_bert(tmp_path))
+    with pytest.raises(InputError, match=rf"(?s)features.x.model: {tmp_path}: {message}"):
+        make(tmp_path)
+
+
+def test_a_text_longer_than_the_model_reads_is_refused(bert):
+    with pytest.raises(InputError, match="features.x.model: .* does not read a text of 33 word pieces"):
+        make(bert, max_words=33)
+
+
+def test_a_name_that_is_neither_folder_nor_model_is_refused():
+    with pytest.raises(InputError, match="features.x.model: /no/such/folder: no such folder, and no name"):
+        make("/no/such/folder")
+
+
+def test_without_the_package_the_extra_is_named(bert, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(InputError, match=r"needs the package transformers; `pip install fuseline\[huggingface\]`"):
+        make(bert)

@@ -1,0 +1,135 @@
+"""Small splits and models in memory, for the tests of tables and tasks.
+
+Eight samples: each has an image, a sound, one to three texts and one to three questions, and one of three labels.
+"""
+
+from collections.abc import Collection, Iterable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.base.device import Device
+from stages.media.text import SPECIALS
+from stages.models.encoders.base import FeatureSpec
+from stages.models.model import build
+from stages.models.tables import FeatureTable, Split
+from stages.models.tasks import TASKS, Task
+from stages.models.tasks.base import ModelConfig
+from stages.params import Params, experiment_params, load_params
+from tests.support.small_data import PROJECT
+
+CPU = Device(torch.device("cpu"), torch.float32)
+NUM_SAMPLES = 8
+WORDS = [*SPECIALS, "a", "red", "blue", "dog", "cat", "bird", "what", "is", "it", "colour"]
+LABELS, ANSWERS = ["bird", "cat", "dog"], ["blue", "no", "red", "yes"]
+SPECS = {
+    "image": FeatureSpec((32, 32, 3)),
+    "audio": FeatureSpec((20, 16)),
+    "text": FeatureSpec((6,), len(WORDS)),
+    "question": FeatureSpec((6,), len(WORDS)),
+}
+ENCODERS = {"image": "cnn", "audio": "cnn", "text": "gru", "question": "gru"}
+OWN: dict[str, dict[str, Any]] = {
+    "caption": {"head": "transformer", "max_words": 6},
+    "classify": {},
+    "match": {"target": "text"},
+    "retrieve": {"target": "text"},
+    "translate": {"way": "shared"},
+    "vqa": {},
+}
+
+
+@cache
+def project_params() -> Params:
+    return load_params(PROJECT / "params.yaml")
+
+
+def make_rows(num_samples: int = NUM_SAMPLES) -> list[dict[str, Any]]:
+    """Make prepared rows; sample i has 1 + i % 3 texts and 1 + (i + 1) % 3 questions."""
+    rows = []
+    for i in range(num_samples):
+        label, colour = LABELS[i % 3], ("red", "blue")[i % 2]
+        tokens = [f"a {colour} {label}", f"{label} it is", f"{colour} {colour} {label}"][: 1 + i % 3]
+        asked = [("what colour is it", colour, "colour"), (f"is it a {label}", "yes", "is"), ("is it red", "no", "is")]
+        asked = asked[: 1 + (i + 1) % 3]
+        rows.append(
+            {
+                "sample_id": f"sample-{i}",
+                "texts": [f"{text.capitalize()}." for text in tokens],
+                "tokens": tokens,
+                "message": f"{label} number {i}",
+                "questions": [f"{question.capitalize()}?" for question, _, _ in asked],
+                "answers": [answer for _, answer, _ in asked],
+                "question_kinds": [kind for _, _, kind in asked],
+                "label": label,
+                "group": ("anna", "ben")[i % 2],
+                "oracle": tokens[0],
+                "truth": f'{{"best_label": "{label}"}}',
+            }
+        )
+    return rows
+
+
+def make_features(modality: str, num_media: int) -> np.ndarray:
+    """Draw features of a modality; words end in padding, the first two media excepted."""
+    spec = SPECS[modality]
+    rng = np.random.default_rng([num_media, *modality.encode()])
+    if spec.num_words:
+        words = rng.integers(len(SPECIALS), spec.num_words, (num_media, *spec.shape)).astype(np.int32)
+        words[2:, 4:] = 0
+        return words
+    if modality == "image":
+        return rng.integers(0, 256, (num_media, *spec.shape)).astype(np.uint8)
+    return rng.normal(size=(num_media, *spec.shape)).astype(np.float16)
+
+
+def num_media(modality: str, row: dict[str, Any]) -> int:
+    """Return how many media of a modality a sample has."""
+    return len(row[{"text": "texts", "question": "questions"}[modality]]) if SPECS[modality].num_words else 1
+
+
+def make_split(
+    modalities: Iterable[str],
+    several: tuple[str, ...] = (),
+    lacking: Collection[tuple[str, int]] = (),
+    limit_bytes: float = 1e9,
+) -> Split:
+    """Make a split of these modalities; `lacking` are pairs (modality, number of a sample) that are not there."""
+    rows = make_rows()
+    tables = {}
+    for modality in modalities:
+        counts = [0 if (modality, i) in lacking else num_media(modality, row) for i, row in enumerate(rows)]
+        ends = np.cumsum(counts)
+        places = [list(range(end - count, end)) for end, count in zip(ends, counts, strict=True)]
+        tables[modality] = FeatureTable(make_features(modality, int(ends[-1])), places, CPU, limit_bytes)
+    return Split(rows, tables, several)
+
+
+def make_config(task: str, modalities: Collection[str], **changes: Any) -> ModelConfig:
+    """Return what builds a small model."""
+    values = {
+        "task": task,
+        "dataset": "small",
+        "inputs": {m: f"small-{m}" if m in modalities else "none" for m in SPECS},
+        "encoders": {m: ENCODERS[m] if m in modalities else "none" for m in SPECS},
+        "fusion": "concat",
+        "dim": 16,
+        "layers": 1,
+        "attention_heads": 4,
+        "dropout": 0.0,
+        "modality_dropout": 0.0,
+        "train": {},
+        **OWN[task],
+        **changes,
+    }
+    known = {"texts": WORDS, "labels": LABELS, "answers": ANSWERS}
+    vocabularies = {column: known[column] for column in TASKS[task].vocabularies}
+    return ModelConfig(experiment_params(values), {m: SPECS[m] for m in SPECS if m in modalities}, vocabularies)
+
+
+def make_task(task: str, modalities: Collection[str], **changes: Any) -> Task:
+    """Build a small model, untrained."""
+    torch.manual_seed(0)
+    return build(make_config(task, modalities, **changes))

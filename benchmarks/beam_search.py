@@ -62,7 +62,7 @@ def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
     if not isinstance(experiment, CaptionParams):
         raise InputError(f"{name} is no captioning experiment")
     read_manifest(artifact_path("train", name))
-    device = set_up(params.base)
+    device = set_up(*params.base.hardware())
     task = load_model(artifact_path("train", name), device)
     assert isinstance(task, CaptionTask)
     test = load_split(reading_of(experiment), SPLITS[2], device, 2**30)

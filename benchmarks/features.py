@@ -127,7 +127,7 @@ def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
     if section.extractor != "torchvision":
         fitting = [key for key, value in params.features.items() if value.extractor == "torchvision"]
         raise InputError(f"params.yaml: {name!r} is no feature with extractor torchvision; there are: {fitting}")
-    device = set_up(params.base)
+    device = set_up(*params.base.hardware())
     prepared = artifact_path("prepare", section.dataset)
     extractor = Torchvision.from_params(section, device, f"features.{name}", prepared)
     media = list(islice(all_media(section), num_images))

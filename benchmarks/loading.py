@@ -105,7 +105,7 @@ def measure(params: Params, name: str, rounds: int) -> None:
     if not isinstance(experiment, ClassifyParams):
         raise InputError(f"{name} is no classification")
     inputs = experiment.inputs.used()
-    device = set_up(params.base)
+    device = set_up(*params.base.hardware())
     split = load_split(reading_of(experiment), SPLITS[0], device, train.device_cache_gb * 2**30)
     prepared = artifact_path("prepare", experiment.dataset)
     vocabularies = json.loads((prepared / VOCABULARY).read_text("utf8"))

@@ -273,7 +273,7 @@ def main(argv: list[str] | None = None) -> None:
     if not shutil.which("wrk"):
         sys.exit("error: wrk is not installed (Debian: apt-get install wrk)")
     params = load_params(args.params)
-    show_machine(set_up(params.base))
+    show_machine(set_up(*params.base.hardware()))
     found = samples(params, args.name, args.samples)
     with (
         tempfile.TemporaryDirectory() as place,

@@ -29,7 +29,7 @@ def extract(params: Params, names: Iterable[str]) -> None:
         section = params.features[name]
         prepared = artifact_path("prepare", section.dataset)
         extractor = EXTRACTORS[section.extractor].from_params(
-            section, set_up(params.base), f"features.{name}", prepared
+            section, set_up(*params.base.hardware()), f"features.{name}", prepared
         )
         media = (medium for _, _, found in read_media(prepared, column_of(section)) for medium in found)
         with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def extract(params: Params, names: Iterable[str]) -> None:
 def measure(params: Params, rounds: int) -> None:
     """Measure all experiments of params.yaml."""
     wanted = [name for experiment in params.experiments.values() for name in experiment.inputs.used().values()]
-    show_machine(set_up(params.base))
+    show_machine(set_up(*params.base.hardware()))
     contenders = {
         "shared": lambda: extract(params, dict.fromkeys(wanted)),
         "per experiment": lambda: extract(params, wanted),

@@ -57,7 +57,7 @@ def measure(params: Params, name: str, steps: int, rounds: int) -> None:
     if not isinstance(experiment, CaptionParams):
         raise InputError(f"{name} is no captioning experiment")
     inputs = experiment.inputs.used()
-    device = set_up(params.base)
+    device = set_up(*params.base.hardware())
     cached = load_split(reading_of(experiment), SPLITS[0], device, train.device_cache_gb * 2**30)
     prepared = artifact_path("prepare", experiment.dataset)
     vocabularies = json.loads((prepared / VOCABULARY).read_text("utf8"))

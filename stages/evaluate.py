@@ -48,7 +48,7 @@ def run(params: Params, name: str) -> None:
     trained = artifact_path("train", name)
     manifest = read_manifest(trained)
     with writing("evaluate", name, params.evaluate.model_dump()) as draft:
-        device = set_up(params.base)
+        device = set_up(*params.base.hardware())
         task = load_model(trained, device)
         reading = reading_of(experiment)
         train, test = (load_split(reading, split, device, limit_bytes=0) for split in (SPLITS[0], TEST))

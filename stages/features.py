@@ -13,15 +13,13 @@ import pyarrow.parquet as pq
 from stages.base.errors import InputError
 from stages.base.progress import progress
 from stages.base.store import FEATURES, INDEX, SPLITS, artifact_path, read_manifest, reserve, say, writing
-from stages.cache.segments import FeatureCache, all_caches, clear, evict
+from stages.cache.segments import FeatureCache, all_caches, clear, evict, fill
 from stages.extractors.batches import Index, Medium, extract, read_media
 from stages.params import Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 
 if TYPE_CHECKING:
     from stages.extractors import Extractor
-
-SEGMENT_BYTES = 64 * 2**20  # what a kill can lose
 
 
 def extract_missing(media: Iterator[Medium], extractor: "Extractor", cache: FeatureCache, params: Any) -> int:
@@ -34,31 +32,8 @@ def extract_missing(media: Iterator[Medium], extractor: "Extractor", cache: Feat
                 pending.add(medium.key)
                 yield medium
 
-    segment = _Segment(cache)
-    for keys, features in extract(missing(), extractor, params.batch_size):
-        segment.add(keys, features)
-    segment.flush()
+    fill(cache, extract(missing(), extractor, params.batch_size))
     return len(pending)
-
-
-class _Segment:
-    """Gathers batches until they make a segment worth a file."""
-
-    def __init__(self, cache: FeatureCache) -> None:
-        self._cache = cache
-        self._keys: list[bytes] = []
-        self._parts: list[np.ndarray] = []
-
-    def add(self, keys: list[bytes], features: np.ndarray) -> None:
-        self._keys += keys
-        self._parts.append(features)
-        if sum(part.nbytes for part in self._parts) >= SEGMENT_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._keys:
-            self._cache.add(self._keys, np.concatenate(self._parts))
-        self._keys, self._parts = [], []
 
 
 def run(params: Params, name: str) -> None:
@@ -104,7 +79,9 @@ def _extractor(params: Params, name: str) -> "Extractor":
 
     section = params.features[name]
     prepared = artifact_path("prepare", section.dataset)
-    return EXTRACTORS[section.extractor].from_params(section, set_up(params.base), f"features.{name}", prepared)
+    return EXTRACTORS[section.extractor].from_params(
+        section, set_up(*params.base.hardware()), f"features.{name}", prepared
+    )
 
 
 def explain(params: Params, name: str, sample_id: str) -> None:

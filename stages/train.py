@@ -4,7 +4,6 @@ A killed training goes on from its last epoch and ends with the same bytes. With
 Lightning starts this command once more for each further device; such a follower computes and writes nothing.
 """
 
-import csv
 import json
 import os
 import resource
@@ -15,21 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.base.store import (
-    CURVES,
-    MANIFEST,
-    SCRATCH,
-    SPLITS,
-    VOCABULARY,
-    artifact_path,
-    digest,
-    read_manifest,
-    say,
-    sha256_file,
-    writing,
-)
+from stages.base.store import CURVES, SCRATCH, SPLITS, VOCABULARY, artifact_path, say, writing
 from stages.params import Params, column_of
 from stages.params.cli import main, run_named, stage_parser
+from stages.training.key import training_key
 
 if TYPE_CHECKING:
     from stages.base.device import Device
@@ -53,6 +41,7 @@ def run(params: Params, name: str) -> None:
         return
     with writing("train", name, used) as draft:
         from stages.models.model import save_model
+        from stages.training.curves import write_curves
 
         key = training_key(used, experiment.dataset, inputs)
         fitted, config, counts = _fit(params, name, key, used)
@@ -60,7 +49,7 @@ def run(params: Params, name: str) -> None:
         folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
         columns = {modality: column_of(params.features[feature]) for modality, feature in inputs.items()}
         save_model(draft.folder, config, fitted.weights, folders, columns)
-        _write_curves(draft.folder / CURVES, fitted.curves)
+        write_curves(draft.folder / CURVES, fitted.curves)
         draft.settings |= {"train_key": key, "best_epoch": fitted.best_epoch, "precision": fitted.precision}
         draft.counts |= {
             "epochs": len(fitted.curves),
@@ -88,7 +77,7 @@ def _fit(
     from stages.training.fit import Setting, fit
 
     experiment, train = params.experiments[name], params.train_of(name)
-    device = set_up(params.base, train.seed)
+    device = set_up(*params.base.hardware(), train.seed)
     reading = reading_of(experiment)
     limit_bytes = train.device_cache_gb * 2**30
     splits = {split: load_split(reading, split, device, limit_bytes) for split in SPLITS[:2]}
@@ -119,24 +108,6 @@ def _peak_mb(device: "Device") -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20
 
 
-def training_key(used: dict[str, Any], dataset: str, inputs: dict[str, str]) -> str:
-    """Return a digest of all that decides the weights: params, inputs, code."""
-    artifacts = [
-        artifact_path("prepare", dataset),
-        *(artifact_path("features", name) for name in inputs.values()),
-    ]
-    for folder in artifacts:
-        read_manifest(folder)
-    code = sorted(Path(__file__).parent.rglob("*.py"))
-    return digest(
-        {
-            "params": used,
-            "inputs": [sha256_file(folder / MANIFEST) for folder in artifacts],
-            "code": {path.relative_to(Path(__file__).parent).as_posix(): sha256_file(path) for path in code},
-        }
-    )
-
-
 def _checkpoint_folder(name: str, key: str) -> Path:
     """Return the folder of this very training; those of others under the same name are removed."""
     folder = CHECKPOINTS / name / key[:16]
@@ -144,13 +115,6 @@ def _checkpoint_folder(name: str, key: str) -> Path:
         if other != folder:
             shutil.rmtree(other)
     return folder
-
-
-def _write_curves(path: Path, rows: list[dict[str, float]]) -> None:
-    with path.open("w", newline="", encoding="utf8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def command(argv: Sequence[str] | None = None) -> None:

@@ -18,13 +18,14 @@ import torchvision
 from stages import download, features, prepare
 from stages.base.device import Device
 from stages.base.errors import InputError
-from stages.base.store import FEATURES, INDEX, artifact_path, read_manifest, samples_schema, sha256_file, writing
+from stages.base.store import FEATURES, INDEX, artifact_path, read_manifest, sha256_file, writing
 from stages.cache.segments import FeatureCache, clear, evict
 from stages.extractors import EXTRACTORS
 from stages.extractors.batches import read_media
 from stages.extractors.torchvision import Torchvision
 from stages.media.text import SPECIALS
 from stages.params import TorchvisionParams, load_params
+from stages.samples.schema import samples_schema
 from tests.conftest import PROJECT, SMALL
 from tests.support.small_data import encode, make_image, make_params, write_params
 
@@ -155,9 +156,10 @@ def test_explain_tells_a_hit_from_a_miss_and_names_what_is_different(project, ca
 def test_a_killed_extraction_goes_on_from_what_it_had(project, capsys):
     whole = sha256_file(artifact_path("features", NAME) / FEATURES)
     script = (
-        "import time; from stages import features; from stages.params import load_params;"
+        "import time; from stages import features; from stages.cache import segments;"
+        "from stages.params import load_params;"
         "from stages.extractors import EXTRACTORS; kind = EXTRACTORS['pixels']; slow = kind.extract;"
-        "features.SEGMENT_BYTES = 1; kind.extract = lambda *a: (time.sleep(0.1), slow(*a))[1];"
+        "segments.SEGMENT_BYTES = 1; kind.extract = lambda *a: (time.sleep(0.1), slow(*a))[1];"
         f"features.run(load_params(), {NAME!r})"
     )
     write_params(project / "params.yaml", SMALL | {f"features.{NAME}.batch_size": 8})

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +14,17 @@ from PIL import Image
 
 from stages import download, prepare
 from stages.base.errors import InputError
-from stages.base.store import (
-    QUARANTINE,
-    QUARANTINE_FILE,
-    SAMPLES,
-    SPLITS,
-    VOCABULARY,
-    read_manifest,
-    samples_schema,
-    writing,
-)
+from stages.base.store import QUARANTINE_FILE, SPLITS, VOCABULARY, read_manifest, writing
 from stages.media.text import SPECIALS
-from stages.params import Params, PrepareParams
-from stages.prepare import Outcome, SplitWriter, check_sample, prepare_rows
+from stages.params import Params
+from stages.samples.schema import QUARANTINE, samples_schema
 from stages.sources import SOURCES, scenes
-from stages.sources.base import Fault, Question, RawSample
-from tests.support.small_data import caption_rows, encode, make_image, make_params, pixels, sound, write_flickr8k
+from tests.support.small_data import caption_rows, encode, make_image, make_params, pixels, write_flickr8k
 
 PHOTOS = Path("artifacts/prepare/photos")
 SCENES = Path("artifacts/prepare/scenes")
 KEPT = Path(".fuseline/quarantine/photos.parquet")
 JPEG = encode(make_image())
-WAV = sound()
-LIMITS = PrepareParams(
-    max_bad_fraction=0.05, max_image_megapixels=0.001, max_audio_seconds=0.1, min_word_count=1, shard_mb=512
-)
-REQUIRED = ("image", "texts")
-CAPTIONED = samples_schema(("image", "texts"))
 PEAK_OF_PREPARE = """
 import os
 child = os.fork()  # the peak that a started process reports includes that of the one which started it
@@ -102,157 +85,6 @@ def exif(orientation: int) -> Image.Exif:
     return block
 
 
-# What becomes of a sample
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"image": b"damaged"}, "image does not decode: none of JPEG, PNG"),
-        ({"image": JPEG[:-300]}, "image does not decode: "),
-        ({"image": None}, "no image"),
-        ({"fault": "named on a list", "image": b"damaged"}, "named on a list"),
-        ({"image": encode(make_image(size=(40, 30)))}, "image of 40 x 30 pixels; at most 1000 allowed"),
-        ({"texts": ()}, "no caption"),
-        ({"texts": ("...", " ")}, "no caption with a word in it"),
-        ({"sample_id": "seen"}, "sample id again"),
-        ({"split": "dev"}, "split 'dev'; expected one of train, val, test"),
-        ({"audio": b"damaged"}, "audio does not decode: "),
-        ({"audio": sound(0.2)}, "audio longer than 0.1 s, which is the most allowed"),
-    ],
-)
-def test_a_bad_sample_is_refused_with_the_reason(changes, reason):
-    good = {"sample_id": "a", "split": "train", "image": JPEG, "texts": ("A dog .",)}
-    check_sample(RawSample(**good), {"seen"}, REQUIRED, LIMITS)
-    with pytest.raises(ValueError) as caught:
-        check_sample(RawSample(**good | changes), {"seen"}, REQUIRED, LIMITS)
-    assert str(caught.value).startswith(reason)
-
-
-@pytest.mark.parametrize(
-    ("required", "reason"),
-    [
-        ("audio", "no sound"),
-        ("questions", "no question"),
-        ("label", "no label"),
-        ("message", "no message"),
-    ],
-)
-def test_a_sample_without_what_its_source_promises_is_refused(required, reason):
-    with pytest.raises(ValueError, match=f"^{reason}$"):
-        check_sample(RawSample("a", "train", JPEG, texts=("A dog .",)), set(), (required,), LIMITS)
-
-
-def test_a_required_text_without_a_word_is_told_from_a_missing_one():
-    raw = RawSample("a", "train", JPEG, message="...", questions=(Question("?", "yes"),))
-    with pytest.raises(ValueError, match="^no message with a word in it$"):
-        check_sample(raw, set(), ("message",), LIMITS)
-    with pytest.raises(ValueError, match="^no question with a word in it$"):
-        check_sample(raw, set(), ("questions",), LIMITS)
-
-
-def test_a_sample_with_nothing_to_look_at_is_refused():
-    with pytest.raises(ValueError, match="^nothing in it: no image, sound, text or question$"):
-        check_sample(RawSample("a", "train", label="cat", texts=("...",)), set(), (), LIMITS)
-    for changes in ({"image": JPEG}, {"audio": WAV}, {"message": "a"}, {"questions": (Question("a ?", "b"),)}):
-        check_sample(RawSample("a", "train", **changes), set(), (), LIMITS)
-
-
-def test_a_good_sample_becomes_a_row():
-    raw = RawSample(
-        "a",
-        "train",
-        JPEG,
-        WAV,
-        texts=("  A dog\truns . ", "..."),
-        message=" Look\nat the  Dog!",
-        questions=(Question("Is it  red ?", "Yes!", "colour"), Question("?", "no"), Question("How many ?", "1")),
-        label="dog",
-        group="anna",
-        oracle="A red Dog .",
-        truth={"b": 1, "a": [2]},
-    )
-    row = check_sample(raw, set(), REQUIRED, LIMITS)
-    assert row == {
-        "sample_id": "a",
-        "image": JPEG,
-        "audio": WAV,
-        "audio_rate_hz": 8000,
-        "texts": ["A dog runs ."],
-        "tokens": ["a dog runs"],
-        "message": "Look at the Dog!",
-        "questions": ["Is it red ?", "How many ?"],
-        "answers": ["yes", "one"],
-        "question_kinds": ["colour", ""],
-        "label": "dog",
-        "group": "anna",
-        "oracle": "a red dog",
-        "truth": '{"a": [2], "b": 1}',
-    }
-    assert list(row) == SAMPLES.names
-
-
-def test_what_a_sample_lacks_is_empty_in_its_row():
-    row = check_sample(RawSample("a", "train", audio=WAV), set(), (), LIMITS)
-    assert {name: value for name, value in row.items() if value} == {
-        "sample_id": "a",
-        "audio": WAV,
-        "audio_rate_hz": 8000,
-    }
-    assert [name for name, value in row.items() if value == []] == [
-        "texts",
-        "tokens",
-        "questions",
-        "answers",
-        "question_kinds",
-    ]
-
-
-def test_every_item_of_a_source_is_counted_once():
-    outcome = Outcome()
-    source = [
-        Fault("list: row 3", "listed again"),
-        RawSample("a", "train", JPEG, texts=("A dog .", "...")),
-        RawSample("a", "train", JPEG, texts=("Another dog .",)),
-        RawSample("b", None, b"damaged"),
-        RawSample("c", "test", b"damaged", texts=("A cat .",)),
-        RawSample("d", "val", JPEG, texts=("A cat .",)),
-    ]
-    found = [(split, row["sample_id"]) for split, row in prepare_rows(iter(source), REQUIRED, LIMITS, outcome)]
-    assert found == [("train", "a"), ("val", "d")]
-    assert (outcome.good_samples, outcome.bad_samples, outcome.not_on_a_split) == (2, 2, 1)
-    assert outcome.words["texts"] == Counter({"a": 1, "dog": 1})
-    assert [row["where"] for row in outcome.quarantine] == ["list: row 3", "a", "a", "c"]
-    assert [row["reason"] for row in outcome.quarantine[:3]] == [
-        "listed again",
-        "1 captions without a word",
-        "sample id again",
-    ]
-
-
-def test_a_sample_that_was_bad_does_not_hold_its_id():
-    outcome = Outcome()
-    source = [RawSample("a", "train", image, texts=("A dog .",)) for image in (b"damaged", JPEG)]
-    assert [row["sample_id"] for _, row in prepare_rows(iter(source), REQUIRED, LIMITS, outcome)] == ["a"]
-
-
-def test_each_column_of_words_is_counted_on_its_own_in_training_alone():
-    outcome = Outcome()
-    asked = (Question("What is it ?", "A dog"), Question("Who ?", "..."))
-    source = [
-        RawSample("a", "train", JPEG, message="one sound", questions=asked, label="Pet"),
-        RawSample("b", "val", JPEG, message="two sounds", questions=(Question("Why ?", "So"),), label="Wild"),
-    ]
-    assert len(list(prepare_rows(iter(source), (), LIMITS, outcome))) == 2
-    assert {column: dict(counts) for column, counts in outcome.words.items()} == {
-        "texts": {},
-        "message": {"one": 1, "sound": 1},
-        "questions": {"what": 1, "is": 1, "it": 1, "who": 1},
-        "answers": {"a dog": 1},
-        "labels": {"Pet": 1},
-    }
-
-
 # A whole data set
 
 
@@ -305,7 +137,7 @@ def test_a_data_set_with_every_fault_is_sorted_into_splits_and_quarantine(capsys
     assert "prepare photos: train 3, val 1, test 0, bad_samples 4, " in capsys.readouterr().out
 
     exif_row, good, half = rows(PHOTOS, "train")
-    assert pq.read_schema(PHOTOS / "train-00000.parquet") == CAPTIONED
+    assert pq.read_schema(PHOTOS / "train-00000.parquet") == samples_schema(("image", "texts"))
     assert good["image"] == JPEG
     assert half["texts"] == ["One dog ."]
     assert b"a place and a time" in images["exif.jpg"]
@@ -413,39 +245,6 @@ def test_a_second_run_gives_the_same_bytes():
     prepare.run(params, "scenes")
     assert {path.name: path.read_bytes() for path in SCENES.iterdir()} == first
     assert {"manifest.json", "quarantine.parquet", "train-00000.parquet", "vocabulary.json"} == first.keys()
-
-
-def test_a_split_goes_on_in_a_next_file_when_one_is_full(monkeypatch, tmp_path):
-    monkeypatch.setattr(prepare, "ROW_GROUP_ROWS", 2)
-    writer = SplitWriter(tmp_path, "val", CAPTIONED, shard_bytes=50)
-    row = {"image": bytes(19), "texts": ["x"], "tokens": ["x"]}  # 20 bytes
-    for number in range(9):
-        writer.add({"sample_id": str(number), **row})
-    writer.close()
-    files = sorted(tmp_path.glob("*.parquet"))
-    assert [(path.name, pq.read_metadata(path).num_rows) for path in files] == [
-        ("val-00000.parquet", 4),
-        ("val-00001.parquet", 4),
-        ("val-00002.parquet", 1),
-    ]
-    assert [row["sample_id"] for row in rows(tmp_path, "val")] == list("012345678")
-    assert (writer.num_rows, writer.num_shards) == (9, 3)
-    assert pq.read_metadata(files[0]).num_row_groups == 2
-
-
-def test_large_rows_make_small_row_groups(tmp_path):
-    writer = SplitWriter(tmp_path, "val", CAPTIONED, shard_bytes=2**30)
-    row = {"image": bytes(3 * 2**20), "texts": ["x"], "tokens": ["x"]}
-    for number in range(4):
-        writer.add({"sample_id": str(number), **row})
-    writer.close()
-    metadata = pq.read_metadata(tmp_path / "val-00000.parquet")
-    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [3, 1]
-
-
-def test_a_split_without_rows_has_no_file(tmp_path):
-    SplitWriter(tmp_path, "val", CAPTIONED, shard_bytes=50).close()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_stays_flat_as_the_data_grows():

@@ -17,7 +17,7 @@ from stages.base.store import CURVES, artifact_path, read_manifest, sha256_file
 from stages.models.model import load_model, reading_of
 from stages.models.tables import load_split
 from stages.params import load_params
-from stages.training.fit import TrainBatches
+from stages.training.batches import TrainBatches
 from tests.conftest import PROJECT, SMALL
 from tests.support.small_data import make_params, write_params
 
@@ -103,7 +103,7 @@ def test_a_missing_artifact_says_what_to_run(project):
 
 def test_batches_cover_the_split_once_and_depend_on_the_epoch_alone(project):
     params = load_params()
-    split = load_split(reading_of(params.experiments["caption"]), "train", set_up(params.base), 1e9)
+    split = load_split(reading_of(params.experiments["caption"]), "train", set_up(*params.base.hardware()), 1e9)
     task = load_model(artifact_path("train", "caption"), CPU)
     batches = TrainBatches(split, task, params.train)
     first = [batch["captions"] for batch in batches]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from stages.base.errors import InputError
-from stages.params import BaseParams
 
 
 @dataclass(frozen=True)
@@ -22,24 +21,30 @@ class Device:
         return self.device.type == "cuda"
 
 
-def set_up(base: BaseParams, seed: int = 0) -> Device:
-    """Choose the device, and make torch deterministic on it; `seed` is that of what is drawn at random.
+def set_up(device: str, precision: str, threads: int, seed: int = 0) -> Device:
+    """Choose the device, and make torch deterministic on it.
+
+    Args:
+        device: "auto" (a GPU where there is one), "cpu" or "cuda".
+        precision: Of matrix products: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
+        threads: CPU threads of torch.
+        seed: Of what is drawn at random.
 
     Raises:
-        InputError: when `base.device` asks for a GPU that is not there.
+        InputError: when a GPU is asked for that is not there.
     """
-    if base.device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not torch.cuda.is_available():
         raise InputError("base.device: cuda, but torch sees no GPU; use auto or cpu")
-    torch.set_num_threads(base.threads)
+    torch.set_num_threads(threads)
     torch.manual_seed(seed)
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, without its second of imports
     # Filling memory that nothing reads costs time.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010
     torch.backends.cudnn.benchmark = False
-    use_cuda = base.device != "cpu" and torch.cuda.is_available()
+    use_cuda = device != "cpu" and torch.cuda.is_available()
     own_gpu = int(os.environ.get("LOCAL_RANK", 0))  # each process of a distributed training has one
-    device = torch.device("cuda", own_gpu) if use_cuda else torch.device("cpu")
-    return Device(device, _dtype(base.precision, device))
+    chosen = torch.device("cuda", own_gpu) if use_cuda else torch.device("cpu")
+    return Device(chosen, _dtype(precision, chosen))
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -10,12 +10,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from stages.base.errors import InputError
@@ -38,54 +37,10 @@ SPLITS = ("train", "val", "test")
 MEDIA = ("image", "audio")  # modalities whose samples are encoded bytes
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "audio/wav", b"fLaC": "audio/flac"}
 
-SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
-    [
-        pa.field("sample_id", pa.string(), nullable=False),
-        pa.field("image", pa.binary()),  # encoded bytes that decode, without metadata
-        pa.field("audio", pa.binary()),  # WAV or FLAC of one channel, without metadata
-        pa.field("audio_rate_hz", pa.int32()),
-        pa.field("texts", pa.list_(pa.string())),  # as the source has them, white space folded
-        pa.field("tokens", pa.list_(pa.string())),  # the same, normalised; tokens joined by a space
-        pa.field("message", pa.string()),  # a text of its own
-        pa.field("questions", pa.list_(pa.string())),
-        pa.field("answers", pa.list_(pa.string())),  # one a question, normalised like tokens
-        pa.field("question_kinds", pa.list_(pa.string())),
-        pa.field("label", pa.string()),
-        pa.field("group", pa.string()),  # speaker, user
-        pa.field("oracle", pa.string()),  # normalised caption from the true attributes, where known
-        pa.field("truth", pa.string()),  # JSON of the true attributes, where known
-    ]
-)
-COLUMNS = {  # of a field of `sources.base.RawSample`
-    "image": ("image",),
-    "audio": ("audio", "audio_rate_hz"),
-    "texts": ("texts", "tokens"),
-    "message": ("message",),
-    "questions": ("questions", "answers", "question_kinds"),
-    "label": ("label",),
-    "group": ("group",),
-    "oracle": ("oracle",),
-    "truth": ("truth",),
-}
-
 
 def media_type(data: bytes) -> str:
     """Return the media type of an image or a sound, as `prepare` writes them."""
     return next((kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)), "application/octet-stream")
-
-
-def samples_schema(fields: Iterable[str]) -> pa.Schema:
-    """Return the schema of a data set whose source has these fields."""
-    wanted = {"sample_id"}.union(*(COLUMNS[field] for field in fields))
-    return pa.schema([field for field in SAMPLES if field.name in wanted])
-
-
-QUARANTINE = pa.schema(
-    [
-        pa.field("where", pa.string(), nullable=False),  # sample id, or file and row
-        pa.field("reason", pa.string(), nullable=False),
-    ]
-)
 
 
 @dataclass

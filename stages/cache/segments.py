@@ -8,7 +8,7 @@ most the segment it was at.
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from stages.base.store import SCRATCH, digest, reserve, write_json
 ROOT = SCRATCH / "features"
 IDENTITY = "identity.json"
 KEYS = ".keys.npy"
+SEGMENT_BYTES = 64 * 2**20  # what a kill can lose
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,20 @@ class FeatureCache:
     def _index(self, name: str, table: np.ndarray) -> None:
         for row, key in enumerate(table):
             self._places[key.tobytes()] = Place(name, row)
+
+
+def fill(cache: FeatureCache, batches: Iterable[tuple[list[bytes], np.ndarray]]) -> None:
+    """Add batches of (keys, features), gathered until they make a segment worth a file."""
+    keys: list[bytes] = []
+    parts: list[np.ndarray] = []
+    for found, features in batches:
+        keys += found
+        parts.append(features)
+        if sum(part.nbytes for part in parts) >= SEGMENT_BYTES:
+            cache.add(keys, np.concatenate(parts))
+            keys, parts = [], []
+    if keys:
+        cache.add(keys, np.concatenate(parts))
 
 
 def _save(path: Path, array: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from stages.base.device import Device
+from stages.base.device import Device, set_up
 from stages.base.errors import InputError, MediaError
 from stages.extractors import Extractor, load_extractor
 from stages.media.audio import clean_audio
@@ -16,7 +16,7 @@ from stages.media.text import tokenize
 from stages.models.model import load_model
 from stages.models.tables import PRESENT
 from stages.models.tasks import Task
-from stages.params import EvaluateParams
+from stages.params import BaseParams, EvaluateParams
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,14 @@ class PredictSettings:
     evaluate: EvaluateParams
     max_image_megapixels: float
     max_audio_seconds: float
+
+
+def open_model(folder: Path, settings: dict[str, Any]) -> "Predictor":
+    """Make a version's model folder ready to answer; `settings` travel with it, as `logged_model` wrote them."""
+    device = set_up(*BaseParams(**settings["base"]).hardware())
+    evaluate = EvaluateParams(**settings["evaluate"])
+    limits = PredictSettings(evaluate, settings["max_image_megapixels"], settings["max_audio_seconds"])
+    return Predictor.load(folder, limits, device)
 
 
 class Predictor:

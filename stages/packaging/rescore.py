@@ -37,7 +37,7 @@ def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, 
     from stages.params import BaseParams, EvaluateParams
 
     evaluate = EvaluateParams(**settings["evaluate"])
-    device = set_up(BaseParams(**settings["base"]))
+    device = set_up(*BaseParams(**settings["base"]).hardware())
     task = load_model(model, device)
     reading = reading_of(task.config.experiment)
     read_manifest(prepared)

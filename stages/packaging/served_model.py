@@ -30,20 +30,11 @@ class ServedModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Build the predictor from the version's own files."""
-        from stages.base.device import set_up
-        from stages.packaging.predictor import Predictor, PredictSettings
-        from stages.params import BaseParams, EvaluateParams
+        from stages.packaging.predictor import open_model
 
         settings = json.loads(Path(context.artifacts["settings"]).read_text(encoding="utf8"))
-        device = set_up(BaseParams(**settings["base"]))
         self._modalities = settings["modalities"]
-        self._predictor = Predictor.load(
-            Path(context.artifacts["model"]),
-            PredictSettings(
-                EvaluateParams(**settings["evaluate"]), settings["max_image_megapixels"], settings["max_audio_seconds"]
-            ),
-            device,
-        )
+        self._predictor = open_model(Path(context.artifacts["model"]), settings)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Answer each row of the input."""

@@ -55,3 +55,7 @@ class BaseParams(Section):
     precision: Literal["auto", "float32", "bfloat16"]
     threads: Count
     feature_cache_gb: Positive
+
+    def hardware(self) -> tuple[str, str, int]:
+        """Return device, precision and threads, as `base.device.set_up` takes them."""
+        return self.device, self.precision, self.threads

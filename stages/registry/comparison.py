@@ -1,6 +1,6 @@
 """What the gate is given: challenger and champion on the same test samples, and the challenger's floors.
 
-When the test data changed, the champion is scored again on it, by its own code (`packaging.rescore`) in a process
+When the test data changed, the champion is scored again on it, by its own code (`RESCORERS`) in a process
 of its own; its new predictions are kept in the challenger's run, so that the decision can be checked later.
 """
 
@@ -24,6 +24,7 @@ from stages.registry.lineage import TEST_DATA_TAG, test_data_digest
 from stages.registry.registry import fault_of
 
 AUTO = "auto"  # as register.metric: the headline of the task
+RESCORERS = ("stages.packaging.rescore", "stages.rescore")  # the module, now and before there were rooms
 RESCORED = "rescored"  # folder in the challenger's run
 Columns = dict[str, list[Any]]  # of a predictions file
 
@@ -147,7 +148,8 @@ def score_again(uri: str, prepared: Path, folder: Path) -> Path:
     package = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
     flavor = YAML(typ="safe").load((package / "MLmodel").read_text(encoding="utf8"))["flavors"]["python_function"]
     code, files = package / flavor["code"], flavor["artifacts"]
-    if not (code / "stages/packaging/rescore.py").exists():
+    rescorer = next((name for name in RESCORERS if (code / f"{name.replace('.', '/')}.py").exists()), None)
+    if rescorer is None:
         raise NotComparableError("the code that it was registered with cannot score it again on other test data")
     out, elsewhere = folder / PREDICTIONS, folder / "elsewhere"
     elsewhere.mkdir()
@@ -158,7 +160,7 @@ def score_again(uri: str, prepared: Path, folder: Path) -> Path:
         "out": out,
     }
     done = subprocess.run(
-        [sys.executable, "-m", "stages.packaging.rescore", *(f"--{key}={path}" for key, path in places.items())],
+        [sys.executable, "-m", rescorer, *(f"--{key}={path}" for key, path in places.items())],
         cwd=elsewhere,
         env={**os.environ, "PYTHONPATH": str(code)},
         capture_output=True,

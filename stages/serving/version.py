@@ -1,32 +1,20 @@
-"""A registered version as the server holds it: its files, its own code, and what answers.
+"""A registered version as the server holds it: its files, what answers (by its own code), and what people see of it."""
 
-A version brings the code it was trained with, and several versions live in one process. So each one's package
-`stages` is imported under a name made of its digest, its imports of itself rewritten; equal code is shared.
-"""
-
-import hashlib
-import importlib
 import json
-import re
-import shutil
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
 
 from stages.base.errors import InputError
 from stages.registry.lineage import PREFIX
+from stages.serving.code import import_code, module, open_model
 
 CODE = "code/stages"
 GALLERY = "gallery.parquet"
-IMPORTS_ITSELF = re.compile(rb"^(\s*(?:from|import) )stages\b", re.MULTILINE)
 NOT_LINEAGE = ("decision", "digest", "headline", "task")  # of a version's tags: shown elsewhere, or not at all
-
-_packages: list[tempfile.TemporaryDirectory[str]] = []  # one folder, made when the first version comes
 
 
 @dataclass(frozen=True)
@@ -110,13 +98,13 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
     files = _files(folder)
     settings = json.loads(files["settings"].read_text(encoding="utf8"))
     package = import_code(folder / CODE)
-    predictor = _predictor(package, files["model"], settings)
+    predictor = open_model(package, files["model"], settings)
     if not hasattr(predictor, "read"):
         raise InputError(f"{place}: its own code is from before there was a server; train and register it again")
     experiment = predictor.task.config.experiment
     gallery = None
     if "gallery" in files:
-        gallery = _module(package, "packaging.gallery").Gallery(files["gallery"], predictor)
+        gallery = module(package, "packaging", "gallery").Gallery(files["gallery"], predictor)
     card = Card(
         name=place.name,
         version=place.version,
@@ -130,7 +118,7 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
         searchable=gallery is not None,
         max_audio_seconds=settings["max_audio_seconds"],
     )
-    return Version(card, predictor, gallery, _module(package, "base.errors").InputError, kept)
+    return Version(card, predictor, gallery, module(package, "base", "errors").InputError, kept)
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -149,40 +137,7 @@ def _files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _predictor(package: ModuleType, folder: Path, settings: dict[str, Any]) -> Any:
-    params, predictor = _module(package, "params"), _module(package, "packaging.predictor")
-    device = _module(package, "base.device").set_up(params.BaseParams(**settings["base"]))
-    limits = {key: settings[key] for key in ("max_image_megapixels", "max_audio_seconds")}
-    return predictor.Predictor.load(
-        folder, predictor.PredictSettings(params.EvaluateParams(**settings["evaluate"]), **limits), device
-    )
-
-
 def _score(tags: dict[str, str], metrics: dict[str, float]) -> dict[str, Any] | None:
     metric = tags.get("headline", "")
     value = metrics.get(f"test_{metric}")
     return None if value is None else {"metric": metric, "value": value}
-
-
-def import_code(folder: Path) -> ModuleType:
-    """Import a package `stages` under a name of its own; equal code is imported once."""
-    files = {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*.py"))}
-    digest = hashlib.sha256()
-    for name, data in files.items():
-        digest.update(name.as_posix().encode() + b"\0" + hashlib.sha256(data).digest())
-    package = f"stages_{digest.hexdigest()[:16]}"
-    if package in sys.modules:
-        return sys.modules[package]
-    if not _packages:
-        _packages.append(tempfile.TemporaryDirectory(prefix="fuseline-code-"))
-        sys.path.append(_packages[0].name)
-    target = Path(_packages[0].name) / package
-    shutil.copytree(folder, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
-    for name, data in files.items():
-        (target / name).write_bytes(IMPORTS_ITSELF.sub(rb"\1" + package.encode(), data))
-    importlib.invalidate_caches()
-    return importlib.import_module(package)
-
-
-def _module(package: ModuleType, name: str) -> Any:
-    return importlib.import_module(f"{package.__name__}.{name}")

@@ -6,9 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.base.errors import InputError
-from stages.base.store import FEATURES, INDEX, artifact_path, samples_schema, writing
+from stages.base.store import FEATURES, INDEX, artifact_path, writing
 from stages.models.encoders.base import FeatureSpec
 from stages.models.tables import PRESENT, FeatureTable, Reading, Split, feature_spec, load_split, read_rows
+from stages.samples.schema import samples_schema
 from tests.support.small_splits import CPU, NUM_SAMPLES, make_features, make_rows, make_split
 
 COUNTS = [len(row["questions"]) for row in make_rows()]  # 2 3 1 2 3 1 2 3

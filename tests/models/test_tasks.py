@@ -25,7 +25,7 @@ from stages.models.tasks.fused import augment, cross_entropy, leave_out, shift
 from stages.models.tasks.match import MatchTask, negatives
 from stages.models.tasks.retrieve import RetrieveTask
 from stages.packaging.predictor import Predictor, PredictSettings
-from stages.training.fit import TrainBatches
+from stages.training.batches import TrainBatches
 from tests.support.small_data import encode, make_image, sound
 from tests.support.small_splits import (
     ANSWERS,

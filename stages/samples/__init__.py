@@ -1,0 +1,1 @@
+"""Prepared samples: rows that are checked, the vocabularies of their texts, Parquet."""

@@ -1,0 +1,116 @@
+"""Raw samples to rows: cleaned and checked; what is bad is put aside with its reason, and counted."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stages.base.store import SPLITS
+from stages.media.audio import clean_audio
+from stages.media.images import clean_image
+from stages.media.text import tokenize
+from stages.params import PrepareParams
+from stages.samples.vocabularies import COUNTED, count
+from stages.sources.base import Fault, RawSample
+
+MISSING = {"image": "no image", "audio": "no sound", "texts": "no caption", "questions": "no question"}
+EXAMPLES = 5  # of bad samples, in messages
+
+
+@dataclass
+class Outcome:
+    """What one pass over a source found."""
+
+    words: dict[str, Counter[str]] = field(default_factory=lambda: {column: Counter() for column in COUNTED})
+    quarantine: list[dict[str, str]] = field(default_factory=list)
+    first_bad: list[str] = field(default_factory=list)
+    bad_samples: int = 0
+    good_samples: int = 0
+    not_on_a_split: int = 0
+
+
+def check_sample(raw: RawSample, seen: set[str], required: Sequence[str], params: PrepareParams) -> dict[str, Any]:
+    """Return the row of a good sample, all columns of the schema in it.
+
+    Raises:
+        ValueError: with the reason when the sample cannot be used.
+    """
+    if raw.sample_id in seen:
+        raise ValueError("sample id again")
+    if raw.split not in SPLITS:
+        raise ValueError(f"split {raw.split!r}; expected one of {', '.join(SPLITS)}")
+    if raw.fault:
+        raise ValueError(raw.fault)
+    row = {"sample_id": raw.sample_id, **_media_columns(raw, params), **_text_columns(raw)}
+    for name in required:
+        if not row[name]:
+            raise ValueError(MISSING.get(name, f"no {name}") + (" with a word in it" if getattr(raw, name) else ""))
+    if not any(row[name] for name in ("image", "audio", "texts", "message", "questions")):
+        raise ValueError("nothing in it: no image, sound, text or question")
+    return row
+
+
+def _media_columns(raw: RawSample, params: PrepareParams) -> dict[str, Any]:
+    image = clean_image(raw.image, int(params.max_image_megapixels * 1e6)) if raw.image is not None else None
+    audio, rate_hz = clean_audio(raw.audio, params.max_audio_seconds) if raw.audio is not None else (None, None)
+    return {"image": image, "audio": audio, "audio_rate_hz": rate_hz}
+
+
+def _text_columns(raw: RawSample) -> dict[str, Any]:
+    texts = [_folded(text) for text in raw.texts if tokenize(text)]
+    questions = [question for question in raw.questions if tokenize(question.text)]
+    return {
+        "texts": texts,
+        "tokens": [_normalised(text) for text in texts],
+        "message": _folded(raw.message) if raw.message and tokenize(raw.message) else None,
+        "questions": [_folded(question.text) for question in questions],
+        "answers": [_normalised(question.answer) for question in questions],
+        "question_kinds": [question.kind for question in questions],
+        "label": raw.label,
+        "group": raw.group,
+        "oracle": _normalised(raw.oracle) if raw.oracle else None,
+        "truth": None if raw.truth is None else json.dumps(raw.truth, sort_keys=True),
+    }
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _normalised(text: str) -> str:
+    return " ".join(tokenize(text))
+
+
+def prepare_rows(
+    source: Iterator[RawSample | Fault], required: Sequence[str], params: PrepareParams, outcome: Outcome
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (split, row) for good samples; note the rest in `outcome`."""
+    seen: set[str] = set()
+    for item in source:
+        if isinstance(item, Fault):
+            outcome.quarantine.append({"where": item.where, "reason": item.reason})
+            continue
+        if item.split is None:
+            outcome.not_on_a_split += 1
+            continue
+        try:
+            row = check_sample(item, seen, required, params)
+        except ValueError as error:
+            _reject(outcome, item.sample_id, str(error))
+        else:
+            seen.add(item.sample_id)
+            outcome.good_samples += 1
+            empty = len(item.texts) - len(row["texts"])
+            if empty:
+                outcome.quarantine.append({"where": item.sample_id, "reason": f"{empty} captions without a word"})
+            if item.split == "train":
+                count(outcome.words, row)
+            yield item.split, row
+
+
+def _reject(outcome: Outcome, sample_id: str, reason: str) -> None:
+    outcome.bad_samples += 1
+    outcome.quarantine.append({"where": sample_id, "reason": reason})
+    if len(outcome.first_bad) < EXAMPLES:
+        outcome.first_bad.append(f"  {sample_id}: {reason}")

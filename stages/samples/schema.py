@@ -1,0 +1,47 @@
+"""What a prepared sample looks like: one row, one sample; what it has several of are lists in its row."""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("image", pa.binary()),  # encoded bytes that decode, without metadata
+        pa.field("audio", pa.binary()),  # WAV or FLAC of one channel, without metadata
+        pa.field("audio_rate_hz", pa.int32()),
+        pa.field("texts", pa.list_(pa.string())),  # as the source has them, white space folded
+        pa.field("tokens", pa.list_(pa.string())),  # the same, normalised; tokens joined by a space
+        pa.field("message", pa.string()),  # a text of its own
+        pa.field("questions", pa.list_(pa.string())),
+        pa.field("answers", pa.list_(pa.string())),  # one a question, normalised like tokens
+        pa.field("question_kinds", pa.list_(pa.string())),
+        pa.field("label", pa.string()),
+        pa.field("group", pa.string()),  # speaker, user
+        pa.field("oracle", pa.string()),  # normalised caption from the true attributes, where known
+        pa.field("truth", pa.string()),  # JSON of the true attributes, where known
+    ]
+)
+COLUMNS = {  # of a field of `sources.base.RawSample`
+    "image": ("image",),
+    "audio": ("audio", "audio_rate_hz"),
+    "texts": ("texts", "tokens"),
+    "message": ("message",),
+    "questions": ("questions", "answers", "question_kinds"),
+    "label": ("label",),
+    "group": ("group",),
+    "oracle": ("oracle",),
+    "truth": ("truth",),
+}
+QUARANTINE = pa.schema(
+    [
+        pa.field("where", pa.string(), nullable=False),  # sample id, or file and row
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+
+def samples_schema(fields: Iterable[str]) -> pa.Schema:
+    """Return the schema of a data set whose source has these fields."""
+    wanted = {"sample_id"}.union(*(COLUMNS[field] for field in fields))
+    return pa.schema([field for field in SAMPLES if field.name in wanted])

@@ -1,0 +1,27 @@
+"""The vocabularies of a data set: words, answers and labels of the training split alone."""
+
+from collections import Counter
+from typing import Any
+
+from stages.media.text import build_vocabulary, tokenize
+
+COUNTED = ("texts", "message", "questions", "answers", "labels")
+
+
+def count(words: dict[str, Counter[str]], row: dict[str, Any]) -> None:
+    """Count what a training row adds to the vocabularies."""
+    for tokens in row["tokens"]:
+        words["texts"].update(tokens.split())
+    words["message"].update(tokenize(row["message"] or ""))
+    for question in row["questions"]:
+        words["questions"].update(tokenize(question))
+    words["answers"].update(filter(None, row["answers"]))
+    words["labels"].update(filter(None, [row["label"]]))
+
+
+def vocabularies(words: dict[str, Counter[str]], min_count: int) -> dict[str, list[str]]:
+    """Return the words of each text column, commonest first, and the sorted answers and labels."""
+    return {
+        column: sorted(counts) if column in ("answers", "labels") else build_vocabulary(counts, min_count)
+        for column, counts in words.items()
+    }

@@ -1,0 +1,73 @@
+"""The key of a training: a digest of all that decides its weights, for checkpoints and to find its run again."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stages.base.store import MANIFEST, artifact_path, digest, read_manifest, sha256_file
+
+STAGES = Path(__file__).parents[1]
+ENTRY = STAGES / "train.py"
+
+
+def training_key(used: dict[str, Any], dataset: str, inputs: dict[str, str]) -> str:
+    """Return a digest of params, inputs, and the code that training imports.
+
+    Args:
+        used: The params that training reads.
+        dataset: A data set that is prepared.
+        inputs: Names of features that are there, by modality.
+    """
+    artifacts = [
+        artifact_path("prepare", dataset),
+        *(artifact_path("features", name) for name in inputs.values()),
+    ]
+    for folder in artifacts:
+        read_manifest(folder)
+    return digest(
+        {
+            "params": used,
+            "inputs": [sha256_file(folder / MANIFEST) for folder in artifacts],
+            "code": {path.relative_to(STAGES).as_posix(): sha256_file(path) for path in sorted(imported_files(ENTRY))},
+        }
+    )
+
+
+def imported_files(entry: Path) -> set[Path]:
+    """Return the files of `stages/` that running one of them can import, itself included.
+
+    Imports count wherever they stand, also in functions and for types alone; of a package its `__init__.py`.
+    """
+    found, waiting = {entry}, [entry]
+    while waiting:
+        new = set(_imports(waiting.pop())) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _imports(path: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path}: a relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            package, *parts = name.split(".")
+            if package == STAGES.name:
+                yield from _files(parts)
+
+
+def _files(parts: list[str]) -> Iterator[Path]:
+    """Yield the module of a dotted name where it is one, and the packages above it."""
+    place = STAGES.joinpath(*parts)
+    if parts and (module := place.with_suffix(".py")).exists():
+        yield module
+    for folder in (place, *place.parents):
+        if not folder.is_relative_to(STAGES) or folder == STAGES:
+            return
+        if (init := folder / "__init__.py").exists():
+            yield init

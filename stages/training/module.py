@@ -1,0 +1,80 @@
+"""A task under training, as Lightning takes it: the loss, the validation score, optimiser and learning rate."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from stages.models.tables import Split
+from stages.models.tasks import Task
+from stages.params import TrainParams
+
+
+@dataclass(frozen=True)
+class FastAnswers:
+    """How validation answers: captions greedily, which is fast and compares epochs as well."""
+
+    batch_size: int
+    beam_size: int = 1
+    length_penalty: float = 0.0
+
+
+class TrainingModule(L.LightningModule):
+    """A task under training."""
+
+    def __init__(self, task: Task, train: TrainParams, total_steps: int, validation: Split) -> None:
+        """Take the task, the optimisation's settings, and what epochs are compared on."""
+        super().__init__()
+        self.task, self._train_params, self._total_steps = task, train, total_steps
+        self._validation = validation
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        loss = self.task.loss(batch, self._train_params)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=_size(batch), prog_bar=True)
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout by the epoch, so that a resumed run draws the same."""
+        torch.manual_seed(self._train_params.seed * 100_003 + self.current_epoch)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Take the loss; after the last batch score the answers to the whole split, if that picks the best epoch.
+
+        This hook and no later one sees the averaged weights.
+        """
+        self.log("val_loss", self.task.loss(batch), batch_size=_size(batch), sync_dist=True)
+        last = batch_idx == math.ceil(len(self._validation) / self._train_params.batch_size) - 1
+        if last and self._train_params.monitor == "score":
+            answers = self.task.answer(self._validation, FastAnswers(self._train_params.batch_size))
+            score = self.task.score(answers, self._validation.rows)
+            self.log(f"val_{self.task.headline}", score, batch_size=1, prog_bar=True, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """No decay for vectors; linear warm-up, then a cosine to zero."""
+        train = self._train_params
+        groups = [
+            {"params": [p for p in self.task.parameters() if p.ndim > 1], "weight_decay": train.weight_decay},
+            {"params": [p for p in self.task.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer: torch.optim.Optimizer
+        if train.optimizer == "sgd":
+            optimizer = torch.optim.SGD(groups, lr=train.learning_rate, momentum=train.momentum, nesterov=True)
+        else:
+            optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, 0.98))
+        warmup = max(1, round(train.warmup_fraction * self._total_steps))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self._total_steps - warmup)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _size(batch: dict[str, Tensor]) -> int:
+    return len(next(iter(batch.values())))

@@ -1,0 +1,166 @@
+"""What becomes of one raw sample: a clean row, or a reason why it is put aside; words are counted in training alone."""
+
+from collections import Counter
+
+import pytest
+
+from stages.params import PrepareParams
+from stages.samples.checks import Outcome, check_sample, prepare_rows
+from stages.samples.schema import SAMPLES
+from stages.sources.base import Fault, Question, RawSample
+from tests.support.small_data import encode, make_image, sound
+
+JPEG = encode(make_image())
+WAV = sound()
+LIMITS = PrepareParams(
+    max_bad_fraction=0.05, max_image_megapixels=0.001, max_audio_seconds=0.1, min_word_count=1, shard_mb=512
+)
+REQUIRED = ("image", "texts")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"image": b"damaged"}, "image does not decode: none of JPEG, PNG"),
+        ({"image": JPEG[:-300]}, "image does not decode: "),
+        ({"image": None}, "no image"),
+        ({"fault": "named on a list", "image": b"damaged"}, "named on a list"),
+        ({"image": encode(make_image(size=(40, 30)))}, "image of 40 x 30 pixels; at most 1000 allowed"),
+        ({"texts": ()}, "no caption"),
+        ({"texts": ("...", " ")}, "no caption with a word in it"),
+        ({"sample_id": "seen"}, "sample id again"),
+        ({"split": "dev"}, "split 'dev'; expected one of train, val, test"),
+        ({"audio": b"damaged"}, "audio does not decode: "),
+        ({"audio": sound(0.2)}, "audio longer than 0.1 s, which is the most allowed"),
+    ],
+)
+def test_a_bad_sample_is_refused_with_the_reason(changes, reason):
+    good = {"sample_id": "a", "split": "train", "image": JPEG, "texts": ("A dog .",)}
+    check_sample(RawSample(**good), {"seen"}, REQUIRED, LIMITS)
+    with pytest.raises(ValueError) as caught:
+        check_sample(RawSample(**good | changes), {"seen"}, REQUIRED, LIMITS)
+    assert str(caught.value).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("required", "reason"),
+    [
+        ("audio", "no sound"),
+        ("questions", "no question"),
+        ("label", "no label"),
+        ("message", "no message"),
+    ],
+)
+def test_a_sample_without_what_its_source_promises_is_refused(required, reason):
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        check_sample(RawSample("a", "train", JPEG, texts=("A dog .",)), set(), (required,), LIMITS)
+
+
+def test_a_required_text_without_a_word_is_told_from_a_missing_one():
+    raw = RawSample("a", "train", JPEG, message="...", questions=(Question("?", "yes"),))
+    with pytest.raises(ValueError, match="^no message with a word in it$"):
+        check_sample(raw, set(), ("message",), LIMITS)
+    with pytest.raises(ValueError, match="^no question with a word in it$"):
+        check_sample(raw, set(), ("questions",), LIMITS)
+
+
+def test_a_sample_with_nothing_to_look_at_is_refused():
+    with pytest.raises(ValueError, match="^nothing in it: no image, sound, text or question$"):
+        check_sample(RawSample("a", "train", label="cat", texts=("...",)), set(), (), LIMITS)
+    for changes in ({"image": JPEG}, {"audio": WAV}, {"message": "a"}, {"questions": (Question("a ?", "b"),)}):
+        check_sample(RawSample("a", "train", **changes), set(), (), LIMITS)
+
+
+def test_a_good_sample_becomes_a_row():
+    raw = RawSample(
+        "a",
+        "train",
+        JPEG,
+        WAV,
+        texts=("  A dog\truns . ", "..."),
+        message=" Look\nat the  Dog!",
+        questions=(Question("Is it  red ?", "Yes!", "colour"), Question("?", "no"), Question("How many ?", "1")),
+        label="dog",
+        group="anna",
+        oracle="A red Dog .",
+        truth={"b": 1, "a": [2]},
+    )
+    row = check_sample(raw, set(), REQUIRED, LIMITS)
+    assert row == {
+        "sample_id": "a",
+        "image": JPEG,
+        "audio": WAV,
+        "audio_rate_hz": 8000,
+        "texts": ["A dog runs ."],
+        "tokens": ["a dog runs"],
+        "message": "Look at the Dog!",
+        "questions": ["Is it red ?", "How many ?"],
+        "answers": ["yes", "one"],
+        "question_kinds": ["colour", ""],
+        "label": "dog",
+        "group": "anna",
+        "oracle": "a red dog",
+        "truth": '{"a": [2], "b": 1}',
+    }
+    assert list(row) == SAMPLES.names
+
+
+def test_what_a_sample_lacks_is_empty_in_its_row():
+    row = check_sample(RawSample("a", "train", audio=WAV), set(), (), LIMITS)
+    assert {name: value for name, value in row.items() if value} == {
+        "sample_id": "a",
+        "audio": WAV,
+        "audio_rate_hz": 8000,
+    }
+    assert [name for name, value in row.items() if value == []] == [
+        "texts",
+        "tokens",
+        "questions",
+        "answers",
+        "question_kinds",
+    ]
+
+
+def test_every_item_of_a_source_is_counted_once():
+    outcome = Outcome()
+    source = [
+        Fault("list: row 3", "listed again"),
+        RawSample("a", "train", JPEG, texts=("A dog .", "...")),
+        RawSample("a", "train", JPEG, texts=("Another dog .",)),
+        RawSample("b", None, b"damaged"),
+        RawSample("c", "test", b"damaged", texts=("A cat .",)),
+        RawSample("d", "val", JPEG, texts=("A cat .",)),
+    ]
+    found = [(split, row["sample_id"]) for split, row in prepare_rows(iter(source), REQUIRED, LIMITS, outcome)]
+    assert found == [("train", "a"), ("val", "d")]
+    assert (outcome.good_samples, outcome.bad_samples, outcome.not_on_a_split) == (2, 2, 1)
+    assert outcome.words["texts"] == Counter({"a": 1, "dog": 1})
+    assert [row["where"] for row in outcome.quarantine] == ["list: row 3", "a", "a", "c"]
+    assert [row["reason"] for row in outcome.quarantine[:3]] == [
+        "listed again",
+        "1 captions without a word",
+        "sample id again",
+    ]
+
+
+def test_a_sample_that_was_bad_does_not_hold_its_id():
+    outcome = Outcome()
+    source = [RawSample("a", "train", image, texts=("A dog .",)) for image in (b"damaged", JPEG)]
+    assert [row["sample_id"] for _, row in prepare_rows(iter(source), REQUIRED, LIMITS, outcome)] == ["a"]
+
+
+def test_each_column_of_words_is_counted_on_its_own_in_training_alone():
+    outcome = Outcome()
+    asked = (Question("What is it ?", "A dog"), Question("Who ?", "..."))
+    source = [
+        RawSample("a", "train", JPEG, message="one sound", questions=asked, label="Pet"),
+        RawSample("b", "val", JPEG, message="two sounds", questions=(Question("Why ?", "So"),), label="Wild"),
+    ]
+    assert len(list(prepare_rows(iter(source), (), LIMITS, outcome))) == 2
+    assert {column: dict(counts) for column, counts in outcome.words.items()} == {
+        "texts": {},
+        "message": {"one": 1, "sound": 1},
+        "questions": {"what": 1, "is": 1, "it": 1, "who": 1},
+        "answers": {"a dog": 1},
+        "labels": {"Pet": 1},
+    }

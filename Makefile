@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help repro test flow schedule serve results fusion-bench lock clean
+.PHONY: help repro test preset flow schedule serve results fusion-bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -19,6 +19,9 @@ test: $(READY) ## lint, types and all tests
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest
+
+preset: $(READY) ## write params.yaml from presets/NAME.yaml and the defaults; alone it lists them: NAME=<name>, FORCE=1
+	@$(BIN)/python -m flows.preset $(NAME) $(if $(FORCE),--force)
 
 flow: $(READY) ## the same pipeline as a Prefect flow
 	@$(BIN)/python -m flows.pipeline
@@ -39,7 +42,7 @@ lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 -o requirements.lock
 
 clean: ## remove artifacts and caches; the environment and the tracking store's folder go too
-	rm -rf artifacts .fuseline .prefect .dvc/cache .dvc/tmp $(VENV)
+	rm -rf artifacts/* .fuseline .prefect .dvc/cache .dvc/tmp $(VENV)
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed; set PYTHON=<path of one>"; exit 1; }

@@ -6,14 +6,9 @@ Run it: `python -m flows.repro [target ...]`.
 """
 
 import argparse
-import json
-import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -22,70 +17,11 @@ from rich.text import Text
 
 from flows.graph import settings
 from flows.graph.dvc_stages import Outcome, StageError, StageRun, repro
+from flows.graph.experiments import Experiment, experiments
+from flows.graph.terminal import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals, stage_table
 
-HEADLINES = ("bleu_4", "accuracy")
 TRY_COMMAND = ".venv/bin/python -m stages.register {experiment} --try {inputs}"
 TRY_INPUTS = {"image": "image=FILE", "audio": "audio=FILE", "text": 'text="WORDS"', "question": 'question="WORDS"'}
-LAST_LINES = 15
-PLAIN_WIDTH = 110
-EXIT_INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What the stages `evaluate` and `register` wrote about one experiment; empty where they did not."""
-
-    name: str
-    metrics: dict[str, Any]
-    version: dict[str, Any]
-
-    @property
-    def headline(self) -> str | None:
-        """The metric to show first: the one that the evaluation names, else the first known one."""
-        named = self.metrics.get("settings", {}).get("headline")
-        names = (named, *HEADLINES, *self.numbers)
-        return next((name for name in names if name in self.numbers), None)
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        """The model's own metrics, without the number of samples."""
-        return {
-            name: value
-            for name, value in self.metrics.items()
-            if isinstance(value, int | float) and name != "num_samples"
-        }
-
-    @property
-    def title(self) -> str:
-        """The model version with its aliases, such as `caption v3 (champion)`."""
-        if not self.version:
-            return f"{self.name} (not registered)"
-        aliases = ", ".join(self.version.get("aliases", []))
-        return f"{self.version['name']} v{self.version['version']}" + (f" ({aliases})" if aliases else "")
-
-
-def experiments(root: Path, stages: Iterable[str] | None = None) -> list[Experiment]:
-    """Read what is known of each experiment, by name; with `stages`, only of those with such a stage."""
-    metrics = _by_experiment(root / "artifacts" / "evaluate", "metrics.json")
-    versions = _by_experiment(root / "artifacts" / "register", "version.json")
-    names = sorted(metrics.keys() | versions.keys())
-    if stages is not None:  # the artifacts of an experiment that left params.yaml stay on the disk
-        known = {stage.partition("@")[2] for stage in stages}
-        names = [name for name in names if name in known]
-    return [Experiment(name, metrics.get(name, {}), versions.get(name, {})) for name in names]
-
-
-def _by_experiment(folder: Path, file_name: str) -> dict[str, dict[str, Any]]:
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{file_name}"))}
-
-
-def stage_table(rows: Iterable[tuple[str, str, float]]) -> Table:
-    """Return a table of stages: the address, what came of it, the seconds it took."""
-    table = Table("stage", "outcome", box=box.SIMPLE_HEAD)
-    table.add_column("seconds", justify="right")
-    for name, outcome, seconds in rows:
-        table.add_row(name, outcome, f"{seconds:.1f}")
-    return table
 
 
 def model_table(found: Iterable[Experiment]) -> Table:
@@ -108,21 +44,6 @@ def model_table(found: Iterable[Experiment]) -> Table:
             "-" if ceiling is None else f"{ceiling:.3f}",
         )
     return table
-
-
-def console() -> Console:
-    """Return the terminal, or a wide plain console without control codes when there is none."""
-    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True, force_terminal=False)
-
-
-def end_on_signals() -> None:
-    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that no stage is left running."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
 
 
 def _run(out: Console, root: Path, show: Callable[[str], None], targets: list[str]) -> list[StageRun]:

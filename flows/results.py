@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.graph import settings
-from flows.repro import console
+from flows.graph.terminal import console
 from stages.base.errors import InputError
 from stages.base.store import MANIFEST, METRICS, artifact_path, read_manifest, write_json
 from stages.params import load_params

@@ -1,10 +1,13 @@
 """Download: a data set's raw files, verified, into `artifacts/download/<data set>/`.
 
 Archives stay archives: they are checked here once and read in place afterwards, never spread over the disk.
+`--files` says which files a data set fetches, and fetches none.
 """
 
+import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from stages.base.errors import InputError
@@ -62,9 +65,18 @@ def archive_limits(params: DownloadParams) -> ArchiveLimits:
     )
 
 
+def list_files(params: Params, name: str) -> None:
+    """Print the files that one data set fetches as JSON: name, addresses, accepted sha256 (none: any bytes)."""
+    section = params.datasets[name]
+    say(json.dumps([asdict(remote) for remote in SOURCES[section.source](section).remote_files()], indent=1))
+
+
 def command(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    run_named(stage_parser("download", __doc__).parse_args(argv), "datasets", run)
+    parser = stage_parser("download", __doc__)
+    parser.add_argument("--files", action="store_true", help="only say as JSON which files would be fetched from where")
+    args = parser.parse_args(argv)
+    run_named(args, "datasets", list_files if args.files else run)
 
 
 if __name__ == "__main__":

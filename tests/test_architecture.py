@@ -2,54 +2,69 @@
 
 import ast
 import shutil
-from functools import cache
 from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from flows.preset import composed, preset_names
 from stages.params import NONE, Encoders, Inputs, Params, load_params
+from stages.training.key import imported_files
 
 ROOT = Path(__file__).parent.parent
+STAGES, FLOWS = ROOT / "stages", ROOT / "flows"
 ORDER = ["download", "prepare", "features", "train", "evaluate", "register"]
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # DVC's own
-PARAMS_FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
-VARIANTS = ["sources", "extractors", "encoders", "fusions", "heads", "tasks", "metrics"]
+MODEL_PARTS = ("encoders", "fusions", "heads", "tasks", "metrics")
+VARIANTS = ["sources", "extractors", *(f"models/{part}" for part in MODEL_PARTS)]
+LAYERS = [  # of `stages/`: an import may only go down, to a room that stands further up here
+    {"base"},
+    {"params", "raw", "media", "pretrained"},
+    {"sources", "extractors", "cache", "models"},
+    {"samples", "training", "reports", "registry"},
+    {"packaging", "serving"},
+]
+FLOW_LAYERS = [{"graph"}, {"retraining", "rebuilding", "bench"}]
+OPEN_TO_FLOWS = {"base", "params", "raw", "registry"}  # rooms of `stages/` that flows may import
+MOST_FILES, MOST_ENTRIES, MOST_DEPS = 13, 23, 60
+GROUND = "stages/base"  # every stage stands on it, so each names it whole
+TRAVELLING = ["packaging/served_model", "packaging/rescore"]  # with every version that `register` logs
 
 
-@cache
-def imports(path: Path) -> frozenset[Path]:
-    """Return the project files that a file imports anywhere, packages by their `__init__`."""
-    found = set()
+def modules(top: Path) -> list[Path]:
+    return sorted(top.rglob("*.py"))
+
+
+def imported(path: Path) -> set[tuple[str, str]]:
+    """Return (top package, room or module below it) of all that a file imports of the project, anywhere in it."""
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names] + [str(node.module)]
-        else:
-            continue
-        for name in names:
-            if name.split(".")[0] == "stages":
-                base = ROOT.joinpath(*name.split("."))
-                found |= {p for p in (base.with_suffix(".py"), base / "__init__.py") if p.exists()}
-    return frozenset(found)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names]
+    return {(found[0], found[1]) for found in parts if found[0] in ("stages", "flows") and len(found) > 1}
 
 
-@cache
-def closure(path: Path) -> frozenset[Path]:
-    """Return all project files that running a file can import, itself included."""
-    seen, waiting = {path}, [path]
-    while waiting:
-        for found in imports(waiting.pop()) - seen:
-            seen.add(found)
-            waiting.append(found)
-            package = found.parent / "__init__.py"
-            if package not in seen and package.exists() and found.parent != ROOT / "stages":
-                seen.add(package)
-                waiting.append(package)
-    return frozenset(seen - {ROOT / "stages/__init__.py"})
+def room_of(path: Path, top: Path) -> str:
+    """Return the room that a file lies in; the file's own name where it is a door."""
+    return path.relative_to(top).parts[0].removesuffix(".py")
+
+
+def rank(room: str, layers: list[set[str]]) -> int:
+    """Return how high a room stands; doors stand on top."""
+    return next((i for i, layer in enumerate(layers) if room in layer), len(layers))
+
+
+def doors(top: Path) -> set[str]:
+    return {path.stem for path in top.glob("*.py")} - {"__init__"}
+
+
+def closure(path: Path) -> set[Path]:
+    return imported_files(path)
 
 
 def dvc_stages() -> dict:
@@ -93,10 +108,10 @@ def test_every_slot_of_an_experiment_is_told_to_dvc(stage):
     assert list(Inputs.model_fields) == list(Encoders.model_fields)
 
 
-@pytest.mark.parametrize("path", PARAMS_FILES, ids=lambda p: p.name)
-def test_dvc_makes_a_stage_of_every_name_in_a_params_file(path, graph_project):
-    shutil.copyfile(path, graph_project / "params.yaml")
-    params = load_params(path)
+@pytest.mark.parametrize("name", preset_names(ROOT))
+def test_dvc_makes_a_stage_of_every_name_in_a_preset(name, graph_project):
+    (graph_project / "params.yaml").write_text(composed(ROOT, name), encoding="utf8")
+    params = load_params()
     with Repo(graph_project) as repo:
         repo.index.check_graph()
         found = sorted(stage.addressing for stage in repo.index.stages)
@@ -125,25 +140,95 @@ def graph_project(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("stage", ORDER)
-def test_dvc_is_told_every_module_that_a_stage_imports_and_no_other(stage):
+def test_dvc_is_told_every_file_that_a_stage_imports_and_no_other(stage):
     declared = {dep for dep in dvc_stages()[stage]["do"]["deps"] if dep.startswith("stages/")}
-    entries = [stage, *(["served_model", "rescore"] if stage == "register" else [])]  # they travel with a version
-    wanted = {p.relative_to(ROOT).as_posix() for entry in entries for p in closure(ROOT / f"stages/{entry}.py")}
-    if "stages/reports/samples_page.py" in wanted:
-        wanted.add("stages/reports/templates/samples.html")
+    entries = [stage, *(TRAVELLING if stage == "register" else [])]
+    wanted = set().union(*(closure(STAGES / f"{entry}.py") for entry in entries))
+    if STAGES / "reports/samples_page.py" in wanted:
+        wanted.add(STAGES / "reports/templates/samples.html")
     covered = set()
     for dep in declared:
         path = ROOT / dep
         assert path.exists(), f"dvc.yaml: {stage}: {dep} does not exist"
-        covered |= {p.relative_to(ROOT).as_posix() for p in path.rglob("*.py")} if path.is_dir() else {dep}
-    assert wanted - covered == set(), f"dvc.yaml: {stage} lacks deps"
-    assert covered - wanted == set(), f"dvc.yaml: {stage} has deps that it does not import"
+        covered |= {p for p in path.rglob("*") if p.suffix in (".py", ".html")} if path.is_dir() else {path}
+    needless = {path for path in covered - wanted if path.name != "__init__.py"} - set(modules(ROOT / GROUND))
+    assert named(wanted - covered - ROOM_TITLES) == [], f"dvc.yaml: {stage} lacks deps"
+    assert named(needless) == [], f"dvc.yaml: {stage} has deps that it does not import"
+
+
+ROOM_TITLES = {STAGES / "media/__init__.py"}  # a line of words, beside the one file of the room that is named
+
+
+def named(paths: set[Path]) -> list[str]:
+    return sorted(path.relative_to(ROOT).as_posix() for path in paths)
+
+
+def test_dvc_yaml_stays_short():
+    deps = [dep for definition in dvc_stages().values() for dep in definition.get("do", {}).get("deps", [])]
+    assert len(deps) <= MOST_DEPS
+    for stage in ORDER:
+        assert GROUND in dvc_stages()[stage]["do"]["deps"]
+
+
+@pytest.mark.parametrize("path", modules(STAGES), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_an_import_of_the_stages_only_goes_down(path):
+    room = room_of(path, STAGES)
+    for package, other in imported(path):
+        assert package == "stages", f"{path}: stages know no flows"
+        assert other == room or rank(other, LAYERS) < rank(room, LAYERS), f"{room} imports {other}"
+
+
+@pytest.mark.parametrize("path", modules(FLOWS), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_flows_import_down_and_of_the_stages_what_is_open_to_them(path):
+    room = room_of(path, FLOWS)
+    for package, other in imported(path):
+        if package == "stages":
+            assert other in OPEN_TO_FLOWS, f"{path}: imports stages.{other}"
+        else:
+            assert other == room or rank(other, FLOW_LAYERS) < rank(room, FLOW_LAYERS), f"{room} imports {other}"
+
+
+@pytest.mark.parametrize("top", [STAGES, FLOWS], ids=lambda p: p.name)
+def test_no_door_is_imported(top):
+    for path in modules(ROOT / "stages") + modules(ROOT / "flows"):
+        found = {name for package, name in imported(path) if package == top.name}
+        assert not found & doors(top), f"{path.relative_to(ROOT)} imports a door"
+
+
+def test_every_room_has_its_layer():
+    rooms = {path.parent.name for path in STAGES.glob("*/__init__.py")}
+    assert rooms == set().union(*LAYERS)
+    assert {path.parent.name for path in FLOWS.glob("*/__init__.py")} == set().union(*FLOW_LAYERS)
+    assert doors(STAGES) == {*ORDER, "serve"}
+
+
+def test_no_folder_is_crowded():
+    for top in (STAGES, FLOWS, ROOT / "tests", ROOT / "benchmarks"):
+        for folder in [top, *(path for path in top.rglob("*") if path.is_dir() and path.name != "__pycache__")]:
+            files = [path for path in folder.iterdir() if path.is_file()]
+            assert len(files) <= MOST_FILES, f"{folder.relative_to(ROOT)} has {len(files)} files"
+    assert len([path for path in STAGES.iterdir() if path.name != "__pycache__"]) <= MOST_ENTRIES
+
+
+def test_every_module_begins_with_what_it_is_for():
+    for path in modules(STAGES) + modules(FLOWS):
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf8"))), f"{path}: no docstring"
+
+
+@pytest.mark.parametrize("top", [STAGES, FLOWS], ids=lambda p: p.name)
+def test_tests_lie_in_the_folder_of_what_they_test(top):
+    tests = ROOT / "tests" if top == STAGES else ROOT / "tests/flows"
+    rooms = {path.parent.relative_to(top) for path in top.rglob("__init__.py")}
+    for folder in {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}:
+        if top == FLOWS or folder.parts[:1] != ("flows",):
+            assert folder in rooms, f"{tests.name}/{folder} tests no room"
 
 
 def test_variants_import_no_stage():
     stages = {ROOT / f"stages/{stage}.py" for stage in ORDER}
     for folder in VARIANTS:
-        for path in (ROOT / "stages" / folder).rglob("*.py"):
+        assert modules(STAGES / folder)
+        for path in modules(STAGES / folder):
             assert not closure(path) & stages, f"{path.relative_to(ROOT)} imports a stage"
 
 
@@ -157,8 +242,3 @@ def test_a_stage_reads_the_artifact_of_another_never_its_code():
     for stage in ORDER:
         others = {ROOT / f"stages/{name}.py" for name in ORDER if name != stage}
         assert not closure(ROOT / f"stages/{stage}.py") & others
-
-
-@pytest.mark.parametrize("path", PARAMS_FILES, ids=lambda p: p.name)
-def test_params_files_are_complete(path):
-    load_params(path)

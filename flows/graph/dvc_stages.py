@@ -1,11 +1,10 @@
-"""DVC's stages, seen from outside: their order, and running them one at a time or all at once.
+"""Running DVC's stages, one at a time or all at once, and what DVC says of them.
 
 DVC runs as a subprocess (`flows.graph.sessions`), so that its lines can be followed live. What DVC says has changed
 is asked of `dvc status`.
 """
 
 import json
-import os
 import re
 import subprocess
 import time
@@ -70,39 +69,6 @@ class StageError(RuntimeError):
 
 class StageBusy(StageError):
     """Another DVC process holds what the stage reads or writes: the stage was not begun."""
-
-
-def dependencies(root: Path | str) -> dict[str, list[str]]:
-    """Return the address of every stage with those of the stages it reads from, in topological order.
-
-    Stages that could run side by side stand by name. Raises `StageError` when DVC cannot read the graph.
-    """
-    import networkx
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    try:
-        with Repo(str(root)) as repo:
-            graph = repo.index.graph  # an arrow points from a stage to one that it reads from
-            names = {stage: _address(stage, repo.root_dir) for stage in graph}
-    except DvcException as error:
-        raise StageError("dvc", ": ".join(str(e) for e in (error, error.__cause__) if e)) from error
-    order = networkx.lexicographical_topological_sort(graph.reverse(), key=names.__getitem__)
-    return {names[stage]: sorted(names[before] for before in graph.successors(stage)) for stage in order}
-
-
-def stage_names(root: Path | str) -> list[str]:
-    """Return the address of every stage, each after the stages it reads from."""
-    return list(dependencies(root))
-
-
-def _address(stage: Any, root: str) -> str:
-    """Return what `dvc repro` calls a stage in `root`; its own `addressing` goes by the current folder."""
-    path = os.path.relpath(stage.path, root)
-    name = getattr(stage, "name", None)
-    if name is None:
-        return path
-    return name if path == "dvc.yaml" else f"{path}:{name}"
 
 
 class Transcript:

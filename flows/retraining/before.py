@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.repro import experiments
+from flows.graph.experiments import experiments
 from stages.base.store import SCRATCH, write_json
 
 CURVES = "artifacts/evaluate/{name}/curves.csv"

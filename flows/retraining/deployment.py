@@ -20,10 +20,10 @@ from prefect.events import DeploymentEventTrigger
 from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
-from flows.retrain import WHAT, retrain
 from flows.retraining.at_work import at_work
 from flows.retraining.crashed_runs import sweep
-from flows.schedule import EVENT, NAME
+from flows.retraining.flow import retrain
+from flows.retraining.names import EVENT, NAME, WHAT
 from stages.base.errors import InputError
 from stages.params import RetrainParams, load_params
 

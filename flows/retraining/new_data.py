@@ -7,6 +7,8 @@ change.
 """
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +22,6 @@ from stages.base.errors import InputError
 from stages.base.store import SCRATCH, artifact_path, read_manifest, sha256_file, write_json
 from stages.params import NONE, DatasetParams
 from stages.raw.fetch import reason_of
-from stages.sources import SOURCES
 
 FOLDER = SCRATCH / "fingerprints"
 HEAD_TIMEOUT_S = (3.0, 5.0)  # to connect, to answer
@@ -142,7 +143,7 @@ def _upstream(
     local: dict[str, Path] = {}
     remote: dict[str, RemoteMark] = {}
     unknown = []
-    for file, candidates in _unpinned(section):
+    for file, candidates in _unpinned(root, name, section):
         reasons = []
         for place in candidates:
             if isinstance(place, Path):
@@ -161,12 +162,27 @@ def _upstream(
     return _file_marks(local, before.mirror), remote, unknown
 
 
-def _unpinned(section: DatasetParams) -> Iterator[tuple[RemoteFile, list[Place]]]:
+def _unpinned(root: Path, name: str, section: DatasetParams) -> Iterator[tuple[RemoteFile, list[Place]]]:
     """Yield the upstream files of which any bytes are accepted, with the places they would come from."""
-    mirror = getattr(section, "mirror", "")
-    for file in SOURCES[section.source](section).remote_files():
+    mirror = getattr(section, "mirror", None)
+    if mirror is None:  # such a data set fetches nothing
+        return
+    for file in _remote_files(root, name):
         if not file.sha256:
             yield file, places(file, (mirror,) if mirror else ())
+
+
+def _remote_files(root: Path, name: str) -> list[RemoteFile]:
+    """Ask the stage which files a data set fetches: sources are the stages' own.
+
+    Raises:
+        InputError: The data set's section of params.yaml cannot be used.
+    """
+    command = [sys.executable, "-m", "stages.download", name, "--files"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(done.stderr.strip().removeprefix("error: "))
+    return TypeAdapter(list[RemoteFile]).validate_json(done.stdout)
 
 
 def _ask(address: str) -> RemoteMark | str:

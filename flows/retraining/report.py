@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.repro import Experiment
+from flows.graph.experiments import Experiment
 from flows.retraining.before import Before
 from stages.base.addresses import shown
 

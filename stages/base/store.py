@@ -182,10 +182,14 @@ def digest(value: object) -> str:
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file that is the same bytes for the same value, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", encoding="utf8") as file:
-        json.dump(value, file, indent=1, sort_keys=True, ensure_ascii=False)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)

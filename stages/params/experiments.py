@@ -68,12 +68,12 @@ TextEncoder = Annotated[str, variant("models/encoders", "text", also=(NONE,))]
 
 
 class Encoders(Section):
-    """The trained encoder of each modality; what stands at a modality that is not used has no effect."""
+    """The trained encoder of each modality that is used; what stands at another has no effect."""
 
-    image: ImageEncoder
-    audio: AudioEncoder
-    text: TextEncoder
-    question: TextEncoder
+    image: ImageEncoder = NONE
+    audio: AudioEncoder = NONE
+    text: TextEncoder = NONE
+    question: TextEncoder = NONE
 
     @field_validator("image")
     @classmethod

@@ -44,7 +44,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         raw = YAML(typ="safe").load(path.read_text(encoding="utf8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run from the project's root, or copy one of presets/") from None
+        raise InputError(
+            f"{path}: no such file; run from the project's root, or write one: `make preset` lists them"
+        ) from None
     except (YAMLError, ValueError) as error:
         raise InputError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(raw, dict):

@@ -17,9 +17,9 @@ DIGEST_TAG = f"{PREFIX}digest"  # equal digests are the same model: it is regist
 TEST_DATA_TAG = f"{PREFIX}test_data"  # equal ones were evaluated on the same samples
 
 
-def version_digest(name: str) -> str:
-    """Return the digest of a trained and evaluated model: equal for equal bytes."""
-    return digest([sha256_file(artifact_path(stage, name) / MANIFEST) for stage in ("train", "evaluate")])
+def version_digest(name: str, root: Path = Path()) -> str:
+    """Return the digest of a trained and evaluated model in a project: equal for equal bytes."""
+    return digest([sha256_file(root / artifact_path(stage, name) / MANIFEST) for stage in ("train", "evaluate")])
 
 
 def test_data_digest(dataset: str) -> str:

@@ -175,7 +175,8 @@ def _add_page(app: FastAPI) -> list[str]:
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
-    files = {f"/{path.name}": path for path in sorted(PAGE.glob("*.*")) if path.suffix in PAGE_TYPES}
+    found = sorted(path for path in PAGE.rglob("*.*") if path.suffix in PAGE_TYPES)
+    files = {f"/{path.relative_to(PAGE).as_posix()}": path for path in found}
     for address, path in files.items():
         app.add_api_route(address, _file(path), include_in_schema=False)
     return ["/", *files]

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.bench.cells import TRAIN_COST, cloned, make_bench, snapshot
 from flows.bench.report import Result, ordered, table, write_report
-from flows.fusion_bench import TRAIN_COST, cloned, make_bench, snapshot
 from flows.graph.dvc_stages import StageError
 from stages import train
 from stages.params import load_params, variant_names

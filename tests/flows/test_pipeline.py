@@ -102,7 +102,7 @@ def test_what_ran_is_completed_and_the_rest_is_cached(run_flow: RunFlow, toy: Pa
 
 
 def test_without_git_the_page_has_no_commit(toy: Path, monkeypatch: pytest.MonkeyPatch):
-    from flows.pipeline import provenance
+    from flows.graph.experiments import provenance
 
     monkeypatch.setenv("PATH", "/nowhere")
     assert provenance(toy)[0] == "- git commit: `none`"
@@ -157,10 +157,13 @@ def test_a_failing_stage_fails_the_flow_and_those_after_it_are_not_ready(
 
 
 def test_only_downloads_are_tried_again(run_flow: RunFlow, toy: Path, monkeypatch: pytest.MonkeyPatch):
-    from flows import pipeline
+    from flows.graph import prefect_stages as tasks
 
-    assert (pipeline.download_stage.retries, pipeline.download_stage.retry_delay_seconds) == (2, [10.0, 10.0])
-    monkeypatch.setattr(pipeline, "download_stage", pipeline.stage.with_options(retries=2, retry_delay_seconds=0))
+    assert (tasks.download_stage.retries, tasks.download_stage.retry_delay_seconds) == (
+        2,
+        [10.0, 10.0],
+    )
+    monkeypatch.setattr(tasks, "download_stage", tasks.stage.with_options(retries=2, retry_delay_seconds=0))
     monkeypatch.setenv("TOY_FAIL", "download@scenes")
     state = run_flow(force=True, targets=["download@scenes"])
     assert state.is_failed()
@@ -177,13 +180,13 @@ def test_only_downloads_are_tried_again(run_flow: RunFlow, toy: Path, monkeypatc
     ],
 )
 def test_targets_take_the_stages_before_them(targets: list[str] | None, wanted: list[str]):
-    from flows.pipeline import select
+    from flows.graph.dependencies import select
 
     assert list(select(GRAPH, targets)) == wanted
 
 
 def test_an_unknown_target_lists_the_stages():
-    from flows.pipeline import select
+    from flows.graph.dependencies import select
 
     with pytest.raises(ValueError, match="no stage is called 'features@d'.*features@b, features@c"):
         select(GRAPH, ["features@d"])

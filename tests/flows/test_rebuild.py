@@ -16,6 +16,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from flows.preset import composed, preset_names
 from flows.rebuilding.version import check_commit, read_version
 from stages.base.addresses import with_credentials, without_credentials
 from stages.base.errors import InputError
@@ -348,10 +349,11 @@ def test_too_large_changes_are_not_kept_and_said(toy: Path, tmp_path: Path, caps
 
 
 def test_the_params_of_every_preset_are_kept_as_they_are(toy: Path, tmp_path: Path):
-    for number, path in enumerate(sorted((PROJECT / "presets").glob("*.yaml"))):
-        params = load_params(path)
-        folder = tmp_path / str(number)
+    for name in preset_names(PROJECT):
+        folder = tmp_path / name
         folder.mkdir()
+        (folder / "written.yaml").write_text(composed(PROJECT, name), encoding="utf8")
+        params = load_params(folder / "written.yaml")
         write_lineage(folder, params, next(iter(params.experiments)), ["torch"])
         assert load_params(folder / "params.yaml") == params
 

@@ -12,7 +12,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from flows.repro import Experiment, experiments, model_table
+from flows.graph.experiments import Experiment, experiments
+from flows.repro import model_table
 from tests.conftest import calls, is_alive, table_rows
 
 Environment = dict[str, str]

@@ -53,7 +53,7 @@ def watched(reproduced_watched_toy: Path, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def run_flow(prefect_server: str, watched: Path) -> RunFlow:
     """Run the flow over the watched toy, the current folder, and return its state."""
-    from flows.retrain import retrain
+    from flows.retraining.flow import retrain
 
     return lambda **parameters: retrain(return_state=True, **parameters)
 
@@ -167,9 +167,9 @@ def test_a_changed_upstream_forces_the_download_that_dvc_would_skip(run_flow: Ru
 def test_a_failed_download_leaves_the_data_new_and_other_failures_do_not(
     run_flow: RunFlow, watched: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from flows import pipeline
+    from flows.graph import prefect_stages as tasks
 
-    monkeypatch.setattr(pipeline, "download_stage", pipeline.stage)
+    monkeypatch.setattr(tasks, "download_stage", tasks.stage)
     run_flow()
     (watched / "data/inbox/two.txt").write_text("2")
     (watched / "settings.txt").write_text("second")
@@ -195,10 +195,10 @@ def test_a_failed_download_leaves_the_data_new_and_other_failures_do_not(
 def test_a_registry_that_is_away_for_a_moment_is_tried_again(
     run_flow: RunFlow, watched: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from flows import pipeline
+    from flows.graph import prefect_stages as tasks
 
-    assert pipeline.register_stage.retries == len(pipeline.REGISTER_DELAYS_S) == 3
-    monkeypatch.setattr(pipeline, "register_stage", pipeline.stage.with_options(retries=3, retry_delay_seconds=0))
+    assert tasks.register_stage.retries == len(tasks.REGISTER_DELAYS_S) == 3
+    monkeypatch.setattr(tasks, "register_stage", tasks.stage.with_options(retries=3, retry_delay_seconds=0))
     work = (watched / "work.py").read_text()
     away = 'if stage == "register" and open("calls.txt").read().count("register") < 3:\n    sys.exit("no registry")\n'
     (watched / "work.py").write_text(work.replace("\ndef write(", f"\n{away}\ndef write(", 1))
@@ -209,8 +209,8 @@ def test_a_registry_that_is_away_for_a_moment_is_tried_again(
 
 
 def test_a_second_retraining_is_refused_in_a_state_of_its_own(run_flow: RunFlow, watched: Path):
-    from flows.retrain import WHAT
     from flows.retraining.at_work import sole
+    from flows.retraining.names import WHAT
 
     with sole(watched, WHAT, "brave-fox"):
         state = run_flow(force=True)
@@ -233,13 +233,14 @@ def test_it_is_refused_beside_a_dvc_repro_by_hand(run_flow: RunFlow, watched: Pa
 def test_a_dvc_repro_that_begins_in_the_middle_is_waited_for(
     run_flow: RunFlow, watched: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from flows import pipeline, retrain
+    from flows.graph import prefect_stages as tasks
+    from flows.retraining import flow as retrain
 
     others: list[subprocess.Popen[bytes]] = []
 
     def run_graph(*arguments: Any) -> Any:
         others.append(dvc_by_hand(watched))
-        return pipeline.run_graph(*arguments)
+        return tasks.run_graph(*arguments)
 
     def run_stage(*arguments: Any) -> StageRun:
         try:
@@ -250,8 +251,8 @@ def test_a_dvc_repro_that_begins_in_the_middle_is_waited_for(
             raise
 
     monkeypatch.setattr(retrain, "run_graph", run_graph)
-    monkeypatch.setattr(pipeline, "run_stage", run_stage)
-    monkeypatch.setattr(pipeline, "BUSY_INTERVAL_S", 0.1)
+    monkeypatch.setattr(tasks, "run_stage", run_stage)
+    monkeypatch.setattr(tasks, "BUSY_INTERVAL_S", 0.1)
     (watched / "settings.txt").write_text("second")
     state = run_flow()
     assert state.is_completed()
@@ -299,7 +300,7 @@ def test_a_version_of_a_run_that_was_killed_before_its_report_is_told_by_the_nex
 
 
 def test_a_rejected_version_is_told_with_all_reasons():
-    from flows.repro import Experiment
+    from flows.graph.experiments import Experiment
     from flows.retraining.report import verdict
 
     reasons = ["accuracy 0.8 against 0.7: gain +0.1, which may be worse", "accuracy 0.8 is below its floor of 0.9"]
@@ -314,7 +315,7 @@ def test_a_server_that_is_away_loses_the_artifact_and_not_the_run(run_flow: RunF
     import httpx
     from prefect import flow
 
-    from flows import retrain
+    from flows.retraining import flow as retrain
 
     def away(*arguments: Any, **options: Any) -> None:
         raise httpx.ConnectError("All connection attempts failed")
@@ -327,7 +328,7 @@ def test_looking_for_new_data_imports_neither_torch_nor_mlflow(watched: Path):
     script = """
 import sys
 from pathlib import Path
-from flows import retrain
+from flows.retraining import flow as retrain
 from flows.retraining.news import look_around
 from stages.params import load_params
 look_around(Path(), load_params(), ["download@scenes"])
@@ -341,7 +342,7 @@ print(*(name for name in ("torch", "mlflow", "pandas", "matplotlib") if name in 
 def test_the_form_in_the_ui_has_both_parameters_with_their_docs(prefect_server: str):
     from prefect.utilities.callables import parameter_schema
 
-    from flows.retrain import retrain
+    from flows.retraining.flow import retrain
 
     form = parameter_schema(retrain).model_dump()["properties"]
     assert list(form) == ["force", "experiments"]

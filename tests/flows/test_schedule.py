@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from flows.graph.sessions import process_mark
-from flows.schedule import CHILDREN, Child, ChildError, end_left_children, prefect_server
+from flows.retraining.children import CHILDREN, Child, ChildError, end_left_children, prefect_server
 from tests.conftest import PROJECT, is_alive
 from tests.support.small_data import write_params
 
@@ -105,7 +105,7 @@ def test_a_server_that_is_named_is_used(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_child_that_was_killed_is_started_again_unless_it_is_at_once_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from flows import schedule
+    from flows.retraining import children
 
     child = Child("sleeper", ["sleep", "60"], tmp_path)
 
@@ -117,7 +117,7 @@ def test_a_child_that_was_killed_is_started_again_unless_it_is_at_once_again_and
     try:
         assert not child.restart_if_dead()
         for life_s in (60.0, 60.0, 0.0, 60.0, 60.0):  # the third time it had lived long enough
-            monkeypatch.setattr(schedule, "SHORT_LIFE_S", life_s)
+            monkeypatch.setattr(children, "SHORT_LIFE_S", life_s)
             before = killed()
             assert child.restart_if_dead()
             assert child.process.pid != before

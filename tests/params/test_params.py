@@ -228,7 +228,7 @@ def test_a_file_that_is_no_params_file_is_refused(tmp_path, content, message):
 
 def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
     path = tmp_path / "gone.yaml"
-    assert refusal(path) == f"{path}: no such file; run from the project's root, or copy one of presets/"
+    assert refusal(path) == f"{path}: no such file; run from the project's root, or write one: `make preset` lists them"
 
 
 def test_an_experiment_replaces_single_values_of_train(tmp_path):

@@ -1,5 +1,5 @@
 // The page of the server: choose a model, give its inputs, see its answer. This file joins the parts:
-// `server.js` asks, `inputs.js` and `sound.js` are the form, `answers.js`, `attention.js` and `search.js` show what
+// `server.js` asks, `inputs.js` and `sound/recording.js` are the form, `answers.js`, `attention.js` and `search.js` show what
 // comes back, `lineage.js` says where it is from, `problems.js` what went wrong.
 
 import { viewOf } from "./answers.js";
@@ -9,7 +9,7 @@ import { factsOf, lineageOf } from "./lineage.js";
 import { clearProblem, showProblem, wireToken } from "./problems.js";
 import { nameOf, viewOfResults, waysOf } from "./search.js";
 import { askBlob, askJson, Problem } from "./server.js";
-import { endRecording, limitRecording, wireRecording } from "./sound.js";
+import { endRecording, limitRecording, wireRecording } from "./sound/recording.js";
 
 const TASKS = {
   caption: { purpose: "says in a sentence what it is given.", verb: "Describe" },

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.graph import dvc_stages, sessions
+from flows.graph import dependencies, dvc_stages, sessions
 from flows.graph.dvc_stages import Outcome, StageError, StageRun
 from tests.conftest import calls, is_alive
 
@@ -30,12 +30,12 @@ def outcomes(runs: list[StageRun]) -> dict[str, Outcome]:
 
 
 def test_stages_come_in_the_order_of_the_graph_with_ties_by_name(toy: Path):
-    assert dvc_stages.stage_names(toy) == STAGES
-    assert dvc_stages.stage_names(str(toy)) == STAGES
+    assert dependencies.stage_names(toy) == STAGES
+    assert dependencies.stage_names(str(toy)) == STAGES
 
 
 def test_dependencies_are_those_of_the_graph(toy: Path):
-    graph = dvc_stages.dependencies(toy)
+    graph = dependencies.dependencies(toy)
     assert graph["train@caption"] == ["features@scenes-image", "features@scenes-text"]
     assert graph["download@scenes"] == []
 
@@ -43,7 +43,7 @@ def test_dependencies_are_those_of_the_graph(toy: Path):
 def test_a_stage_of_another_dvc_yaml_has_the_address_that_dvc_takes(toy: Path):
     (toy / "more").mkdir()
     (toy / "more" / "dvc.yaml").write_text("stages: {extra: {cmd: echo extra > e, outs: [e]}}")
-    assert "more/dvc.yaml:extra" in dvc_stages.stage_names(toy)
+    assert "more/dvc.yaml:extra" in dependencies.stage_names(toy)
     run = dvc_stages.run_stage(toy, "more/dvc.yaml:extra", ignore)
     assert (run.name, run.outcome) == ("more/dvc.yaml:extra", Outcome.RAN)
 
@@ -51,7 +51,7 @@ def test_a_stage_of_another_dvc_yaml_has_the_address_that_dvc_takes(toy: Path):
 def test_a_broken_graph_is_told_in_words(toy: Path):
     (toy / "dvc.yaml").write_text("stages: {bad: {}}")
     with pytest.raises(StageError, match="dvc failed: .*dvc.yaml' validation failed: required key not provided"):
-        dvc_stages.dependencies(toy)
+        dependencies.dependencies(toy)
 
 
 def test_the_lines_that_are_parsed_are_the_lines_that_dvc_prints(toy: Path):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.schedule import EVENT, FLOW, NAME
+from flows.retraining.names import EVENT, FLOW, NAME
 from stages.params import load_params
 from tests.conftest import PROJECT
 
@@ -24,7 +24,7 @@ POOLS = {
 def test_every_pool_has_the_schedule_of_params_yaml_and_the_same_rules(deployment: dict[str, Any]):
     retrain = load_params(PROJECT / "params.yaml").retrain
     assert deployment["schedules"] == [{"cron": retrain.cron, "timezone": retrain.timezone}]
-    assert deployment["entrypoint"] == "flows/retrain.py:retrain"
+    assert deployment["entrypoint"] == "flows/retraining/flow.py:retrain"
     assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert [trigger["expect"] for trigger in deployment["triggers"]] == [[EVENT]]
 

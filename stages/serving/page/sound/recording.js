@@ -1,6 +1,6 @@
 // The record button of the sound's field: level and seconds while it runs, then the sound to listen to before it is sent.
 
-import { say, setFile } from "./inputs.js";
+import { say, setFile } from "../inputs.js";
 import { startRecording, whyNoMicrophone } from "./microphone.js";
 
 const field = document.querySelector("[data-modality=audio]");

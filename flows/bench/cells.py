@@ -1,0 +1,153 @@
+"""The cells of a bench: each a DVC experiment in a clone that shares the project's cache, one after another.
+
+The clone holds the working tree as it was at the start: one bench is one code, finished cells come out of the run
+cache when a bench goes on, and the user's files are safe. `dvc exp run` puts uncommitted changes aside for a
+moment, with --temp and --queue too, and a kill just then would leave them there; and the queue's worker outlives
+Ctrl-C and runs whatever else is queued.
+"""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.bench.report import Result
+from flows.graph.checkout import git, run_dvc, share
+from stages.base.errors import InputError
+from stages.base.store import MANIFEST, METRICS, SCRATCH, artifact_path, write_json
+from stages.params import NONE, ExperimentBase, Params, variant_names
+
+BRANCH = "bench"  # of the clone
+COSTS = "costs.json"  # seconds and peak MB of trainings by key; what the run cache brings back prints none
+TRAIN_COST = re.compile(r"train .+: fitted in ([\d.]+) s, (\d+) MB at the peak$")
+_AUTHOR = {  # the same tree makes the same commit
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "fuseline"), ("EMAIL", "fuseline"), ("DATE", "2000-01-01T00:00:00Z"))
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what it changes in params.yaml."""
+
+    name: str
+    changes: tuple[str, ...]
+    is_fusion: bool
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One run of the bench: the experiment, its rows and seeds."""
+
+    experiment: str
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    seed_key: str
+
+
+def make_bench(params: Params, name: str, fusions: list[str], num_seeds: int) -> Bench:
+    """Return what to run for an experiment of params.yaml; without `fusions`, all there are.
+
+    Raises:
+        InputError: when there is no such experiment or fusion, or it has a single modality.
+    """
+    if name not in params.experiments:
+        raise InputError(f"experiments has no {name!r}; expected one of {', '.join(params.experiments)}")
+    known = variant_names("models/fusions")
+    if unknown := [fusion for fusion in fusions if fusion not in known]:
+        raise InputError(f"--fusions: {', '.join(unknown)}; expected some of {', '.join(known)}")
+    if num_seeds < 1:
+        raise InputError(f"--seeds: got {num_seeds}; expected 1 or more")
+    experiment = params.experiments[name]
+    if len(experiment.inputs.used()) < 2:
+        raise InputError(f"experiments.{name}.inputs: one modality, so there is nothing to fuse")
+    rows = [Row(fusion, (f"experiments.{name}.fusion={fusion}",), True) for fusion in fusions or known]
+    seed_key = f"experiments.{name}.train.seed" if "seed" in experiment.train else "train.seed"
+    return Bench(name, (*rows, *single_rows(name, experiment)), tuple(range(1, num_seeds + 1)), seed_key)
+
+
+def single_rows(name: str, experiment: ExperimentBase) -> Iterator[Row]:
+    """Yield a row for each modality that the task can do with alone, or with its target alone."""
+    used = experiment.inputs.used()
+    target = getattr(experiment, "target", None)
+    for modality in used:
+        left = {modality, target} - {None}
+        if modality != target and left >= set(experiment.needs) and experiment.least <= len(left) < len(used):
+            changes = tuple(f"experiments.{name}.inputs.{other}={NONE}" for other in used if other not in left)
+            yield Row(f"only_{modality}", changes, False)
+
+
+def snapshot(root: Path) -> str:
+    """Return a commit of the working tree with what git does not know yet of `stages`; nothing else changes.
+
+    It is HEAD itself when nothing differs from that.
+    """
+    new = [name for name in ("stages", "dvc.yaml", "dvc.lock", "params.yaml") if (root / name).exists()]
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        git(root, "read-tree", "HEAD", **index)
+        git(root, "add", "--update", **index)
+        git(root, "add", "--", *new, **index)
+        tree = git(root, "write-tree", **index)
+    if tree == git(root, "rev-parse", "HEAD^{tree}"):
+        return git(root, "rev-parse", "HEAD")
+    return git(root, "commit-tree", tree, "-p", "HEAD", "-m", "The working tree of a fusion bench", **_AUTHOR)
+
+
+@contextmanager
+def cloned(root: Path, commit: str, name: str, data_folder: str) -> Iterator[Path]:
+    """Yield a clone at `commit` that shares the project's DVC cache and data; it is removed at the end."""
+    clone = root / SCRATCH / "fusion_bench" / name
+    shutil.rmtree(clone, ignore_errors=True)
+    try:
+        git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(clone))
+        git(clone, "checkout", "--quiet", "-B", BRANCH, commit)
+        for key in ("name", "email"):
+            git(clone, "config", f"user.{key}", "fuseline")
+        share(root, clone, data_folder)
+        yield clone
+    finally:
+        shutil.rmtree(clone, ignore_errors=True)
+
+
+def run_cell(clone: Path, bench: Bench, row: Row, seed: int) -> tuple[dict[str, Any], dict[str, Any], list[float]]:
+    """Run one cell as a DVC experiment; return metrics, the training's manifest, and its cost if it ran."""
+    git(clone, "reset", "--quiet", "--hard", BRANCH)
+    changes = [f"--set-param={change}" for change in (*row.changes, f"{bench.seed_key}={seed}")]
+    name = f"{bench.experiment}-{row.name}-seed{seed}"
+    lines = run_dvc(clone, ["exp", "run", "--name", name, *changes, f"evaluate@{bench.experiment}"])
+    costs = [[float(figure) for figure in match.groups()] for line in lines if (match := TRAIN_COST.match(line))]
+    metrics, manifest = (
+        json.loads((clone / artifact_path(stage, bench.experiment) / file_name).read_text("utf8"))
+        for stage, file_name in (("evaluate", METRICS), ("train", MANIFEST))
+    )
+    return metrics, manifest, costs[-1] if costs else []
+
+
+def run(root: Path, bench: Bench, clone: Path, out: Path, tell: Callable[[str], None]) -> list[Result]:
+    """Run every cell, the first seed of all rows first, and keep each experiment in the project's repository."""
+    costs_path = out / COSTS
+    costs = json.loads(costs_path.read_text("utf8")) if costs_path.exists() else {}
+    commit = git(clone, "rev-parse", BRANCH)
+    cells = [(row, seed) for seed in bench.seeds for row in bench.rows]
+    results = []
+    for number, (row, seed) in enumerate(cells, start=1):
+        metrics, manifest, cost = run_cell(clone, bench, row, seed)
+        git(root, "fetch", "--quiet", str(clone), f"+refs/exps/{commit[:2]}/*:refs/exps/{commit[:2]}/*")
+        key = manifest["settings"]["train_key"]
+        if cost:
+            costs[key] = cost
+            write_json(costs_path, costs)
+        metric = metrics["settings"]["headline"]
+        seconds, peak_mb = costs.get(key, (None, None))
+        parameters = manifest["counts"]["parameters"]
+        results.append(Result(row.name, row.is_fusion, seed, metric, metrics[metric], parameters, seconds, peak_mb))
+        how = f"trained in {seconds:.0f} s" if cost else "from the run cache"
+        tell(f"[{number}/{len(cells)}] {row.name}, seed {seed}: {metric} {metrics[metric]:.4f} ({how})")
+    return results

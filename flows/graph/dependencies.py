@@ -1,0 +1,61 @@
+"""The order of DVC's stages: each with those that it reads from."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from flows.graph.dvc_stages import StageError
+
+
+def dependencies(root: Path | str) -> dict[str, list[str]]:
+    """Return the address of every stage with those of the stages it reads from, in topological order.
+
+    Stages that could run side by side stand by name. Raises `StageError` when DVC cannot read the graph.
+    """
+    import networkx
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(root)) as repo:
+            graph = repo.index.graph  # an arrow points from a stage to one that it reads from
+            names = {stage: _address(stage, repo.root_dir) for stage in graph}
+    except DvcException as error:
+        raise StageError("dvc", ": ".join(str(e) for e in (error, error.__cause__) if e)) from error
+    order = networkx.lexicographical_topological_sort(graph.reverse(), key=names.__getitem__)
+    return {names[stage]: sorted(names[before] for before in graph.successors(stage)) for stage in order}
+
+
+def stage_names(root: Path | str) -> list[str]:
+    """Return the address of every stage, each after the stages it reads from."""
+    return list(dependencies(root))
+
+
+def select(graph: dict[str, list[str]], targets: Iterable[str] | None) -> dict[str, list[str]]:
+    """Return the part of the graph that `targets` need, in the same order; without targets, all of it.
+
+    Raises:
+        ValueError: A target is no stage.
+    """
+    if not targets:
+        return graph
+    wanted: set[str] = set()
+    for target in targets:
+        hits = {name for name in graph if target in (name, name.partition("@")[0])}
+        if not hits:
+            raise ValueError(f"no stage is called {target!r}; there are: {', '.join(graph)}")
+        wanted |= hits
+    for name in reversed(graph):
+        if name in wanted:
+            wanted.update(graph[name])
+    return {name: before for name, before in graph.items() if name in wanted}
+
+
+def _address(stage: Any, root: str) -> str:
+    """Return what `dvc repro` calls a stage in `root`; its own `addressing` goes by the current folder."""
+    path = os.path.relpath(stage.path, root)
+    name = getattr(stage, "name", None)
+    if name is None:
+        return path
+    return name if path == "dvc.yaml" else f"{path}:{name}"

@@ -1,0 +1,38 @@
+"""What the commands share with the person at the terminal: a console, the table of stages, signals and exit codes."""
+
+import signal
+import sys
+from collections.abc import Iterable
+from types import FrameType
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+LAST_LINES = 15
+PLAIN_WIDTH = 110
+EXIT_INTERRUPTED = 130
+
+
+def console() -> Console:
+    """Return the terminal, or a wide plain console without control codes when there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True, force_terminal=False)
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that no stage is left running."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def stage_table(rows: Iterable[tuple[str, str, float]]) -> Table:
+    """Return a table of stages: the address, what came of it, the seconds it took."""
+    table = Table("stage", "outcome", box=box.SIMPLE_HEAD)
+    table.add_column("seconds", justify="right")
+    for name, outcome, seconds in rows:
+        table.add_row(name, outcome, f"{seconds:.1f}")
+    return table

@@ -242,3 +242,22 @@ def test_a_stage_reads_the_artifact_of_another_never_its_code():
     for stage in ORDER:
         others = {ROOT / f"stages/{name}.py" for name in ORDER if name != stage}
         assert not closure(ROOT / f"stages/{stage}.py") & others
+
+
+def arrows() -> str:
+    """Return the table of CONTRIBUTING: by room, the rooms that it imports."""
+    lines = ["| room | imports |", "|---|---|"]
+    for top, layers in ((STAGES, LAYERS), (FLOWS, FLOW_LAYERS)):
+        found: dict[str, set[str]] = {}
+        for path in modules(top):
+            others = {name if p == top.name else f"{p}/{name}" for p, name in imported(path)}
+            found.setdefault(room_of(path, top), set()).update(others - {room_of(path, top)})
+        found.pop("__init__")
+        order = sorted(found, key=lambda room: (rank(room, layers), room))
+        lines += [f"| `{top.name}/{room}` | {' '.join(sorted(found[room])) or 'none'} |" for room in order]
+    return "\n".join(lines)
+
+
+def test_contributing_shows_the_arrows_as_they_are():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    assert arrows() == text.partition("<!-- arrows -->\n")[2].partition("\n<!-- /arrows -->")[0]

@@ -1,6 +1,7 @@
 # `make repro` and `make test` set up everything they need.
 
 PYTHON ?= python3.11
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -18,7 +19,7 @@ test: $(READY) ## lint, types and all tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 preset: $(READY) ## write params.yaml from presets/NAME.yaml and the defaults; alone it lists them: NAME=<name>, FORCE=1
 	@$(BIN)/python -m flows.preset $(NAME) $(if $(FORCE),--force)

@@ -14,19 +14,21 @@ from stages.base.errors import InputError
 from stages.base.progress import progress
 from stages.base.store import FEATURES, INDEX, SPLITS, artifact_path, read_manifest, reserve, say, writing
 from stages.cache.segments import FeatureCache, all_caches, clear, evict, fill
-from stages.extractors.batches import Index, Medium, extract, read_media
 from stages.params import Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 
 if TYPE_CHECKING:
     from stages.extractors import Extractor
+    from stages.extractors.batches import Medium
 
 
-def extract_missing(media: Iterator[Medium], extractor: "Extractor", cache: FeatureCache, params: Any) -> int:
+def extract_missing(media: "Iterator[Medium]", extractor: "Extractor", cache: FeatureCache, params: Any) -> int:
     """Extract what the cache lacks, in batches, decoding ahead; return how many were extracted."""
+    from stages.extractors.batches import extract
+
     pending: set[bytes] = set()
 
-    def missing() -> Iterator[Medium]:
+    def missing() -> "Iterator[Medium]":
         for medium in media:
             if medium.key not in cache and medium.key not in pending:
                 pending.add(medium.key)
@@ -38,6 +40,8 @@ def extract_missing(media: Iterator[Medium], extractor: "Extractor", cache: Feat
 
 def run(params: Params, name: str) -> None:
     """Make one feature array."""
+    from stages.extractors.batches import Index, read_media
+
     section = params.features[name]
     folder = artifact_path("prepare", section.dataset)
     manifest = read_manifest(folder)
@@ -47,7 +51,7 @@ def run(params: Params, name: str) -> None:
         index = Index()
         total = sum(manifest["counts"][split] for split in SPLITS)
 
-        def media() -> Iterator[Medium]:
+        def media() -> "Iterator[Medium]":
             with progress(f"features {name}") as report:
                 for sample_id, split, found in read_media(folder, column_of(section)):
                     index.add(sample_id, split, [medium.key for medium in found])
@@ -86,6 +90,8 @@ def _extractor(params: Params, name: str) -> "Extractor":
 
 def explain(params: Params, name: str, sample_id: str) -> None:
     """Say whether the cache holds a sample's features, and if not, why."""
+    from stages.extractors.batches import read_media
+
     section = params.features[name]
     samples = read_media(artifact_path("prepare", section.dataset), column_of(section))
     media = next((found for other, _, found in samples if other == sample_id), None)
@@ -99,7 +105,7 @@ def explain(params: Params, name: str, sample_id: str) -> None:
         _explain_medium(medium, identity)
 
 
-def _explain_medium(medium: Medium, identity: dict[str, Any]) -> None:
+def _explain_medium(medium: "Medium", identity: dict[str, Any]) -> None:
     if medium.key in FeatureCache(identity):
         say("hit: these bytes were extracted before, by this extractor with these settings")
         return

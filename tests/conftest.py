@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from tests.support.running import Running, serving
 
@@ -20,6 +22,47 @@ def pytest_configure() -> None:
     """Take Ctrl-C again where a shell started the tests in its background: tests of it need it, in children too."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+SERVERS = "servers"
+SLOW_FIRST = (  # by what they cost: two workers then end at about the same time
+    "flows/test_rebuild",
+    SERVERS,
+    "test_train",
+    "test_serve",
+    "test_register",
+    "registry/",
+    "serving/",
+    "flows/",
+    "test_",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests on one worker, and all that use the Prefect server; the slowest come first."""
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(
+        key=lambda item: next((i for i, s in enumerate(SLOW_FIRST) if groups[item].startswith(s)), len(SLOW_FIRST))
+    )
+
+
+def _group(item: pytest.Item) -> str:
+    if "prefect_server" in getattr(item, "fixturenames", ()):
+        return SERVERS
+    return item.path.relative_to(PROJECT / "tests").with_suffix("").as_posix()
+
+
+@contextmanager
+def made_once(factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """Yield a folder that all workers share, and whether it is still to be filled; the others wait until it is."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / name, base / f"{name}.done"
+    with FileLock(base / f"{name}.lock"):
+        yield folder, not done.exists()
+        done.touch()
 
 
 TOY_STAGES = """
@@ -209,49 +252,55 @@ OTHER_TASKS = {
 }
 
 
+@contextmanager
+def working_in(root: Path) -> Iterator[None]:
+    """Make a folder the current one; MLflow's address, which it keeps in the environment, goes at the end."""
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 @pytest.fixture(scope="session")
-def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which every stage has run once on 160 small scenes, for one modality and for three."""
     from stages import download, evaluate, features, prepare, register, train
     from tests.support.small_data import make_params
 
-    root = tmp_path_factory.mktemp("project")
-    before = Path.cwd()
-    os.chdir(root)
-    try:
-        params = make_params(root, SMALL)
-        for stage, name in [(download, "scenes"), (prepare, "scenes"), *((features, name) for name in params.features)]:
-            stage.run(params, name)
-        for name in ("caption", "classify"):
-            for stage in (train, evaluate, register):
-                stage.run(params, name)
-    finally:
-        os.chdir(before)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow keeps the last one there
-    yield root
+    with made_once(tmp_path_factory, "finished_project") as (root, is_new):
+        if is_new:
+            root.mkdir()
+            with working_in(root):
+                params = make_params(root, SMALL)
+                features_of = [(features, name) for name in params.features]
+                for stage, name in [(download, "scenes"), (prepare, "scenes"), *features_of]:
+                    stage.run(params, name)
+                for name in ("caption", "classify"):
+                    for stage in (train, evaluate, register):
+                        stage.run(params, name)
+    return root
 
 
 @pytest.fixture(scope="session")
-def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the finished project, with a tracking store of its own, in which the other tasks have run too."""
     from stages import evaluate, register, train
     from tests.support.small_data import make_params
 
-    ignored = shutil.ignore_patterns("mlflow", "register", "locks")
-    root = Path(shutil.copytree(finished_project, tmp_path_factory.mktemp("tasks") / "project", ignore=ignored))
-    before = Path.cwd()
-    os.chdir(root)
-    try:
-        params = make_params(root, SMALL | OTHER_TASKS)
-        for name in ("retrieve", "vqa", "match", "translate"):
-            for stage in (train, evaluate):
-                stage.run(params, name)
-        for name in params.experiments:
-            register.run(params, name)
-    finally:
-        os.chdir(before)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-    yield root
+    with made_once(tmp_path_factory, "project_of_every_task") as (root, is_new):
+        if is_new:
+            shutil.copytree(finished_project, root, ignore=shutil.ignore_patterns("mlflow", "register", "locks"))
+            with working_in(root):
+                params = make_params(root, SMALL | OTHER_TASKS)
+                for name in ("retrieve", "vqa", "match", "translate"):
+                    for stage in (train, evaluate):
+                        stage.run(params, name)
+                for name in params.experiments:
+                    register.run(params, name)
+    return root
 
 
 @pytest.fixture
@@ -266,15 +315,10 @@ def every_task(project_of_every_task: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(scope="session")
 def page_server(project_of_every_task: Path) -> Iterator[Running]:
     """The server with a model of every task, on a free port of this machine."""
-    before = Path.cwd()
-    os.chdir(project_of_every_task)
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{project_of_every_task}/artifacts/mlflow/mlflow.db"
-    try:
+    with working_in(project_of_every_task):
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{project_of_every_task}/artifacts/mlflow/mlflow.db"
         with serving(project_of_every_task) as running:
             yield running
-    finally:
-        os.chdir(before)
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture

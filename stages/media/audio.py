@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import soundfile
-from scipy.signal import resample_poly
 
 from stages.base.errors import MediaError
 
@@ -64,6 +63,8 @@ def decode_audio(data: bytes, rate_hz: int, max_seconds: float = 3600.0) -> np.n
     x, own_rate_hz, _ = _read(data, max_seconds)
     common = math.gcd(rate_hz, own_rate_hz)
     if rate_hz != own_rate_hz:
+        from scipy.signal import resample_poly  # two seconds of imports
+
         x = resample_poly(x, rate_hz // common, own_rate_hz // common)
     return x.astype(np.float32, copy=False)
 

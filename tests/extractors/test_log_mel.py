@@ -11,7 +11,7 @@ from stages.base.errors import InputError
 from stages.extractors import EXTRACTORS
 from stages.extractors.log_mel import LogMel, loud_part, mel_filterbank
 from stages.media.audio import AudioError
-from tests.test_audio import encode, tone
+from tests.media.test_audio import encode, tone
 
 CPU = Device(torch.device("cpu"), torch.float32)
 RATE_HZ = 8000

@@ -19,9 +19,9 @@ from flows.retraining.before import KEPT
 from flows.retraining.new_data import noted_fingerprint
 from stages.base.store import sha256_file
 from tests.conftest import calls, dvc
+from tests.flows.retraining.test_at_work import dvc_by_hand
+from tests.flows.test_pipeline import artifacts, log_lines, task_states
 from tests.support.small_data import write_params
-from tests.test_flows_at_work import dvc_by_hand
-from tests.test_flows_pipeline import artifacts, log_lines, task_states
 
 RunFlow = Callable[..., Any]
 NAMES = ("download@scenes", "features@scenes-image", "features@scenes-text", "train@caption", "register@caption")

@@ -9,8 +9,8 @@ import pytest
 
 from stages.base.errors import InputError
 from stages.models.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
+from stages.registry import gate
 from stages.registry.gate import decide, hold_floors, largest_fall
-from stages.registry.registry import gate
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,14 @@ def test_on_changed_test_data_the_champion_is_scored_again_by_its_own_code(proje
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (lambda code: (code / "rescore.py").unlink(), "the code that it was registered with cannot score it again"),
-        (lambda code: (code / "text.py").write_text("1 / 0"), "it cannot be scored again on this test data: ZeroDiv"),
+        (
+            lambda code: (code / "packaging/rescore.py").unlink(),
+            "the code that it was registered with cannot score it again",
+        ),
+        (
+            lambda code: (code / "media/text.py").write_text("1 / 0"),
+            "it cannot be scored again on this test data: ZeroDiv",
+        ),
     ],
 )
 def test_a_champion_that_cannot_be_scored_again_stays_until_a_person_decides(project, harm, reason):

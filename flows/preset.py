@@ -67,8 +67,8 @@ def composed(root: Path, name: str) -> str:
 
 
 def _load(yaml: YAML, path: Path) -> CommentedMap:
-    lines = path.read_text(encoding="utf8").splitlines(keepends=True)
-    return yaml.load("".join(line for line in lines if not line.startswith("#")))
+    """Read a file without its heading."""
+    return yaml.load(re.sub(r"\A(#.*\n)+", "", path.read_text(encoding="utf8")))
 
 
 def _fill_entries(section: str, entries: CommentedMap, each: CommentedMap) -> None:
@@ -101,17 +101,18 @@ def _spaced(text: str) -> str:
 
 
 def edits(root: Path, name: str) -> str:
-    """Return as a diff what a person has changed in params.yaml since it was written; without, what `name` changes."""
+    """Return as a diff what a person has changed in params.yaml.
+
+    Compared is the preset that it was written from, or `name` where it was written otherwise.
+    """
     path = root / PARAMS_FILE
-    now = path.read_text(encoding="utf8") if path.exists() else ""
-    origin = now.partition("\n")[0].removeprefix(ORIGIN) if now.startswith(ORIGIN) else None
+    if not path.exists():
+        return ""
+    now = path.read_text(encoding="utf8").splitlines(keepends=True)
+    origin = "".join(now[:1]).strip().removeprefix(ORIGIN)
     base = origin if origin in preset_names(root) else name
-    label = f"make preset NAME={base}"
-    return "".join(difflib.unified_diff(*_lines(composed(root, base), now), label, PARAMS_FILE, n=1)) if now else ""
-
-
-def _lines(*texts: str) -> list[list[str]]:
-    return [text.splitlines(keepends=True) for text in texts]
+    written = composed(root, base).splitlines(keepends=True)
+    return "".join(difflib.unified_diff(written, now, f"make preset NAME={base}", PARAMS_FILE, n=1))
 
 
 def summary(root: Path, name: str) -> str:
@@ -143,7 +144,7 @@ def write(root: Path, name: str, force: bool) -> str:
     if path.exists() and path.read_text(encoding="utf8") == text:
         return f"{PARAMS_FILE} is that of presets/{name}.yaml already"
     if changed and not force:
-        raise InputError(f"{PARAMS_FILE} was edited, and is kept; FORCE=1 gives this up:\n\n{changed}")
+        raise InputError(f"{PARAMS_FILE} was edited, and is kept; with FORCE=1 this is lost:\n\n{changed}")
     write_text(path, text)
     load_params(path)
     return f"wrote {PARAMS_FILE} from presets/{name}.yaml: {summary(root, name)}"

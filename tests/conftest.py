@@ -43,9 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     groups = {item: _group(item) for item in items}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(
-        key=lambda item: next((i for i, s in enumerate(SLOW_FIRST) if groups[item].startswith(s)), len(SLOW_FIRST))
-    )
+    last = len(SLOW_FIRST)
+    items.sort(key=lambda item: next((i for i, slow in enumerate(SLOW_FIRST) if groups[item].startswith(slow)), last))
 
 
 def _group(item: pytest.Item) -> str:

@@ -74,7 +74,7 @@ def test_a_preset_takes_the_place_of_another_but_not_of_edits(root: Path, capsys
     capsys.readouterr()
     assert main(["easy_vqa"]) == 1
     told = capsys.readouterr().out
-    assert told.startswith("error: params.yaml was edited, and is kept; FORCE=1 gives this up:\n")
+    assert told.startswith("error: params.yaml was edited, and is kept; with FORCE=1 this is lost:\n")
     changed = [line for line in told.splitlines() if re.match(r"[+-] ", line)]
     assert changed == ["-  epochs: 8", "+  epochs: 9", "-  port: 8000", "+  port: 8001"]
     assert path.read_text() == edited

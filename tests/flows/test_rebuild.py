@@ -111,11 +111,13 @@ TINY: dict[str, Any] = {
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Makes a project the current one, with the tracking store that is its default."""
+def store(made_store: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a project the current one, with an empty tracking store where the default one is."""
 
     def enter(root: Path) -> None:
         monkeypatch.chdir(root)
+        (root / "artifacts/mlflow").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made_store, root / "artifacts/mlflow/mlflow.db")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/artifacts/mlflow/mlflow.db")
 
     return enter

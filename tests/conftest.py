@@ -26,6 +26,7 @@ def pytest_configure() -> None:
 
 SERVERS = "servers"
 SLOW_FIRST = (  # by what they cost: two workers then end at about the same time
+    "test_benchmarks",  # it forks: not from a process with the threads of others
     "flows/test_rebuild",
     SERVERS,
     "test_train",

@@ -1,6 +1,7 @@
 """What every section of params.yaml is made of: kinds of numbers, names of variants, strict keys."""
 
 import ast
+import contextlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,10 +17,9 @@ NONE = "none"  # what stands in params.yaml where there is nothing; DVC needs ev
 
 
 def _is_colour(name: str) -> str:
-    try:
+    channels: tuple[int, ...] = ()
+    with contextlib.suppress(ValueError):
         channels = ImageColor.getrgb(name)
-    except ValueError:
-        channels = ()
     if len(channels) != 3:
         raise ValueError("a colour such as white, black or '#f0f0f0'")
     return name

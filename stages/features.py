@@ -48,12 +48,15 @@ def run(params: Params, name: str) -> None:
     extractor = _extractor(params, name)
     cache = FeatureCache(extractor.identity())
     with writing("features", name, section.model_dump()) as draft:
-        index = Index()
+        index, cut = Index(), 0
         total = sum(manifest["counts"][split] for split in SPLITS)
 
         def media() -> "Iterator[Medium]":
+            nonlocal cut
             with progress(f"features {name}") as report:
                 for sample_id, split, found in read_media(folder, column_of(section)):
+                    new = {medium.key: medium.data for medium in found if medium.key not in index.row_of}
+                    cut += sum(map(extractor.exceeds, new.values()))
                     index.add(sample_id, split, [medium.key for medium in found])
                     yield from found
                     report(len(index.rows), total)
@@ -69,10 +72,11 @@ def run(params: Params, name: str) -> None:
         out.flush()
         pq.write_table(index.table(), draft.folder / INDEX)
         extractor.save(draft.folder)
-        draft.counts |= {"samples": len(index.rows), "rows": len(keys)}
+        draft.counts |= {"samples": len(index.rows), "rows": len(keys)} | ({"cut": cut} if cut else {})
         draft.settings = {**extractor.identity(), "num_words": extractor.num_words}
     freed = evict(params.base.feature_cache_gb * 2**30)
-    say(f"features {name}: {len(keys)} media of {len(index.rows)} samples, {extracted} extracted")
+    told = f", {cut} longer than {extractor.longest}, cut there" if cut else ""
+    say(f"features {name}: {len(keys)} media of {len(index.rows)} samples, {extracted} extracted{told}")
     if freed:
         say(f"feature cache: {freed / 2**20:.0f} MB evicted to stay under base.feature_cache_gb")
 

@@ -21,6 +21,7 @@ from stages.base.store import (
     write_json,
     writing,
 )
+from stages.media.colours import SAID
 from stages.media.text import TOKENIZER
 from stages.params import Params
 from stages.params.cli import main, run_named, stage_parser
@@ -54,10 +55,18 @@ def run(params: Params, name: str) -> None:
             "quarantine_rows": len(outcome.quarantine),
             "not_on_a_split": outcome.not_on_a_split,
             **{f"vocabulary_{column}": len(found) for column, found in words.items() if outcome.words[column]},
+            **{key: outcome.altered[key] for key in SAID if outcome.altered[key]},
         }
     say(f"prepare {name}: " + ", ".join(f"{key} {value}" for key, value in draft.counts.items()))
+    if outcome.altered:
+        say(f"prepare {name}: images altered: {_told(outcome, params.prepare.transparent_on)}")
     if outcome.first_bad:
         say("\n".join([f"put aside, all in {artifact_path('prepare', name) / QUARANTINE_FILE}:", *outcome.first_bad]))
+
+
+def _told(outcome: Outcome, background: str) -> str:
+    found = (f"{outcome.altered[key]} {text}" for key, text in SAID.items() if outcome.altered[key])
+    return ", ".join(found).format(background=background)
 
 
 def _check_bad_fraction(name: str, outcome: Outcome, allowed: float, quarantine: Path) -> None:

@@ -19,6 +19,8 @@ class Extractor:
     shape: tuple[int, ...]
     dtype: str
     num_words: int = 0
+    longest: str = ""
+    """What a medium is cut at, in words for a person; empty where nothing is cut."""
 
     @classmethod
     def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
@@ -42,6 +44,10 @@ class Extractor:
             MediaError: when the bytes cannot be used.
         """
         raise NotImplementedError
+
+    def exceeds(self, media: bytes) -> bool:
+        """Tell whether a medium is longer than `longest`."""
+        return False
 
     def extract(self, decoded: torch.Tensor) -> np.ndarray:
         """Turn a stack of decoded arrays into features (B, *shape) of `dtype`; runs on the device."""

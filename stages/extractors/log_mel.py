@@ -15,7 +15,7 @@ from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import write_json
 from stages.extractors.base import Extractor
-from stages.media.audio import decode_audio
+from stages.media.audio import decode_audio, seconds_of
 
 VERSION = 1
 FLOOR = 1e-6  # added to the power, so that silence has a logarithm: -13.8
@@ -41,6 +41,7 @@ class LogMel(Extractor):
         )
         if min(self._num_samples, window, self._hop) < 1:
             raise ValueError(f"seconds, window_ms or hop_ms is under one sample at {settings['rate_hz']} Hz")
+        self.longest = f"{settings['seconds']:g} s"
         self._window = torch.hann_window(window)
         self._fft_size = 2 ** (window - 1).bit_length() * 2  # a power of two, at least twice the window
         self._filters_FM = mel_filterbank(self._fft_size // 2 + 1, settings["mel_bands"], settings["rate_hz"])
@@ -71,6 +72,10 @@ class LogMel(Extractor):
         """Decode, cut leading silence, bring to one length and return the log-mel spectrogram."""
         x = loud_part(decode_audio(media, self.settings["rate_hz"]), self._num_samples)
         return self.log_mel(torch.from_numpy(x)).to(torch.float16).numpy()
+
+    def exceeds(self, media: bytes) -> bool:
+        """Tell whether a sound is longer, leading silence counted."""
+        return seconds_of(media) > self.settings["seconds"]
 
     def log_mel(self, x_T: torch.Tensor) -> torch.Tensor:
         """Turn a sound (num_samples,) into its spectrogram (frames, mel_bands); frame i has its middle at i hops."""

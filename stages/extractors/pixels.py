@@ -12,7 +12,7 @@ from stages.base.store import write_json
 from stages.extractors.base import Extractor
 from stages.media.images import to_square
 
-VERSION = 1
+VERSION = 2  # since transparency, depth and profiles are shown as a viewer does
 
 
 class Pixels(Extractor):

@@ -29,6 +29,7 @@ class Tokens(Extractor):
         self._vocabulary, self.max_words = Vocabulary(words), max_words
         self.shape = (max_words,)
         self.num_words = len(words)
+        self.longest = f"{max_words} words"
 
     @classmethod
     def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
@@ -58,6 +59,10 @@ class Tokens(Extractor):
         out = np.full(self.max_words, PAD, np.int32)
         out[: len(ids)] = ids
         return out
+
+    def exceeds(self, media: bytes) -> bool:
+        """Tell whether a text has more words."""
+        return len(tokenize(read_text(media))) > self.max_words
 
     def extract(self, decoded: torch.Tensor) -> np.ndarray:
         """Return the numbers as they are."""

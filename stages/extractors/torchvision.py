@@ -21,7 +21,7 @@ from stages.extractors.base import Extractor
 from stages.media.images import to_square
 from stages.pretrained.torchvision import MEAN, STD, backbone_names, models, read_weights
 
-VERSION = 1
+VERSION = 2  # since transparency, depth and profiles are shown as a viewer does
 WEIGHTS_FILE = "extractor.safetensors"
 
 

@@ -69,6 +69,16 @@ def decode_audio(data: bytes, rate_hz: int, max_seconds: float = 3600.0) -> np.n
     return x.astype(np.float32, copy=False)
 
 
+def seconds_of(data: bytes) -> float:
+    """Return how long a clean sound is by its header.
+
+    Raises:
+        AudioError: when it does not decode.
+    """
+    with _decoding():
+        return float(soundfile.info(io.BytesIO(data)).duration)
+
+
 def _read(data: bytes, max_seconds: float) -> tuple[np.ndarray, int, str]:
     """Return the whole sound as float32 mono, its rate in Hz and the name of its format."""
     with _decoding(), _Forward(io.BytesIO(data)) as file:

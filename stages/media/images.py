@@ -1,4 +1,7 @@
-"""Images as encoded bytes: checked that they decode, and stripped of metadata without loss where possible."""
+"""Images as encoded bytes: checked that they decode, stripped of metadata without loss where possible, and decoded.
+
+What a person sees in a viewer is what is kept and decoded; `colours` has the rules.
+"""
 
 import contextlib
 import io
@@ -9,9 +12,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from stages.base.errors import MediaError
+from stages.media.colours import WHITE, displayed
 
 JPEG_KEPT_APPS = {0xE0, 0xEE}  # JFIF and Adobe: they say how to read the colours
-PNG_DROPPED = {b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"}
+PNG_DROPPED = {b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME", b"iCCP"}  # a profile that changes a colour is applied
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # others of Pillow's may start programs
 MAX_FRAMES = 256  # of an animation or a stack, whose first one is used
 ORIENTATION_TAG = 0x0112
@@ -51,8 +55,8 @@ def _decoding() -> Iterator[None]:
     """Name the reason, whichever error: Pillow raises many kinds on broken bytes."""
     try:
         yield
-    except ImageError:
-        raise
+    except MediaError as error:
+        raise ImageError(str(error)) from None
     except UnidentifiedImageError:  # its own message holds an address in memory
         raise ImageError(f"image does not decode: none of {', '.join(FORMATS)}") from None
     except Exception as error:
@@ -64,28 +68,46 @@ def _check_pixels(image: Image.Image, max_pixels: int) -> None:
         raise ImageError(f"image of {image.width} x {image.height} pixels; at most {max_pixels} allowed")
 
 
-def clean_image(data: bytes, max_pixels: int) -> bytes:
-    """Return the image without EXIF, comments and other metadata, turned upright.
+def clean_image(data: bytes, max_pixels: int, background: str = WHITE) -> bytes:
+    """Return the image without EXIF, comments and other metadata, as a person sees it; see `clean_and_tell`.
 
-    An upright JPEG or PNG keeps its pixels bit by bit; others are encoded anew (JPEG at quality 95, else PNG).
+    Raises:
+        ImageError: when it does not decode or is too large.
+    """
+    return clean_and_tell(data, max_pixels, background)[0]
+
+
+def clean_and_tell(data: bytes, max_pixels: int, background: str = WHITE) -> tuple[bytes, list[str]]:
+    """Return the image without metadata, upright, in 8 bits of sRGB and on a background; and what that altered.
+
+    A JPEG or PNG that is so already keeps its pixels bit by bit; others are encoded anew (JPEG at quality 95, else
+    PNG). What is altered is named by the keys of `colours.SAID`.
 
     Raises:
         ImageError: when it does not decode or is too large.
     """
     image = open_image(data, max_pixels)
+    with _decoding():
+        shown, altered = displayed(image, data, background)
     turn = TURNS.get(_orientation(image))
-    if image.format == "JPEG" and turn is None:
-        return _strip_jpeg(data)
-    if image.format == "PNG" and turn is None and getattr(image, "n_frames", 1) == 1:
-        return _strip_png(data)
-    kind = "JPEG" if image.format == "JPEG" else "PNG"
+    several = getattr(image, "n_frames", 1) > 1
+    altered += ["images_turned"] * (turn is not None) + ["images_first_frame"] * several
+    if image.format == "JPEG" and not altered:
+        return _strip_jpeg(data), altered
+    if image.format == "PNG" and not altered:
+        return _strip_png(data), altered
+    return _encoded(shown if turn is None else shown.transpose(turn), image.format), altered
+
+
+def _encoded(image: Image.Image, kind: str | None) -> bytes:
+    kind = "JPEG" if kind == "JPEG" else "PNG"
     out = io.BytesIO()
     with _decoding():
-        clean = image.copy() if turn is None else image.transpose(turn)
-        if clean.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16") or kind == "JPEG":
-            clean = clean.convert("RGB")
-        clean.info.clear()
-        clean.save(out, kind, quality=95)
+        if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA") or kind == "JPEG":
+            image = image.convert("RGB")
+        image = image.copy()
+        image.info.clear()
+        image.save(out, kind, quality=95)
     return out.getvalue()
 
 
@@ -124,12 +146,15 @@ def _strip_png(data: bytes) -> bytes:
 
 
 def to_square(data: bytes, size_px: int, max_pixels: int = 10**9) -> np.ndarray:
-    """Decode to RGB and resize the whole picture to a square, uint8 (size_px, size_px, 3)."""
+    """Decode to RGB as a person sees it and resize the whole picture to a square, uint8 (size_px, size_px, 3)."""
     with _decoding():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_pixels(image, max_pixels)
         image.draft("RGB", (2 * size_px, 2 * size_px))  # a JPEG far larger than needed is decoded smaller
-        rgb = image.convert("RGB")
+        image.load()
+        shown, _ = displayed(image, data, WHITE)
+        turn = TURNS.get(_orientation(image))
+        rgb = (shown if turn is None else shown.transpose(turn)).convert("RGB")
         if rgb.size != (size_px, size_px):
             rgb = rgb.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
         return np.asarray(rgb)

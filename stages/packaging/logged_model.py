@@ -94,6 +94,7 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
                 "base": params.base.model_dump(),
                 "evaluate": params.evaluate.model_dump(),
                 "max_image_megapixels": params.prepare.max_image_megapixels,
+                "transparent_on": params.prepare.transparent_on,
                 "max_audio_seconds": params.prepare.max_audio_seconds,
                 "modalities": list(experiment.inputs.used()),
             },

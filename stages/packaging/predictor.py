@@ -11,6 +11,7 @@ from stages.base.device import Device, set_up
 from stages.base.errors import InputError, MediaError
 from stages.extractors import Extractor, load_extractor
 from stages.media.audio import clean_audio
+from stages.media.colours import WHITE
 from stages.media.images import clean_image
 from stages.media.text import tokenize
 from stages.models.model import load_model
@@ -26,14 +27,16 @@ class PredictSettings:
     evaluate: EvaluateParams
     max_image_megapixels: float
     max_audio_seconds: float
+    transparent_on: str = WHITE  # also of versions from before it was a value
 
 
 def open_model(folder: Path, settings: dict[str, Any]) -> "Predictor":
     """Make a version's model folder ready to answer; `settings` travel with it, as `logged_model` wrote them."""
     device = set_up(*BaseParams(**settings["base"]).hardware())
     evaluate = EvaluateParams(**settings["evaluate"])
-    limits = PredictSettings(evaluate, settings["max_image_megapixels"], settings["max_audio_seconds"])
-    return Predictor.load(folder, limits, device)
+    background = settings.get("transparent_on", WHITE)
+    bounds = settings["max_image_megapixels"], settings["max_audio_seconds"]
+    return Predictor.load(folder, PredictSettings(evaluate, *bounds, background), device)
 
 
 class Predictor:
@@ -113,7 +116,8 @@ class Predictor:
     def _clean(self, modality: str, data: bytes) -> bytes:
         """Do what `prepare` does to one medium."""
         if modality == "image":
-            return clean_image(data, int(self._settings.max_image_megapixels * 1e6))
+            max_pixels = int(self._settings.max_image_megapixels * 1e6)
+            return clean_image(data, max_pixels, self._settings.transparent_on)
         if modality == "audio":
             return clean_audio(data, self._settings.max_audio_seconds)[0]
         text = " ".join(data.decode("utf8", errors="replace").split())

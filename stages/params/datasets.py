@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.params.section import Count, Fraction, Positive, Section, Share
+from stages.params.section import Colour, Count, Fraction, Positive, Section, Share
 
 
 class DatasetBase(Section):
@@ -129,6 +129,7 @@ class PrepareParams(Section):
 
     max_bad_fraction: Fraction
     max_image_megapixels: Annotated[float, Field(gt=0, le=178)]  # Pillow refuses larger ones itself
+    transparent_on: Colour
     max_audio_seconds: Positive
     min_word_count: Count
     shard_mb: Count

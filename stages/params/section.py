@@ -1,9 +1,11 @@
 """What every section of params.yaml is made of: kinds of numbers, names of variants, strict keys."""
 
 import ast
+import contextlib
 from pathlib import Path
 from typing import Annotated, Literal
 
+from PIL import ImageColor
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=1)]
@@ -12,6 +14,18 @@ NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 NONE = "none"  # what stands in params.yaml where there is nothing; DVC needs every slot filled
+
+
+def _is_colour(name: str) -> str:
+    channels: tuple[int, ...] = ()
+    with contextlib.suppress(ValueError):
+        channels = ImageColor.getrgb(name)
+    if len(channels) != 3:
+        raise ValueError("a colour such as white, black or '#f0f0f0'")
+    return name
+
+
+Colour = Annotated[str, AfterValidator(_is_colour)]
 
 
 def variant_names(folder: str, under: str | None = None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from stages.base.store import SPLITS
 from stages.media.audio import clean_audio
-from stages.media.images import clean_image
+from stages.media.images import clean_and_tell
 from stages.media.text import tokenize
 from stages.params import PrepareParams
 from stages.samples.vocabularies import COUNTED, count
@@ -28,10 +28,13 @@ class Outcome:
     bad_samples: int = 0
     good_samples: int = 0
     not_on_a_split: int = 0
+    altered: Counter[str] = field(default_factory=Counter)  # good samples by what was altered in their media
 
 
-def check_sample(raw: RawSample, seen: set[str], required: Sequence[str], params: PrepareParams) -> dict[str, Any]:
-    """Return the row of a good sample, all columns of the schema in it.
+def check_sample(
+    raw: RawSample, seen: set[str], required: Sequence[str], params: PrepareParams, altered: list[str] | None = None
+) -> dict[str, Any]:
+    """Return the row of a good sample, all columns of the schema in it; add what was altered to `altered`.
 
     Raises:
         ValueError: with the reason when the sample cannot be used.
@@ -42,7 +45,11 @@ def check_sample(raw: RawSample, seen: set[str], required: Sequence[str], params
         raise ValueError(f"split {raw.split!r}; expected one of {', '.join(SPLITS)}")
     if raw.fault:
         raise ValueError(raw.fault)
-    row = {"sample_id": raw.sample_id, **_media_columns(raw, params), **_text_columns(raw)}
+    row = {
+        "sample_id": raw.sample_id,
+        **_media_columns(raw, params, [] if altered is None else altered),
+        **_text_columns(raw),
+    }
     for name in required:
         if not row[name]:
             raise ValueError(MISSING.get(name, f"no {name}") + (" with a word in it" if getattr(raw, name) else ""))
@@ -51,8 +58,12 @@ def check_sample(raw: RawSample, seen: set[str], required: Sequence[str], params
     return row
 
 
-def _media_columns(raw: RawSample, params: PrepareParams) -> dict[str, Any]:
-    image = clean_image(raw.image, int(params.max_image_megapixels * 1e6)) if raw.image is not None else None
+def _media_columns(raw: RawSample, params: PrepareParams, altered: list[str]) -> dict[str, Any]:
+    image = None
+    if raw.image is not None:
+        max_pixels = int(params.max_image_megapixels * 1e6)
+        image, changes = clean_and_tell(raw.image, max_pixels, params.transparent_on)
+        altered += changes
     audio, rate_hz = clean_audio(raw.audio, params.max_audio_seconds) if raw.audio is not None else (None, None)
     return {"image": image, "audio": audio, "audio_rate_hz": rate_hz}
 
@@ -94,13 +105,15 @@ def prepare_rows(
         if item.split is None:
             outcome.not_on_a_split += 1
             continue
+        altered: list[str] = []
         try:
-            row = check_sample(item, seen, required, params)
+            row = check_sample(item, seen, required, params, altered)
         except ValueError as error:
             _reject(outcome, item.sample_id, str(error))
         else:
             seen.add(item.sample_id)
             outcome.good_samples += 1
+            outcome.altered.update(altered)
             empty = len(item.texts) - len(row["texts"])
             if empty:
                 outcome.quarantine.append({"where": item.sample_id, "reason": f"{empty} captions without a word"})

@@ -1,22 +1,26 @@
 """Classified images in folders: a zip of a mirror, the user's own `data/<folder>`, or Flowers102 from torchvision.
 
-Each image lies in the folder of its class. Where a folder above that is called train, val or test (or as
-`SPLIT_OF` lists) it is the split; what is missing of val and test is taken from train by hash.
+The class of an image is the top folder below the root, or below the folder that is called after a split;
+`folders` has the rules. What is missing of val and test is taken from train by the hash of the image's bytes, so
+that a picture under two names is on one split.
 """
 
+import hashlib
+import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal, Protocol
 
 from stages.base.errors import InputError
 from stages.base.store import SCRATCH, say
-from stages.raw.archive import JUDGED, open_archive, write_stored
+from stages.raw.archive import JUDGED, Archive, open_archive, write_stored
 from stages.sources.base import Fault, RawSample, RemoteFile, Source
-from stages.sources.splits import SPLIT_OF, completed_split
+from stages.sources.folders import IMAGE_SUFFIXES, NO_SUFFIX, Place, classes_told, find_places, left_out, told
+from stages.sources.splits import completed_split
 
 PACKED = "images.zip"
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+NO_CLASSES = "put them as <class>/<image> or <split>/<class>/<image>, a folder for each class"
 FLOWERS = SCRATCH / "downloads" / "flowers102"
 
 
@@ -49,7 +53,7 @@ class ImageFolderParams(Protocol):
 
 
 class ImageFolder(Source):
-    """One sample is one image; its label is the folder that it lies in."""
+    """One sample is one image; its label is the top folder that it lies in, splits aside."""
 
     fields = ("image", "label")
     required = ("image", "label")
@@ -85,63 +89,81 @@ class ImageFolder(Source):
         """Yield what is no image of a class, then the images in order of their paths."""
         params = self.params
         with open_archive(folder / (params.archive or PACKED), JUDGED) as archive:
-            places, faults = find_places(archive.path.name, archive.names())
+            places, faults = read_places(archive)
             yield from faults
             present = {place.split for place in places}
+            counts: Counter[tuple[str, str]] = Counter()
             for place in places:
-                split = completed_split(place.split, place.member, present, params.val_fraction, params.test_fraction)
-                yield RawSample(place.member, split, image=archive.read(place.member), label=place.label)
+                data = archive.read(place.member)
+                key = hashlib.sha256(data).hexdigest()
+                split = completed_split(place.split, key, present, params.val_fraction, params.test_fraction)
+                counts[place.label, split] += 1
+                yield RawSample(place.member, split, image=data, label=place.label)
+            say(f"{archive.path.name}: {classes_told(counts)}")
 
 
-@dataclass(frozen=True)
-class Place:
-    """An image: its path in the archive and what its folders say."""
+def read_places(archive: Archive) -> tuple[list[Place], list[Fault]]:
+    """Find the images of an archive, and say what is not taken, and why.
 
-    member: str
-    split: str
-    label: str
-
-
-def find_places(archive: str, members: tuple[str, ...]) -> tuple[list[Place], list[Fault]]:
-    """Read split and class from the paths; without any folder named for a split, all are train."""
-    images = [m for m in members if PurePosixPath(m).suffix.lower() in IMAGE_SUFFIXES]
-    faults = [Fault(f"{archive}: {m}", "no image by its suffix") for m in members if m not in set(images)]
-    splits = {member: _split_above(member) for member in images}
-    has_splits = any(splits.values())
-    expected = "<split>/<class>/<image>" if has_splits else "<class>/<image>"
-    places = []
-    for member, split in splits.items():
-        label = PurePosixPath(member).parent.name
-        if not label or (has_splits and split is None):
-            faults.append(Fault(f"{archive}: {member}", f"expected {expected}"))
-        else:
-            places.append(Place(member, split or "train", label))
-    return places, faults
-
-
-def _split_above(member: str) -> str | None:
-    """Return the split that the nearest folder above the class names."""
-    folders = PurePosixPath(member).parts[:-2]
-    return next((SPLIT_OF[name.lower()] for name in reversed(folders) if name.lower() in SPLIT_OF), None)
+    Raises:
+        InputError: no image lies in the folder of a class.
+    """
+    where = archive.path.name
+    reasons = {name: left_out(name, lambda name=name: archive.read(name)) for name in archive.names()}  # type: ignore[misc]
+    places, wrong, notes = find_places([name for name, reason in reasons.items() if reason is None])
+    if wrong and not places:
+        raise InputError(f"{where}: none of {len(wrong)} images is in a class's folder, {min(wrong)}: {NO_CLASSES}")
+    refused = {name: reason for name, reason in reasons.items() if reason} | wrong
+    for line in [*notes, *([f"left out {told(refused)}"] if refused else [])]:
+        say(f"{where}: {line}")
+    return places, [Fault(f"{where}: {name}", reason) for name, reason in refused.items()]
 
 
 def own_images(root: Path) -> list[tuple[str, Path]]:
-    """Name all images below a folder, hidden ones left out.
+    """Name all images below a folder, links followed, and say what is left out.
 
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: no such folder, no image in it, or none in the folder of a class.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder: put your images there as <class>/<image> or <split>/<class>/<image>")
-    paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
-    shown = {name: path for name, path in paths.items() if not any(p.startswith(".") for p in name.split("/"))}
-    images = sorted((name, path) for name, path in shown.items() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(_files(root), key=lambda path: path.relative_to(root).as_posix())
+    reasons = {path.relative_to(root).as_posix(): _own_reason(root, path) for path in files}
+    images = [(name, root / name) for name, reason in reasons.items() if reason is None]
     if not images:
         raise InputError(f"{root}: no image in it; an image is a file that ends in {', '.join(IMAGE_SUFFIXES)}")
-    if len(images) < len(shown):
-        others = sorted(shown.keys() - dict(images).keys())
-        say(f"{root}: left out {len(others)} files that are no images by their suffix, such as {others[0]}")
+    places, wrong, _ = find_places([name.replace("\\", "/") for name, _ in images])  # which packing refuses by name
+    if not places:
+        raise InputError(f"{root}: none of {len(images)} images is in a class's folder, {min(wrong)}: {NO_CLASSES}")
+    if out := {name: _in_words(reason) for name, reason in reasons.items() if reason}:
+        say(f"{root}: left out {told(out)}")
     return images
+
+
+def _in_words(reason: str) -> str:
+    return "files that are no images by their suffix" if reason == NO_SUFFIX else reason
+
+
+def _own_reason(root: Path, path: Path) -> str | None:
+    name = path.relative_to(root).as_posix()
+    if path.is_dir():
+        return "links back to a folder above them"
+    if path.is_symlink() and not path.exists():
+        return "links to nothing"
+    return left_out(name, path.read_bytes) if path.is_file() else "no plain files"
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yield what lies below a folder, links followed, and as it stands a link to a folder that it lies in."""
+    above = {str(root): {os.path.realpath(root)}}
+    for folder, folders, names in os.walk(root, followlinks=True):
+        for name in list(folders):
+            path = os.path.join(folder, name)
+            if (real := os.path.realpath(path)) in above[folder]:
+                folders.remove(name)
+                yield Path(path)
+            above[path] = above[folder] | {real}
+        yield from (Path(folder, name) for name in names)
 
 
 def download_flowers(root: Path) -> list[tuple[str, Path]]:

@@ -12,6 +12,7 @@ from stages.extractors import EXTRACTORS
 from stages.extractors.log_mel import LogMel, loud_part, mel_filterbank
 from stages.media.audio import AudioError
 from tests.media.test_audio import encode, tone
+from tests.support.small_data import sound
 
 CPU = Device(torch.device("cpu"), torch.float32)
 RATE_HZ = 8000
@@ -129,3 +130,10 @@ def test_save_and_load_gives_the_same_features(tmp_path):
     again = LogMel.load(tmp_path, CPU)
     assert again.identity() == extractor.identity() and again.shape == extractor.shape
     np.testing.assert_array_equal(features(again, encode(tone())), features(extractor, encode(tone())))
+
+
+def test_a_sound_that_will_be_cut_is_told_from_one_that_is_not():
+    settings = {"rate_hz": 8000, "seconds": 0.5, "mel_bands": 16, "window_ms": 25.0, "hop_ms": 10.0}
+    extractor = LogMel(settings)
+    assert extractor.longest == "0.5 s"
+    assert [extractor.exceeds(sound(seconds)) for seconds in (0.4, 0.5, 0.6)] == [False, False, True]

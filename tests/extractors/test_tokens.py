@@ -88,3 +88,9 @@ def test_what_decides_the_numbers_changes_the_identity(prepared):
     ]
     assert len({json.dumps(identity, sort_keys=True) for identity in identities}) == 3
     assert make(prepared).identity() == identities[0]
+
+
+def test_a_text_that_will_be_cut_is_told_from_one_that_is_not():
+    extractor = Tokens([*SPECIALS, "a", "dog"], 2)
+    assert extractor.longest == "2 words"
+    assert [extractor.exceeds(text) for text in (b"a dog", b"a dog runs")] == [False, True]

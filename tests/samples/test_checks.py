@@ -13,7 +13,12 @@ from tests.support.small_data import encode, make_image, sound
 JPEG = encode(make_image())
 WAV = sound()
 LIMITS = PrepareParams(
-    max_bad_fraction=0.05, max_image_megapixels=0.001, max_audio_seconds=0.1, min_word_count=1, shard_mb=512
+    max_bad_fraction=0.05,
+    max_image_megapixels=0.001,
+    transparent_on="white",
+    max_audio_seconds=0.1,
+    min_word_count=1,
+    shard_mb=512,
 )
 REQUIRED = ("image", "texts")
 

@@ -26,7 +26,7 @@ def source(**changes) -> ImageFolder:
 def read_zip(folder: Path, names: list[str], **changes) -> list[RawSample | Fault]:
     with zipfile.ZipFile(folder / "own.zip", "w") as archive:
         for name in names:
-            archive.writestr(name, IMAGE)
+            archive.writestr(name, IMAGE + name.encode())
     return list(source(archive="own.zip", **changes).read(folder))
 
 
@@ -187,3 +187,29 @@ def test_flowers_that_cannot_be_downloaded_say_what_to_do(tmp_path, monkeypatch)
         InputError, match="cannot download Flowers102 .* put 102flowers.tgz, imagelabels.mat and setid.mat into"
     ):
         download_flowers(tmp_path)
+
+
+def test_the_same_picture_under_two_names_is_on_one_split(tmp_path):
+    with zipfile.ZipFile(tmp_path / "own.zip", "w") as archive:
+        for number in range(60):
+            for label in ("cat", "dog"):
+                archive.writestr(f"{label}/{number}.jpg", IMAGE + bytes([number]))
+    items = places(list(source(archive="own.zip", val_fraction=0.3, test_fraction=0.3).read(tmp_path)))
+    splits = {name: split for name, split, _ in items}
+    assert all(splits[f"cat/{number}.jpg"] == splits[f"dog/{number}.jpg"] for number in range(60))
+    assert set(splits.values()) == {"train", "val", "test"}
+
+
+def test_what_is_taken_and_left_out_of_an_archive_is_told_with_counts(tmp_path, capsys):
+    read_zip(tmp_path, ["top/cat/2020/1.jpg", "top/dog/2.jpg", "top/dog/thumbs/2.jpg", "top/cat/note.txt"])
+    assert capsys.readouterr().out.splitlines() == [
+        "own.zip: all lie in top, which is no class",
+        "own.zip: left out 1 in a folder of thumbnails, such as top/dog/thumbs/2.jpg; "
+        "1 no image by its suffix, such as top/cat/note.txt",
+        "own.zip: 2 images of 2 classes, train/val/test: cat 1/0/0, dog 1/0/0",
+    ]
+
+
+def test_an_archive_without_classes_says_what_is_expected(tmp_path):
+    with pytest.raises(InputError, match="own.zip: none of 2 images is in a class's folder, 1.jpg: .*<class>/<image>"):
+        read_zip(tmp_path, ["1.jpg", "2.jpg"])

@@ -12,7 +12,7 @@ from stages.base.parallel import read_ahead
 from stages.base.progress import progress
 from stages.raw.archive import JUDGED, write_stored
 from stages.sources.base import RemoteFile
-from stages.sources.image_folder import IMAGE_SUFFIXES
+from stages.sources.folders import IMAGE_SUFFIXES
 
 AUDIO_SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")
 MAX_NAME_CHARS = 1024  # of a cell that may be a path

@@ -129,7 +129,7 @@ class PrepareParams(Section):
 
     max_bad_fraction: Fraction
     max_image_megapixels: Annotated[float, Field(gt=0, le=178)]  # Pillow refuses larger ones itself
-    transparent_on: Colour
+    transparent_on: Colour = "white"  # versions from before it was a value are rebuilt without it
     max_audio_seconds: Positive
     min_word_count: Count
     shard_mb: Count

@@ -5,7 +5,6 @@ import contextlib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from PIL import ImageColor
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=1)]
@@ -17,6 +16,8 @@ NONE = "none"  # what stands in params.yaml where there is nothing; DVC needs ev
 
 
 def _is_colour(name: str) -> str:
+    from PIL import ImageColor
+
     channels: tuple[int, ...] = ()
     with contextlib.suppress(ValueError):
         channels = ImageColor.getrgb(name)

@@ -24,7 +24,9 @@ from stages.params import Params, load_params
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the bench, write its table and picture; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.fusion_bench", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.fusion_bench", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("experiment", help="a name in the section `experiments` of params.yaml")
     parser.add_argument("--fusions", default="", help="names joined by commas (default: all)")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each row (default: 5)")

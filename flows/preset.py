@@ -152,7 +152,7 @@ def write(root: Path, name: str, force: bool) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write params.yaml, or list the presets; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.preset", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m flows.preset", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("name", nargs="?", help="a file of presets/, without its ending (default: list them)")
     parser.add_argument("--force", action="store_true", help="overwrite a params.yaml that was edited")
     args = parser.parse_args(arguments)

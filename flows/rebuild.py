@@ -62,7 +62,7 @@ def rebuild(root: Path, name: str, number: str, out: Console) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Rebuild a version; return the exit code."""
-    description = (__doc__ or "").splitlines()[0]
+    description = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m stages.register --rebuild", description=description)
     parser.add_argument("name", help="a registered model")
     parser.add_argument("version", help="its version, or an alias such as champion")

@@ -94,7 +94,7 @@ def filled(readme: str, table: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Collect if asked to, and write the README's table; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.results", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m flows.results", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--collect", metavar="NAME", help="copy the metrics of the last run into results/NAME/ first")
     name = parser.parse_args(arguments).collect
     root, show = settings.project_root(), console()

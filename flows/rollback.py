@@ -64,7 +64,7 @@ def champion_before(mlflow_client: Any, name: str, bad: int) -> int:
 
 def command(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m flows.rollback", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m flows.rollback", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("name", nargs="?", help="a registered model")
     parser.add_argument("--reason", default="no reason given", metavar="TEXT", help="why the champion is bad")
     parser.add_argument("--to", type=int, metavar="VERSION", help="the version to go back to (default: the one before)")

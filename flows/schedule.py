@@ -62,7 +62,7 @@ def _say_how(params: RetrainParams) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the schedule until interrupted; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.schedule", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m flows.schedule", description=(__doc__ or "").partition("\n")[0])
     parser.parse_args(arguments)
     settings.apply()
     end_on_signals()

@@ -104,7 +104,11 @@ def try_model(name: str, given: Sequence[str]) -> None:
     script = Path(__file__).parent / "packaging/served_model.py"
     done = subprocess.run(
         [sys.executable, str(script), f"models:/{name}@{CHAMPION}", *given],
-        env={**os.environ, "MLFLOW_TRACKING_URI": tracking_uri()},
+        env={
+            **os.environ,
+            "MLFLOW_TRACKING_URI": tracking_uri(),
+            "PYTHONIOENCODING": f"{sys.stdout.encoding}:backslashreplace",
+        },
     )
     if done.returncode:
         sys.exit(done.returncode)

@@ -56,7 +56,7 @@ def experiments(root: Path, stages: Iterable[str] | None = None) -> list[Experim
 
 
 def _by_experiment(folder: Path, file_name: str) -> dict[str, dict[str, Any]]:
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob(f"*/{file_name}"))}
+    return {path.parent.name: json.loads(path.read_text("utf8")) for path in sorted(folder.glob(f"*/{file_name}"))}
 
 
 def provenance(root: Path) -> list[str]:

@@ -7,6 +7,8 @@ them once.
 import os
 from pathlib import Path
 
+from stages.base.terminal import escape_what_cannot_be_shown
+
 DEFAULTS = {
     "DO_NOT_TRACK": "true",  # MLflow ignores `1`
     "DVC_NO_ANALYTICS": "1",
@@ -30,7 +32,8 @@ def project_root() -> Path:
 
 
 def apply() -> None:
-    """Set each default that the environment does not set itself."""
+    """Set each default that the environment does not set itself; let no letter end a command."""
+    escape_what_cannot_be_shown()
     os.environ.setdefault("PREFECT_HOME", str(project_root() / ".prefect"))
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from stages.base.terminal import escape_what_cannot_be_shown
+
 LAST_LINES = 15
 PLAIN_WIDTH = 110
 EXIT_INTERRUPTED = 130
@@ -16,6 +18,7 @@ EXIT_INTERRUPTED = 130
 
 def console() -> Console:
     """Return the terminal, or a wide plain console without control codes when there is none."""
+    escape_what_cannot_be_shown()
     return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True, force_terminal=False)
 
 

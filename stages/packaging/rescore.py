@@ -74,7 +74,7 @@ def command(argv: Sequence[str] | None = None) -> None:
     import pyarrow.parquet as pq
 
     parser = argparse.ArgumentParser(
-        prog="python -m stages.packaging.rescore", description=(__doc__ or "").splitlines()[0]
+        prog="python -m stages.packaging.rescore", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--model", type=Path, required=True, help="a model folder, as the stage train writes it")
     parser.add_argument("--settings", type=Path, required=True, help="JSON of the sections base and evaluate")

@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stages.base.errors import InputError
+from stages.base.terminal import escape_what_cannot_be_shown
 from stages.params import Params, load_params
 
 
 def stage_parser(stage: str, doc: str | None, named: bool = True) -> argparse.ArgumentParser:
     """Return a parser with a stage's params file and, where it works on one entry of its section, the entry's name."""
-    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=(doc or "").strip().splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=f"python -m stages.{stage}", description=(doc or "").strip().partition("\n")[0]
+    )
     if named:
         parser.add_argument("name", nargs="?", help="a name in the stage's section of params.yaml")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the params file")
@@ -33,6 +36,7 @@ def run_named(args: argparse.Namespace, section: str, run: Callable[[Params, str
 def main(body: Callable[[Sequence[str] | None], None]) -> None:
     """Run a command; a person's mistake ends in one message and exit status 1, a defect in a traceback."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    escape_what_cannot_be_shown()
     try:
         body(None)
     except InputError as error:

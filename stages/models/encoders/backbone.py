@@ -119,5 +119,6 @@ def _build_trunk(backbone: str) -> nn.Sequential:
     grids = [output.ndim == 4 and min(output.shape[2:]) > 1 and name != "avgpool" for name, output in outputs]
     last = max(i for i, is_grid in enumerate(grids) if is_grid)
     trunk = nn.Sequential(OrderedDict((name, model.get_submodule(name)) for name, _ in outputs[: last + 1]))
-    assert torch.allclose(trunk(image), outputs[last][1]), f"{backbone} does more than run its parts in order"
+    if not torch.allclose(trunk(image), outputs[last][1]):
+        raise InputError(f"encoder backbone {backbone!r} does more than run its parts in order; use another one")
     return trunk.train()

@@ -21,6 +21,8 @@ DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+NO_PROXY = ("127.0.0.1", "localhost", "::1")  # servers of our own are never behind a company's proxy
+
 
 def project_root() -> Path:
     """Return the nearest folder, from the current one upwards, that holds a `.dvc` folder.
@@ -32,8 +34,11 @@ def project_root() -> Path:
 
 
 def apply() -> None:
-    """Set each default that the environment does not set itself; let no letter end a command."""
+    """Set each default that the environment does not set itself; let neither a letter nor a proxy end a command."""
     escape_what_cannot_be_shown()
     os.environ.setdefault("PREFECT_HOME", str(project_root() / ".prefect"))
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [host for host in os.environ.get(name, "").split(",") if host.strip()]
+        os.environ[name] = ",".join([*known, *(host for host in NO_PROXY if host not in known)])

@@ -5,7 +5,7 @@ import sys
 
 
 def escape_what_cannot_be_shown() -> None:
-    """Let letters that the output's encoding lacks be printed as `\\xfc` instead of raising."""
+    r"""Let letters that the output's encoding lacks be printed as `\xfc` instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -4,17 +4,19 @@ import csv
 import json
 import re
 import tempfile
+from collections.abc import Iterator
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-from stages.base.store import CURVES, METRICS, artifact_path, read_manifest, write_json
-from stages.base.tracking import KEY_TAG, experiment_id, find_run, flatten, log_params
+from stages.base.store import CURVES, METRICS, artifact_path, digest, read_manifest, write_json
+from stages.base.tracking import KEY_TAG, experiment_id, find_run, log_params
 from stages.packaging.gallery import write_gallery
 from stages.params import Params, column_of
 from stages.registry.lineage import DIGEST_TAG, lineage_tags
 from stages.registry.lineage_files import LINEAGE, write_lineage
 
+MAX_NAME_CHARS = 250  # of a metric, in MLflow
 REQUIREMENTS = (
     "filelock",
     "jinja2",
@@ -45,7 +47,7 @@ def log_run(mlflow_client: Any, params: Params, name: str) -> str:
     metrics = json.loads((evaluated / METRICS).read_text(encoding="utf8"))
     metrics.pop("settings")
     with mlflow.start_run(run_id=run.info.run_id), tempfile.TemporaryDirectory() as folder:
-        mlflow.log_metrics({_metric_name(key): float(value) for key, value in flatten(metrics).items()})
+        mlflow.log_metrics(metric_names(metrics))
         mlflow.set_tags(tags)
         mlflow.log_artifacts(str(evaluated), "evaluate")
         write_lineage(Path(folder), params, name, REQUIREMENTS)
@@ -66,9 +68,33 @@ def _own_run(mlflow_client: Any, name: str, digest: str) -> Any:
     return run
 
 
-def _metric_name(key: str) -> str:
-    """Return a name that MLflow takes, whatever the groups or kinds of question are called."""
-    return re.sub(r"[^/\w.\- :]", "_", f"test_{key.replace('.', '/')}")
+def metric_names(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return numbers by names that MLflow takes, whatever groups or kinds of question are called; none is lost.
+
+    Nested keys are joined by slashes. A letter that MLflow refuses becomes `_`; a name that is too long, or stands for
+    another number already, gets the start of its digest. metrics.json keeps the names as they are.
+    """
+    named: dict[str, float] = {}
+    for keys, value in _numbers(metrics):
+        name = "test_" + "/".join(_accepted(key) for key in keys)
+        if name in named or len(name) > MAX_NAME_CHARS:
+            name = f"{name[: MAX_NAME_CHARS - 9]}-{digest(keys)[:8]}"
+        named[name] = value
+    return named
+
+
+def _numbers(values: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, (*above, key))
+        else:
+            yield (*above, key), float(value)
+
+
+def _accepted(key: str) -> str:
+    """Return one key without what MLflow refuses, or reads as a path."""
+    part = re.sub(r"[^\w.\- :]", "_", key)
+    return part if part.strip(". ") else re.sub(r"[. ]", "_", part) or "_"
 
 
 def _log_curves(mlflow: Any, mlflow_client: Any, name: str, run_id: str) -> None:

@@ -99,7 +99,7 @@ class TableParams(DatasetBase):
     source: Literal["table"]
     table: str
     columns: Columns
-    split_by: Literal["column", "hash", "group"]
+    split_by: Literal["auto", "column", "hash", "group"]
     val_fraction: Share
     test_fraction: Share
 

@@ -5,7 +5,6 @@ The class of an image is the top folder below the root, or below the folder that
 that a picture under two names is on one split.
 """
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from stages.base.store import SCRATCH, say
 from stages.raw.archive import JUDGED, Archive, open_archive, write_stored
 from stages.sources.base import Fault, RawSample, RemoteFile, Source
 from stages.sources.folders import IMAGE_SUFFIXES, NO_SUFFIX, Place, classes_told, find_places, left_out, told
-from stages.sources.splits import completed_split
+from stages.sources.splits import completed_split, content_key
 
 PACKED = "images.zip"
 NO_CLASSES = "put them as <class>/<image> or <split>/<class>/<image>, a folder for each class"
@@ -95,8 +94,9 @@ class ImageFolder(Source):
             counts: Counter[tuple[str, str]] = Counter()
             for place in places:
                 data = archive.read(place.member)
-                key = hashlib.sha256(data).hexdigest()
-                split = completed_split(place.split, key, present, params.val_fraction, params.test_fraction)
+                split = completed_split(
+                    place.split, content_key(data), present, params.val_fraction, params.test_fraction
+                )
                 counts[place.label, split] += 1
                 yield RawSample(place.member, split, image=data, label=place.label)
             say(f"{archive.path.name}: {classes_told(counts)}")

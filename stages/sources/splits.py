@@ -23,6 +23,11 @@ def stream(key: str) -> np.random.Generator:
     return np.random.default_rng(digest(key))
 
 
+def content_key(data: bytes) -> str:
+    """Return the key of a sample by its medium's bytes, so that equal media under other names share a split."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def split_by_hash(key: str, val_fraction: float, test_fraction: float = 0.0) -> str:
     """Put a key on test, val or train; fractions are of all keys."""
     share = digest(key) / 2**64

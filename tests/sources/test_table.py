@@ -381,7 +381,8 @@ def test_a_group_stays_together_and_so_do_rows_of_one_file():
     assert {len(splits) for splits in by_group.values()} == {1}
     assert {sample.split for sample in found[:-1]} == {"train", "val", "test"}
     assert found[-1].fault == "table.csv: row 202: no group, and split_by is group"
-    put([f"{number}.png" for number in range(20)])
+    for number in range(20):
+        put([f"{number}.png"], encode(make_image(number, (8, 8)), "PNG"))
     text = "image,label\n" + "".join(f"{number % 20}.png,{number}\n" for number in range(60))
     found = samples(read(text, val_fraction=0.3, test_fraction=0.3))
     assert [sample.split for sample in found[:20]] == [sample.split for sample in found[20:40]]
@@ -433,3 +434,41 @@ def test_fields_follow_the_columns():
 def test_a_row_has_only_its_filled_cells():
     (HOME / "table.csv").write_text(" a , b ,\n1,,\n")
     assert list(read_rows(HOME / "table.csv")) == [Row(2, {"a": "1"})]
+
+
+def test_split_by_auto_takes_the_column_where_there_is_one_and_says_so(capsys):
+    rows = [("train", 6), ("val", 2), ("test", 4)]
+    text = "text,label,split\n" + "".join(f"t{word}{n},x,{word}\n" for word, num in rows for n in range(num))
+    found = samples(read(text, split_by="auto", val_fraction=0.4, test_fraction=0.4))
+    assert Counter(sample.split for sample in found) == dict(rows)
+    assert "split by the column split" in capsys.readouterr().out
+    text = "text,label\n" + "".join(f"t{n},x\n" for n in range(60))
+    by_auto, by_hash = (
+        samples(read(text, split_by=way, val_fraction=0.3, test_fraction=0.3)) for way in ("auto", "hash")
+    )
+    assert by_auto == by_hash
+    assert {sample.split for sample in by_auto} == {"train", "val", "test"}
+    assert "split by hash" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", [0, 30, 60])
+def test_rows_added_anywhere_move_no_other_row_to_another_split(place):
+    rows = [f"text {number},{number % 2}" for number in range(60)]
+
+    def splits(rows: list[str]) -> dict[str, str | None]:
+        found = samples(read("\n".join(["text,label", *rows]), val_fraction=0.3, test_fraction=0.3))
+        return {sample.texts[0]: sample.split for sample in found}
+
+    before = splits(rows)
+    after = splits([*rows[:place], "new text,0", "newer text,1", *rows[place:]])
+    assert set(before.values()) == {"train", "val", "test"}
+    assert {text: after[text] for text in before} == before
+
+
+def test_the_same_picture_under_other_names_stays_on_one_split():
+    for number in range(20):
+        put([f"a{number}.png", f"b/{number}.png"], encode(make_image(number, (8, 8)), "PNG"))
+    rows = [f"{name},x" for number in range(20) for name in (f"a{number}.png", f"b/{number}.png")]
+    found = samples(read("\n".join(["image,label", *rows]), val_fraction=0.3, test_fraction=0.3))
+    assert [sample.split for sample in found[::2]] == [sample.split for sample in found[1::2]]
+    assert {sample.split for sample in found} == {"train", "val", "test"}

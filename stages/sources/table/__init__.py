@@ -18,7 +18,7 @@ from stages.base.errors import InputError
 from stages.base.store import SCRATCH, say, write_json
 from stages.raw.archive import JUDGED, Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
-from stages.sources.splits import SPLIT_OF, completed_split, split_by_hash
+from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
 from stages.sources.table.columns import ROLES, resolve
 from stages.sources.table.media import media_kind, member_name, pack
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, encoding, read_rows
@@ -45,8 +45,8 @@ class TableParams(Protocol):
         """For each role of `ROLES` an attribute: a column's name, auto or none."""
 
     @property
-    def split_by(self) -> Literal["column", "hash", "group"]:
-        """Where a row's split comes from; by hash, rows with the same file stay together."""
+    def split_by(self) -> Literal["auto", "column", "hash", "group"]:
+        """Where a row's split comes from; by hash, rows with equal files stay together; auto: a column, else hash."""
 
     @property
     def val_fraction(self) -> float:
@@ -98,6 +98,11 @@ class Table(Source):
             fixed = {role: columns.get(role, "none") for role in ROLES}
             line = yaml.safe_dump(fixed, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
             say(f"{path}: columns are guessed; to fix them, write into params.yaml\n    columns: {line.strip()}")
+        if self.params.split_by == "auto":
+            say(
+                f"{path}: split by "
+                + (f"the column {columns['split']}" if "split" in columns else "hash: no column names one")
+            )
         needed = {"column": "split", "group": "group"}.get(self.params.split_by)
         if needed and needed not in columns:
             raise InputError(
@@ -138,8 +143,8 @@ class Table(Source):
         image = audio = None
         if fault is None:
             try:
-                split = self._split(value, sample_id, present)
                 image, audio = media.read(value.get("image")), media.read(value.get("audio"))
+                split = self._split(value, _split_key(first, value, image or audio), present, "split" in columns)
             except _RowError as error:
                 fault = str(error)
         return RawSample(
@@ -155,15 +160,14 @@ class Table(Source):
             fault=fault and f"{self.params.table}: row {first.number}: {fault}",
         )
 
-    def _split(self, value: dict[str, str], sample_id: str, present: set[str]) -> str | None:
+    def _split(self, value: dict[str, str], key: str, present: set[str], has_column: bool) -> str | None:
         """Return a row's split; None for an empty cell of the split column."""
         val_fraction, test_fraction = self.params.val_fraction, self.params.test_fraction
         if self.params.split_by == "group":
             if "group" not in value:
                 raise _RowError("no group, and split_by is group")
             return split_by_hash(value["group"], val_fraction, test_fraction)
-        key = value.get("image") or value.get("audio") or sample_id
-        if self.params.split_by == "hash":
+        if self.params.split_by == "hash" or (self.params.split_by == "auto" and not has_column):
             return split_by_hash(key, val_fraction, test_fraction)
         word = value.get("split")
         if word is None:
@@ -171,6 +175,16 @@ class Table(Source):
         if word.lower() not in SPLIT_OF:
             raise _RowError(f"split {word!r}; expected train, val or test")
         return completed_split(SPLIT_OF[word.lower()], key, present, val_fraction, test_fraction)
+
+
+def _split_key(row: Row, value: dict[str, str], medium: bytes | None) -> str:
+    """Return what a row's split depends on: its file's bytes, its id or its texts, never its place in the table."""
+    if medium is not None:
+        return content_key(medium)
+    if "id" in value:
+        return value["id"]
+    texts = [value[role] for role in ("text", "message") if role in value] or [value.get("question", "")]
+    return "\n".join(filter(None, texts)) or json.dumps(row.cells, sort_keys=True)
 
 
 class _RowError(ValueError):

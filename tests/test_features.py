@@ -111,11 +111,11 @@ def test_a_sample_may_have_no_text_or_several(tmp_path, monkeypatch, capsys):
     assert index["sample_id"] == list("abcd") and index["rows"] == [[0, 1], [], [], [2, 0]]
     assert array.tolist() == [[5, 4, 0], [4, 0, 0], [4, 5, 4]]  # after the specials: dog 4, red 5
     settings = read_manifest(artifact_path("features", "own-text"))
-    assert settings["counts"] == {"samples": 4, "rows": 3} and settings["settings"]["num_words"] == 6
+    assert settings["counts"] == {"samples": 4, "rows": 3, "cut": 1} and settings["settings"]["num_words"] == 6
     features.explain(params, "own-text", "b")
     features.explain(params, "own-text", "d")
     shown = capsys.readouterr().out
-    assert "features own-text: 3 media of 4 samples, 3 extracted" in shown
+    assert "features own-text: 3 media of 4 samples, 3 extracted, 1 longer than 3 words, cut there\n" in shown
     assert "b has no texts" in shown and shown.count("d: sha256 of its texts") == shown.count("hit: ") == 2
 
 
@@ -257,7 +257,7 @@ def test_a_gpu_gives_nearly_the_features_of_the_cpu(tmp_path):
 
 def test_the_manifest_says_what_made_the_features(project):
     settings = read_manifest(artifact_path("features", NAME))["settings"]
-    assert settings == {"extractor": "pixels", "version": 1, "size_px": 32, "num_words": 0}
+    assert settings == {"extractor": "pixels", "version": 2, "size_px": 32, "num_words": 0}
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(project, monkeypatch, capsys):

@@ -133,8 +133,11 @@ def test_a_data_set_with_every_fault_is_sorted_into_splits_and_quarantine(capsys
         "quarantine_rows": 8,
         "not_on_a_split": 1,
         "vocabulary_texts": 4 + 9,  # a dog number zero one two three four runs
+        "images_turned": 1,
     }
-    assert "prepare photos: train 3, val 1, test 0, bad_samples 4, " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "prepare photos: train 3, val 1, test 0, bad_samples 4, " in told
+    assert "prepare photos: images altered: 1 turned upright by their EXIF\n" in told
 
     exif_row, good, half = rows(PHOTOS, "train")
     assert pq.read_schema(PHOTOS / "train-00000.parquet") == samples_schema(("image", "texts"))

@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help repro test preset flow schedule serve results fusion-bench lock clean
+.PHONY: help repro test preset check-data flow schedule serve results fusion-bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -23,6 +23,9 @@ test: $(READY) ## lint, types and all tests
 
 preset: $(READY) ## write params.yaml from presets/NAME.yaml and the defaults; alone it lists them: NAME=<name>, FORCE=1
 	@$(BIN)/python -m flows.preset $(NAME) $(if $(FORCE),--force)
+
+check-data: $(READY) ## show the prepared data as a model sees it, with a page of samples: NAME=<data set>, or all
+	@$(BIN)/python -m stages.prepare $(NAME) --check
 
 flow: $(READY) ## the same pipeline as a Prefect flow
 	@$(BIN)/python -m flows.pipeline

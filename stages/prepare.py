@@ -1,6 +1,7 @@
 """Prepare: raw files to Parquet, validated, cleaned, split and tokenised.
 
 Rows stream, so memory stays flat as the data grows. What is bad goes to `quarantine.parquet` with its reason.
+`--check [<data set>]` shows prepared data on a screen and writes a page with samples, as a model sees them.
 """
 
 import shutil
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 
 from stages.base.errors import InputError
 from stages.base.store import (
+    ARTIFACTS,
+    MANIFEST,
     QUARANTINE_FILE,
     SCRATCH,
     VOCABULARY,
@@ -23,9 +26,10 @@ from stages.base.store import (
 )
 from stages.media.colours import SAID
 from stages.media.text import TOKENIZER
-from stages.params import Params
+from stages.params import Params, load_params
 from stages.params.cli import main, run_named, stage_parser
 from stages.samples.checks import Outcome, prepare_rows
+from stages.samples.overview import screen
 from stages.samples.schema import QUARANTINE, samples_schema
 from stages.samples.vocabularies import vocabularies
 from stages.samples.writer import write_splits
@@ -62,6 +66,7 @@ def run(params: Params, name: str) -> None:
         say(f"prepare {name}: images altered: {_told(outcome, params.prepare.transparent_on)}")
     if outcome.first_bad:
         say("\n".join([f"put aside, all in {artifact_path('prepare', name) / QUARANTINE_FILE}:", *outcome.first_bad]))
+    say(screen(artifact_path("prepare", name)))
 
 
 def _told(outcome: Outcome, background: str) -> str:
@@ -86,9 +91,39 @@ def _check_bad_fraction(name: str, outcome: Outcome, allowed: float, quarantine:
     raise InputError("\n".join([f"data set {name}: {wrong}; all faults are in {kept}", *outcome.first_bad]))
 
 
+def check(params: Params, name: str) -> None:
+    """Show a prepared data set: one screen, and a page with samples drawn from what a model reads."""
+    from stages.samples.alike import near_equal_images
+    from stages.samples.page import write_page
+
+    prepared = artifact_path("prepare", name)
+    told = "\n  ".join([screen(prepared), *near_equal_images(prepared)])
+    say(told)
+    made = {artifact_path("features", key): section for key, section in params.features.items()}
+    here = {path: section for path, section in made.items() if section.dataset == name and (path / MANIFEST).exists()}
+    path = ARTIFACTS / "check" / f"{name}.html"
+    write_page(path, prepared, told, here)
+    say(f"wrote {path}: samples as they stand in the Parquet and the features")
+
+
+def check_all(params: Params) -> None:
+    """Show every data set that is prepared."""
+    names = [name for name in params.datasets if (artifact_path("prepare", name) / MANIFEST).exists()]
+    if not names:
+        raise InputError("no data set is prepared; run `make repro`, or `dvc repro prepare` for the data alone")
+    for name in names:
+        check(params, name)
+
+
 def command(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    run_named(stage_parser("prepare", __doc__).parse_args(argv), "datasets", run)
+    parser = stage_parser("prepare", __doc__)
+    parser.add_argument("--check", action="store_true", help="show prepared data, all of it where no name is given")
+    args = parser.parse_args(argv)
+    if args.check and not args.name:
+        check_all(load_params(args.params))
+    else:
+        run_named(args, "datasets", check if args.check else run)
 
 
 if __name__ == "__main__":

@@ -144,8 +144,7 @@ def test_dvc_is_told_every_file_that_a_stage_imports_and_no_other(stage):
     declared = {dep for dep in dvc_stages()[stage]["do"]["deps"] if dep.startswith("stages/")}
     entries = [stage, *(TRAVELLING if stage == "register" else [])]
     wanted = set().union(*(closure(STAGES / f"{entry}.py") for entry in entries))
-    if STAGES / "reports/samples_page.py" in wanted:
-        wanted.add(STAGES / "reports/templates/samples.html")
+    wanted |= {template for page, template in TEMPLATES.items() if page in wanted}
     covered = set()
     for dep in declared:
         path = ROOT / dep
@@ -156,6 +155,10 @@ def test_dvc_is_told_every_file_that_a_stage_imports_and_no_other(stage):
     assert named(needless) == [], f"dvc.yaml: {stage} has deps that it does not import"
 
 
+TEMPLATES = {
+    STAGES / "reports/samples_page.py": STAGES / "reports/templates/samples.html",
+    STAGES / "samples/page.py": STAGES / "samples/templates/data.html",
+}
 ROOM_TITLES = {STAGES / "media/__init__.py"}  # a line of words, beside the one file of the room that is named
 
 

@@ -169,7 +169,8 @@ def test_the_vocabulary_is_that_of_the_training_split():
 @pytest.mark.parametrize("bad", [0, 1, 5])
 def test_few_bad_samples_are_put_aside_and_said(bad, capsys):
     prepare.run(photos_with_bad(bad), "photos")
-    said = capsys.readouterr().out.partition(f"put aside, all in {PHOTOS / QUARANTINE_FILE}:\n")[2].splitlines()
+    said = capsys.readouterr().out.partition(f"put aside, all in {PHOTOS / QUARANTINE_FILE}:\n")[2]
+    said = said.partition("data set photos")[0].splitlines()
     assert [line.partition(": ")[0] for line in said] == [f"  00{n}.jpg" for n in range(bad)]
     counts = read_manifest(PHOTOS)["counts"]
     assert (counts["train"], counts["bad_samples"]) == (100 - bad, bad)

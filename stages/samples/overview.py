@@ -1,0 +1,261 @@
+"""A data set on one screen, as the model will see it: counted from the prepared Parquet, not from the source.
+
+What a person should look at stands in lines that begin with `!`.
+"""
+
+import hashlib
+import io
+import statistics
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from stages.base.store import QUARANTINE_FILE, SPLITS, media_type, read_manifest
+from stages.media.audio import seconds_of
+from stages.media.colours import SAID
+from stages.media.text import tokenize
+
+MOST_NAMED = 8  # classes, answers and reasons in a line
+PAIRS_NAMED = 3
+ROWS_AT_A_TIME = 64
+
+
+@dataclass
+class Equal:
+    """What stands more than once: the first owner of each content, and pairs of owners."""
+
+    first: dict[bytes, tuple[str, str]] = field(default_factory=dict)  # digest: sample id, split
+    again: int = 0
+    across: list[str] = field(default_factory=list)  # pairs on different splits
+
+    def add(self, data: bytes, sample_id: str, split: str) -> None:
+        """Take one content and its owner."""
+        other, other_split = self.first.setdefault(hashlib.sha256(data).digest()[:16], (sample_id, split))
+        if other != sample_id:
+            self.again += 1
+            if other_split != split:
+                self.across.append(f"{other} ({other_split}) = {sample_id} ({split})")
+
+    def lines(self, what: str) -> Iterator[str]:
+        """Say what was found."""
+        if self.again:
+            yield f"{'! ' if self.across else ''}equal {what}: {self.again} stand under another sample already"
+        if self.across:
+            named = "; ".join(self.across[:PAIRS_NAMED])
+            yield f"! {len(self.across)} of these stand on another split, so that training knows what is asked: {named}"
+
+
+@dataclass
+class Images:
+    """What is told of the images."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    sizes_px: Counter[tuple[int, int]] = field(default_factory=Counter)
+    equal: Equal = field(default_factory=Equal)
+
+    def add(self, row: dict[str, Any], split: str) -> None:
+        """Take a row."""
+        self.kinds[_kind(row["image"])] += 1
+        with Image.open(io.BytesIO(row["image"])) as image:  # its head alone
+            self.sizes_px[image.size] += 1
+        self.equal.add(row["image"], row["sample_id"], split)
+
+    def lines(self) -> Iterator[str]:
+        """Say what was found."""
+        sizes = sorted(self.sizes_px.elements(), key=lambda size: (size[0] * size[1], size))
+        small, middle, large = ("x".join(map(str, sizes[i])) for i in (0, len(sizes) // 2, -1))
+        spread = f"{small} pixels" if small == large else f"{small} to {large} pixels, median {middle}"
+        yield f"image: {sum(self.kinds.values())} ({_counted(self.kinds)}), {spread}"
+        yield from self.equal.lines("images")
+
+
+@dataclass
+class Sounds:
+    """What is told of the sounds."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    rates_hz: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    equal: Equal = field(default_factory=Equal)
+
+    def add(self, row: dict[str, Any], split: str) -> None:
+        """Take a row."""
+        self.kinds[_kind(row["audio"])] += 1
+        self.rates_hz[row["audio_rate_hz"]] += 1
+        self.seconds.append(seconds_of(row["audio"]))
+        self.equal.add(row["audio"], row["sample_id"], split)
+
+    def lines(self) -> Iterator[str]:
+        """Say what was found."""
+        low, middle, high = min(self.seconds), statistics.median(self.seconds), max(self.seconds)
+        rates = ", ".join(f"{rate} Hz" for rate, _ in self.rates_hz.most_common(MOST_NAMED))
+        yield f"audio: {len(self.seconds)} ({_counted(self.kinds)}), {rates}, " + (
+            f"{low:.2f} to {high:.2f} s, median {middle:.2f}, {sum(self.seconds) / 60:.1f} minutes in all"
+        )
+        yield from self.equal.lines("sounds")
+
+
+@dataclass
+class Texts:
+    """What is told of a column of texts."""
+
+    column: str
+    num_samples: int = 0
+    words: list[int] = field(default_factory=list)
+    scripts: Counter[str] = field(default_factory=Counter)
+    equal: Equal = field(default_factory=Equal)
+
+    def add(self, row: dict[str, Any], split: str) -> None:
+        """Take a row."""
+        self.num_samples += 1
+        texts = row[self.column]
+        texts = texts if isinstance(texts, list) else [texts]
+        for text in texts:
+            words = tokenize(text)
+            self.words.append(len(words))
+            self.scripts[script(text)] += 1
+        if not (row.get("image") or row.get("audio")):  # beside a medium, the same words may be said of another one
+            self.equal.add(" ".join(tokenize(texts[0])).encode(), row["sample_id"], split)
+
+    def lines(self) -> Iterator[str]:
+        """Say what was found."""
+        several = f" of {self.num_samples} samples" if len(self.words) != self.num_samples else ""
+        length = f"{min(self.words)} to {max(self.words)} words, median {statistics.median(self.words):g}"
+        yield f"{self.column}: {len(self.words)}{several}, {length}; in {_counted(self.scripts)}"
+        yield from self.equal.lines("texts (by their words)")
+
+
+@dataclass
+class Classes:
+    """What is told of labels, answers or groups: how many of each on each split."""
+
+    column: str
+    found: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, row: dict[str, Any], split: str) -> None:
+        """Take a row."""
+        value = row[self.column]
+        for name in value if isinstance(value, list) else [value]:
+            if name:
+                self.found[name][split] += 1
+
+    def lines(self) -> Iterator[str]:
+        """Say what was found."""
+        by_size = sorted(self.found.items(), key=lambda item: (-item[1].total(), item[0]))
+        named = ", ".join(f"{name} {'/'.join(str(n[s]) for s in SPLITS)}" for name, n in by_size[:MOST_NAMED])
+        more = f", and {len(by_size) - MOST_NAMED} more" if len(by_size) > MOST_NAMED else ""
+        yield f"{self.column}: {len(by_size)} different ({'/'.join(SPLITS)}): {named}{more}"
+        unknown = [name for name, counts in by_size if not counts["train"]]
+        if self.column == "group":
+            several = [name for name, counts in by_size if len(counts) > 1]
+            if several:
+                yield f"group: {len(several)} are on several splits, such as {', '.join(several[:PAIRS_NAMED])}"
+        elif unknown:
+            yield f"! {self.column}: {len(unknown)} not in training: {', '.join(unknown[:MOST_NAMED])}"
+
+
+class Overview:
+    """What the rows of a prepared data set hold, in lines for a person."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self._parts: dict[str, Images | Sounds | Texts | Classes] = {"image": Images(), "audio": Sounds()}
+        self._parts |= {column: Texts(column) for column in ("texts", "message", "questions")}
+        self._parts |= {column: Classes(column) for column in ("answers", "label", "group")}
+        self._seen: set[str] = set()
+
+    def add(self, row: dict[str, Any], split: str) -> None:
+        """Take a row of the Parquet."""
+        for column, part in self._parts.items():
+            if row.get(column):
+                self._seen.add(column)
+                part.add(row, split)
+
+    def lines(self) -> Iterator[str]:
+        """Say what was found, column by column."""
+        for column, part in self._parts.items():
+            if column in self._seen:
+                yield from part.lines()
+
+
+def screen(folder: Path) -> str:
+    """Return a prepared data set on one screen.
+
+    Raises:
+        InputError: when the folder holds no complete artifact.
+    """
+    manifest = read_manifest(folder)
+    overview = Overview()
+    for row, split in prepared_rows(folder):
+        overview.add(row, split)
+    lines = [*_counts(manifest["counts"]), *overview.lines(), *_put_aside(folder / QUARANTINE_FILE)]
+    return "\n".join([f"data set {manifest['name']}, as the model will see it", *(f"  {line}" for line in lines)])
+
+
+def prepared_rows(folder: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield (row, split) of a prepared data set, a row group in memory at a time."""
+    for split in SPLITS:
+        for path in sorted(folder.glob(f"{split}-*.parquet")):
+            file = pq.ParquetFile(path)
+            for group in range(file.num_row_groups):
+                for batch in file.read_row_group(group).to_batches(ROWS_AT_A_TIME):
+                    for row in batch.to_pylist():
+                        yield row, split
+
+
+def _counts(counts: dict[str, int]) -> Iterator[str]:
+    kept = sum(counts[split] for split in SPLITS)
+    read = kept + counts["bad_samples"] + counts["not_on_a_split"]
+    yield f"samples: {read} read = {kept} kept + {counts['bad_samples']} put aside + " + (
+        f"{counts['not_on_a_split']} on no split"
+    )
+    yield "splits: " + ", ".join(f"{split} {counts[split]}" for split in SPLITS)
+    altered = [f"{counts[key]} {text.format(background='a background')}" for key, text in SAID.items() if key in counts]
+    if altered:
+        yield f"altered images: {', '.join(altered)}"
+
+
+def _put_aside(path: Path) -> Iterator[str]:
+    found = pq.read_table(path).to_pylist()
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for row in found:
+        by_reason[row["reason"]].append(row["where"])
+    for reason, where in sorted(by_reason.items(), key=lambda item: -len(item[1]))[:MOST_NAMED]:
+        yield f"! put aside: {len(where)} times {reason}: {', '.join(where[:PAIRS_NAMED])}"
+    if len(by_reason) > MOST_NAMED:
+        yield f"! put aside: {len(by_reason) - MOST_NAMED} more reasons, all in {path}"
+
+
+def _kind(data: bytes) -> str:
+    return media_type(data).partition("/")[2].upper()
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common(MOST_NAMED))
+
+
+def script(text: str) -> str:
+    """Return the script that most letters of a text belong to, by Unicode's names; `signs` where it has no letter.
+
+    >>> script("two dogs"), script("两只狗"), script("👍")
+    ('Latin', 'Han', 'signs')
+    """
+    if text.isascii():  # the usual case, quickly
+        return "Latin" if any(map(str.isalpha, text)) else "signs"
+    found = Counter(filter(None, map(_script_of, text)))
+    return max(found, key=lambda name: (found[name], name)) if found else "signs"
+
+
+@lru_cache(maxsize=4096)
+def _script_of(letter: str) -> str:
+    if not letter.isalpha():
+        return ""
+    word = unicodedata.name(letter, "UNNAMED").split()[0].partition("-")[0]
+    return "Han" if word == "CJK" else word.capitalize()

@@ -10,7 +10,8 @@ from typing import Any
 
 from stages.base.addresses import shown, without_credentials
 from stages.base.errors import InputError
-from stages.base.store import ARTIFACTS, locked, say
+from stages.base.local_store import FILES, LOCK, SQLITE, is_local, local_database, ready, trouble
+from stages.base.store import locked, say
 
 EXPERIMENT = "fuseline"
 KEY_TAG = "fuseline.train_key"  # joins a training's live run with its later registration
@@ -19,9 +20,7 @@ FLUSH_S = 5.0
 
 def tracking_uri() -> str:
     """Return `MLFLOW_TRACKING_URI`, or a SQLite store under `artifacts/`."""
-    folder = (ARTIFACTS / "mlflow").absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{local_database()}"
 
 
 def quiet_environment() -> None:
@@ -40,7 +39,11 @@ def quiet_environment() -> None:
 
 
 def client() -> Any:
-    """Return an MLflow client of the tracking store."""
+    """Return an MLflow client of the tracking store; the project's own is made first where it is absent.
+
+    Raises:
+        InputError: when the project's own store is damaged.
+    """
     quiet_environment()
     import logging
 
@@ -48,6 +51,7 @@ def client() -> Any:
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    ready(tracking_uri())
     mlflow.set_tracking_uri(tracking_uri())
     return mlflow.MlflowClient()
 
@@ -57,7 +61,7 @@ def needs_server() -> Iterator[None]:
     """Turn the many errors of a tracking server that is away, or dies in between, into one message.
 
     Raises:
-        InputError: naming the server without credentials, and what to do.
+        InputError: naming the server without credentials, or the project's own store, and what to do.
     """
     try:
         yield
@@ -65,6 +69,9 @@ def needs_server() -> Iterator[None]:
         cause = _cause_away(error)
         if cause is None:
             raise
+        if is_local(tracking_uri()):
+            told = trouble(str(error).splitlines()[0], local_database())
+            raise InputError(f"the tracking store {local_database()} {told}") from None
         raise InputError(
             f"the MLflow server at {shown(tracking_uri())} does not answer "
             f"({without_credentials(cause)[:200]}). Nothing is half moved: start it, or set MLFLOW_TRACKING_URI to "
@@ -97,8 +104,8 @@ def experiment_id(mlflow_client: Any, name: str) -> str:
     found = mlflow_client.get_experiment_by_name(full)
     if found:
         return found.experiment_id
-    local = tracking_uri().startswith("sqlite:")
-    location = Path(tracking_uri().removeprefix("sqlite:///")).parent.as_uri() + f"/files/{name}" if local else None
+    local = tracking_uri().startswith(SQLITE)
+    location = Path(tracking_uri().removeprefix(SQLITE)).parent.as_uri() + f"/{FILES}/{name}" if local else None
     return mlflow_client.create_experiment(full, artifact_location=location)
 
 
@@ -117,8 +124,8 @@ class LiveRun:
         self._last_flush = time.monotonic()
         self._client: Any = None
         try:
-            with locked("tracking"):  # two trainings would both make the tables of a new store
-                mlflow_client = client()
+            mlflow_client = client()
+            with locked(LOCK):  # two trainings would both make the experiment, in a store elsewhere the tables too
                 run = find_run(mlflow_client, name, key) or mlflow_client.create_run(
                     experiment_id(mlflow_client, name), run_name=name, tags={KEY_TAG: key}
                 )
@@ -152,6 +159,9 @@ class LiveRun:
 
     def _lost(self, error: Exception) -> None:
         self._client = None
+        if isinstance(error, InputError):
+            say(f"{error}; training goes on without live curves")
+            return
         reason = without_credentials(str(error).splitlines()[0])[:200]
         say(f"tracking server {shown(tracking_uri())} is away ({reason}); training goes on without live curves")
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from flows.graph import settings
 from flows.graph.dvc_stages import Outcome, StageError, StageRun, repro
 from flows.graph.experiments import Experiment, experiments
+from flows.graph.inputs import check_inputs
 from flows.graph.terminal import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals, stage_table
 
 TRY_COMMAND = ".venv/bin/python -m stages.register {experiment} --try {inputs}"
@@ -93,6 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         out.print(Text.from_ansi(line), soft_wrap=True)
 
     try:
+        check_inputs(root)
         runs = _run(out, root, show, targets)
     except StageError as error:
         out.print(f"\n{error.name} failed: {error.reason}", markup=False, highlight=False, soft_wrap=True)

@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from flows.graph.dvc_stages import StageError
+from flows.graph.inputs import check_inputs
 
 
 def dependencies(root: Path | str) -> dict[str, list[str]]:
     """Return the address of every stage with those of the stages it reads from, in topological order.
 
-    Stages that could run side by side stand by name. Raises `StageError` when DVC cannot read the graph.
+    Stages that could run side by side stand by name. Raises `StageError` when DVC
+    cannot read the graph, or what it is to watch.
     """
     import networkx
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    check_inputs(Path(root))
     try:
         with Repo(str(root)) as repo:
             graph = repo.index.graph  # an arrow points from a stage to one that it reads from

@@ -43,7 +43,7 @@ from stages.params.features import (
     TorchvisionParams,
     column_of,
 )
-from stages.params.load import Params, load_params
+from stages.params.load import Params, load_params, wrong_names
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
 from stages.params.section import NONE, BaseParams, Section, variant_names
 
@@ -90,4 +90,5 @@ __all__ = [
     "experiment_params",
     "load_params",
     "variant_names",
+    "wrong_names",
 ]

@@ -1,6 +1,7 @@
 """params.yaml, read whole and checked, names that point from one section to another too."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -13,6 +14,8 @@ from stages.params.experiments import ExperimentBase, ExperimentParams, TrainPar
 from stages.params.features import FeaturesParams
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
 from stages.params.section import NONE, BaseParams, Section, variant_names
+
+LONGEST_NAME = 80
 
 
 class Params(Section):
@@ -65,7 +68,7 @@ def _section_names() -> list[str]:
 
 def _check_references(path: Path, params: Params) -> None:
     """Hold names that point from one section to another, and each experiment's own train values."""
-    lines = []
+    lines = [line for key in ("datasets", "features", "experiments") for line in wrong_names(key, getattr(params, key))]
     for name, feature in params.features.items():
         if feature.dataset not in params.datasets:
             lines.append(_wrong(f"features.{name}.dataset", feature.dataset, params.datasets))
@@ -81,6 +84,18 @@ def _check_references(path: Path, params: Params) -> None:
         lines.append(_wrong("register.floors", name, params.experiments))
     if lines:
         raise InputError("\n".join([f"{path}:", *lines]))
+
+
+def wrong_names(section: str, names: Iterable[object]) -> Iterator[str]:
+    """Yield a line for each name that the shell, DVC, MLflow or a file system would take for something else."""
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w-]*", name) or len(name) > LONGEST_NAME or name == NONE:
+            fitting = re.sub(r"[^\w-]+", "-", str(name)).strip("-")[:LONGEST_NAME]
+            example = f", such as {fitting}" if fitting not in ("", NONE, name) else ""
+            yield (
+                f"  {section}: got the name {name!r}; expected letters, digits, _ and -, at most {LONGEST_NAME} and "
+                f"not {NONE!r}{example}: commands, folders and registered models are called after it"
+            )
 
 
 def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list[str]:

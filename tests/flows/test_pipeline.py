@@ -216,6 +216,21 @@ def test_the_command_prints_states_and_uses_the_given_server(
     assert done.stdout.rstrip().endswith("the toy is broken")
 
 
+def test_a_server_that_does_not_answer_is_said_and_stopped(toy: Path, cli_environment: Environment):
+    too_short = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1"}
+    environment = {name: value for name, value in cli_environment.items() if name != "PREFECT_API_URL"}
+    command = [sys.executable, "-m", "flows.pipeline"]
+    process = subprocess.Popen(command, cwd=toy, env=environment | too_short, stdout=subprocess.PIPE, text=True)
+    servers: set[psutil.Process] = set()
+    while process.poll() is None:
+        servers |= set(psutil.Process(process.pid).children()) if psutil.pid_exists(process.pid) else set()
+        time.sleep(0.02)
+    assert process.stdout is not None
+    assert "error: Prefect's temporary server does not answer: RuntimeError: Timed out" in process.stdout.read()
+    assert process.returncode == 1 and servers
+    assert not any(server.is_running() and server.status() != psutil.STATUS_ZOMBIE for server in servers)
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_is_stored_and_leaves_neither_stage_nor_server(
     toy: Path, cli_environment: Environment, number: signal.Signals, code: int

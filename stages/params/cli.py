@@ -43,7 +43,7 @@ def main(body: Callable[[Sequence[str] | None], None]) -> None:
         sys.exit(f"error: {error}")
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            what = error.filename or "an artifact"
+            what = error.filename2 or error.filename or "an artifact"  # of a copy, where it was copied to
             sys.exit(f"error: no space left on the disk while writing {what}; make room and run the stage again")
         if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
             sys.exit(f"error: {error.strerror}: {error.filename}")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.media.text import PAD, SPECIALS, Vocabulary
+from stages.media.text import PAD, SPECIALS, Vocabulary, join
 from stages.models.baselines import most_frequent_caption, nearest_captions
 from stages.models.heads import HEADS
 from stages.models.heads.beam import beam_search
@@ -133,7 +133,7 @@ class CaptionTask(FusedTask):
             words = self.vocabulary.decode(caption.ids)
             answers.append(
                 {
-                    "caption": " ".join(words),
+                    "caption": join(words),
                     "score": caption.score,
                     "words": words,
                     "word_probabilities": [float(p) for p in np.exp(caption.log_probs)],

@@ -42,7 +42,8 @@ _SAME = (  # written in two ways: Thai and Lao AM, sigma at the end, quotation m
 _FOREIGN = regex.compile(r"[\p{L}--[\p{Latin}\p{Common}\u03BC\u03C0\u03C9]]", regex.V1)  # micro, pi and ohm are not
 _TIGHT = rf"[{_UNSPACED}{_SIGN}\p{{Emoji_Modifier}}\u20E3\U000E0020-\U000E007F]"
 _FALSE_SPACE = regex.compile(
-    rf"(?<={_TIGHT}\p{{M}}*) (?!{_MELTING})(?=[{_UNSPACED}{_SIGN}])|(?<=[{_CJK}]) (?=\p{{Nd}})|(?<=\p{{Nd}}) (?=[{_CJK}])",
+    rf"(?<={_TIGHT}\p{{M}}*) (?!{_MELTING})(?=[{_UNSPACED}{_SIGN}])"
+    rf"|(?<=[{_CJK}]) (?=\p{{Nd}})|(?<=\p{{Nd}}) (?=[{_CJK}])",
     regex.V1,
 )
 _NUMBERS = dict(

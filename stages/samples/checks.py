@@ -11,6 +11,7 @@ from stages.media.audio import clean_audio
 from stages.media.images import clean_and_tell
 from stages.media.text import tokenize
 from stages.params import PrepareParams
+from stages.samples.answers import normalise_answer
 from stages.samples.vocabularies import COUNTED, count
 from stages.sources.base import Fault, RawSample
 
@@ -29,6 +30,7 @@ class Outcome:
     good_samples: int = 0
     not_on_a_split: int = 0
     altered: Counter[str] = field(default_factory=Counter)  # good samples by what was altered in their media
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)  # by (class, as written)
 
 
 def check_sample(
@@ -76,7 +78,7 @@ def _text_columns(raw: RawSample) -> dict[str, Any]:
         "tokens": [_normalised(text) for text in texts],
         "message": _folded(raw.message) if raw.message and tokenize(raw.message) else None,
         "questions": [_folded(question.text) for question in questions],
-        "answers": [_normalised(question.answer) for question in questions],
+        "answers": [normalise_answer(question.answer) for question in questions],
         "question_kinds": [question.kind for question in questions],
         "label": raw.label,
         "group": raw.group,
@@ -114,12 +116,25 @@ def prepare_rows(
             seen.add(item.sample_id)
             outcome.good_samples += 1
             outcome.altered.update(altered)
-            empty = len(item.texts) - len(row["texts"])
-            if empty:
-                outcome.quarantine.append({"where": item.sample_id, "reason": f"{empty} captions without a word"})
+            _note_texts(outcome, item, row)
             if item.split == "train":
                 count(outcome.words, row)
             yield item.split, row
+
+
+def _note_texts(outcome: Outcome, raw: RawSample, row: dict[str, Any]) -> None:
+    """Note the texts of a good sample that have no word, and how its answers were written."""
+    empty = {
+        "captions": len(raw.texts) - len(row["texts"]),
+        "questions": len(raw.questions) - len(row["questions"]),
+        "messages": int(bool(raw.message and not row["message"])),
+        "answers": row["answers"].count(""),
+    }
+    for what, number in empty.items():
+        if number:
+            outcome.quarantine.append({"where": raw.sample_id, "reason": f"{number} {what} without a word"})
+    asked = raw.questions if not empty["questions"] else [q for q in raw.questions if tokenize(q.text)]
+    outcome.answers.update(zip(row["answers"], (_folded(question.answer) for question in asked), strict=True))
 
 
 def _reject(outcome: Outcome, sample_id: str, reason: str) -> None:

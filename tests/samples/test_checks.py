@@ -166,6 +166,33 @@ def test_each_column_of_words_is_counted_on_its_own_in_training_alone():
         "texts": {},
         "message": {"one": 1, "sound": 1},
         "questions": {"what": 1, "is": 1, "it": 1, "who": 1},
-        "answers": {"a dog": 1},
+        "answers": {"a dog": 1, "...": 1},
         "labels": {"Pet": 1},
     }
+
+
+def test_texts_without_a_word_are_noted_and_emoji_are_words():
+    outcome = Outcome()
+    asked = (Question("?", "yes"), Question("Who ?", "\u00ad"), Question("\U0001f600", "no"))
+    raw = RawSample("a", "train", JPEG, texts=("...", "\U0001f600"), message=":-)", questions=asked)
+    ((_, row),) = prepare_rows(iter([raw]), (), LIMITS, outcome)
+    assert (row["texts"], row["message"]) == (["\U0001f600"], None)
+    assert row["questions"] == ["Who ?", "\U0001f600"] and row["answers"] == ["", "no"]
+    assert [(found["where"], found["reason"]) for found in outcome.quarantine] == [
+        ("a", "1 captions without a word"),
+        ("a", "1 questions without a word"),
+        ("a", "1 messages without a word"),
+        ("a", "1 answers without a word"),
+    ]
+    assert outcome.words["texts"] == {"\U0001f600": 1} and outcome.words["answers"] == {"no": 1}
+
+
+def test_answers_are_counted_as_they_were_written():
+    outcome = Outcome()
+    asked = [Question("Who ?", answer) for answer in ("Yes.", "yes", "+1", "+1")]
+    source = [
+        RawSample("a", "train", JPEG, questions=tuple(asked)),
+        RawSample("b", "test", JPEG, questions=(asked[1],)),
+    ]
+    assert len(list(prepare_rows(iter(source), (), LIMITS, outcome))) == 2
+    assert outcome.answers == {("yes", "Yes."): 1, ("yes", "yes"): 2, ("+1", "+1"): 2}

@@ -1,6 +1,7 @@
 """Raw samples to rows: cleaned and checked; what is bad is put aside with its reason, and counted."""
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -80,8 +81,8 @@ def _text_columns(raw: RawSample) -> dict[str, Any]:
         "questions": [_folded(question.text) for question in questions],
         "answers": [normalise_answer(question.answer) for question in questions],
         "question_kinds": [question.kind for question in questions],
-        "label": raw.label,
-        "group": raw.group,
+        "label": _name(raw.label),
+        "group": _name(raw.group),
         "oracle": _normalised(raw.oracle) if raw.oracle else None,
         "truth": None if raw.truth is None else json.dumps(raw.truth, sort_keys=True),
     }
@@ -89,6 +90,11 @@ def _text_columns(raw: RawSample) -> dict[str, Any]:
 
 def _folded(text: str) -> str:
     return " ".join(text.split())
+
+
+def _name(text: str | None) -> str | None:
+    """Return a class or group in one Unicode form (of folders' names, each system writes its own), None for nothing."""
+    return unicodedata.normalize("NFC", _folded(text)) or None if text else None
 
 
 def _normalised(text: str) -> str:

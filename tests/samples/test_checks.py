@@ -196,3 +196,12 @@ def test_answers_are_counted_as_they_were_written():
     ]
     assert len(list(prepare_rows(iter(source), (), LIMITS, outcome))) == 2
     assert outcome.answers == {("yes", "Yes."): 1, ("yes", "yes"): 2, ("+1", "+1"): 2}
+
+
+def test_a_class_of_a_folder_has_one_name_on_every_system():
+    rows = [
+        check_sample(RawSample("a", "train", JPEG, label=label, group=label), set(), (), LIMITS)
+        for label in ("caf\u00e9 noir", "cafe\u0301  noir")
+    ]
+    assert {(row["label"], row["group"]) for row in rows} == {("caf\u00e9 noir", "caf\u00e9 noir")}
+    assert check_sample(RawSample("a", "train", JPEG, label=" "), set(), (), LIMITS)["label"] is None

@@ -21,7 +21,7 @@ _UNSPACED = (
 )
 _LETTER = rf"[\p{{L}}--{_UNSPACED}]"
 _WORD = rf"{_LETTER}[{_LETTER}\p{{M}}]*(?:['\u05F4\u200C\u200D]{_LETTER}[{_LETTER}\p{{M}}]*)*"
-_SIGN = r"[[\p{S}\p{Extended_Pictographic}]--\p{ASCII}--[©®⁄−]]"  # emoji among them
+_SIGN = r"[[\p{S}\p{Extended_Pictographic}]--\p{ASCII}--[©®⁄−\uFFFC\uFFFD]]"  # emoji among them
 _MELTING = r"\p{Emoji_Modifier}|\p{RI}(?!\p{RI})"  # a colour of skin, half a flag: one sign with what is before them
 _TIBETAN = r"[\p{Tibetan}&&[\p{L}\p{M}]]+\u0F0B?"  # a syllable with the point that ends it
 _UNIT = rf"(?=[[{_UNSPACED}&&[\p{{L}}\p{{M}}\p{{So}}]]\u104C-\u104F\p{{Nl}}\p{{No}}])\X"

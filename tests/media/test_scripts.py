@@ -162,6 +162,7 @@ def test_texts_that_differ_to_a_person_have_other_tokens(texts, place):
         ("น\u0e49\u0e4d\u0e32", "น้ำ"),
         ("Auf\u200clage", "Auflage"),
         ("３只", "3只"),
+        ("caf\ufffd", "caf"),
     ],
 )
 def test_what_is_the_same_to_a_person_has_the_same_tokens(text, same):

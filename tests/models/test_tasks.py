@@ -502,6 +502,14 @@ def test_samples_that_are_all_alike_still_get_another():
     assert negatives([{"sample_id": "a", "label": "cat"}]).tolist() == [0]
 
 
+def test_captions_that_are_cut_in_training_are_counted():
+    rows = [{"tokens": ["a b c d e f", "a b c d e f g"]}, {"tokens": [" ".join("我看到一只猫在睡觉")]}]
+    assert make_task("caption", ("image",)).cut(rows) == (
+        "2 of 3 captions are longer than max_words 6, cut there; the longest has 9"
+    )
+    assert make_task("caption", ("image",), max_words=9).cut(rows) == make_task("vqa", ("question",)).cut(rows) == ""
+
+
 def test_messages_without_spaces_are_compared_by_what_the_tokenizer_cuts():
     texts = ["我看到一只猫", "我看到一只狗", "他在公园里跑步", "她在公园里睡觉", "猫在沙发上", "狗在沙发上"]
     ids = [f"sample-{i}" for i in range(len(texts))]

@@ -1,5 +1,6 @@
 """What becomes of one raw sample: a clean row, or a reason why it is put aside; words are counted in training alone."""
 
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -8,6 +9,7 @@ from stages.params import PrepareParams
 from stages.samples.checks import Outcome, check_sample, prepare_rows
 from stages.samples.schema import SAMPLES
 from stages.sources.base import Fault, Question, RawSample
+from tests.media.test_scripts import FORMS, SENTENCES
 from tests.support.small_data import encode, make_image, sound
 
 JPEG = encode(make_image())
@@ -205,3 +207,24 @@ def test_a_class_of_a_folder_has_one_name_on_every_system():
     ]
     assert {(row["label"], row["group"]) for row in rows} == {("caf\u00e9 noir", "caf\u00e9 noir")}
     assert check_sample(RawSample("a", "train", JPEG, label=" "), set(), (), LIMITS)["label"] is None
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("script", SENTENCES)
+def test_a_text_of_any_script_is_kept_in_every_place_and_form(script, form):
+    def row(text: str) -> dict:
+        asked = (Question(text, text),)
+        raw = RawSample("a", "train", JPEG, texts=(text,), message=text, questions=asked, label=text, oracle=text)
+        outcome = Outcome()
+        ((_, row),) = prepare_rows(iter([raw]), ("texts", "message", "questions", "label"), LIMITS, outcome)
+        assert not outcome.quarantine
+        assert set(outcome.words["texts"]) == set(outcome.words["message"]) == set(outcome.words["questions"])
+        assert outcome.words["answers"] == Counter(row["answers"]) and outcome.words["labels"] == {row["label"]: 1}
+        return row
+
+    text = SENTENCES[script]
+    found, usual = row(unicodedata.normalize(form, text)), row(text)
+    assert all(found[column] == usual[column] for column in ("tokens", "answers", "oracle"))
+    assert usual["texts"] == [usual["message"]] == usual["questions"] == [text]
+    if not form.startswith("NFK"):
+        assert found["label"] == unicodedata.normalize("NFC", text)

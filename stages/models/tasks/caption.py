@@ -77,6 +77,13 @@ class CaptionTask(FusedTask):
                 captions[i, j, : len(ids)] = ids
         return {"captions": captions, "num_captions": counts}
 
+    def cut(self, rows: list[dict[str, Any]]) -> str:
+        """Say how many captions are longer than `max_words`: no end is learnt from them."""
+        lengths = [len(caption.split()) for row in rows for caption in row["tokens"]]
+        num_cut = sum(length > self.max_words for length in lengths)
+        told = f"{num_cut} of {len(lengths)} captions are longer than max_words {self.max_words}, cut there"
+        return f"{told}; the longest has {max(lengths)}" if num_cut else ""
+
     def take(self, targets: Arrays, samples: np.ndarray, picks: Picks, train: Any = None, rng: Any = None) -> Arrays:
         """Draw `texts_per_step` captions of each sample, none twice while there are others; all without `rng`."""
         if rng is None:

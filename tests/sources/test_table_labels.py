@@ -8,6 +8,7 @@ import pytest
 
 import stages.sources.table.labels
 from stages.params import TableParams
+from stages.sources.base import RawSample
 from stages.sources.table import ROLES, Table
 
 HOME = Path("data/mine")
@@ -47,14 +48,19 @@ def project(tmp_path, monkeypatch):
 
 
 def labels(file: str, values: pd.Series) -> list[str | None]:
-    """Write a table by pandas, download and read it."""
+    """Write a table by pandas, download and read it; return the labels."""
+    frame = pd.DataFrame({"text": [f"text {i}" for i in range(len(values))], "label": values})
+    return [sample.label for sample in samples(file, frame)]
+
+
+def samples(file: str, frame: pd.DataFrame) -> list[RawSample]:
     section = {"source": "table", "folder": "mine", "table": file, "split_by": "hash"}
     section |= {"columns": dict.fromkeys(ROLES, "auto"), "val_fraction": 0.0, "test_fraction": 0.0}
     table = Table(TableParams.model_validate(section))
-    WRITERS[file](pd.DataFrame({"text": [f"text {i}" for i in range(len(values))], "label": values}), HOME / file)
+    WRITERS[file](frame, HOME / file)
     Path("raw").mkdir(exist_ok=True)
     table.generate(Path("raw"), seed=1)
-    return [sample.label for sample in table.read(Path("raw"))]
+    return [sample for sample in table.read(Path("raw")) if isinstance(sample, RawSample)]
 
 
 def test_examples_in_docstrings_hold():
@@ -93,3 +99,10 @@ def test_words_for_no_value_and_for_truth_are_the_same_in_every_format(file, cap
 def test_nothing_is_said_of_names_that_stay(file, capsys):
     assert labels(file, pd.Series(["a", "1", "true"])) == ["a", "1", "true"]
     assert "by their value" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", WRITERS)
+def test_a_missing_answer_makes_no_fractions_of_the_others(file):
+    frame = pd.DataFrame({"text": list("abc"), "question": ["how many"] * 3, "answer": [1, None, 20]})
+    answers = [question.answer for sample in samples(file, frame) for question in sample.questions]
+    assert answers == ["1", "20"]

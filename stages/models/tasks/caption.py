@@ -180,6 +180,7 @@ class CaptionTask(FusedTask):
         """Say which BLEU and CIDEr-D these are, and how captions were searched."""
         return {
             "level": "corpus",
+            "words": "as the tokenizer cuts them; characters in scripts without spaces",
             "references_per_sample": sum(len(row["tokens"]) for row in rows) / len(rows),
             "bleu": "nltk corpus_bleu, no smoothing, closest reference length",
             "cider_d": "scale 0 to 10, document frequencies of the test references",

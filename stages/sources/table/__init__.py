@@ -20,7 +20,7 @@ from stages.raw.archive import JUDGED, Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
 from stages.sources.table.columns import ROLES, resolve
-from stages.sources.table.labels import changed_labels, label_of
+from stages.sources.table.labels import changed_labels, label_of, whole_number
 from stages.sources.table.media import media_kind, member_name, pack
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, encoding, read_rows
 
@@ -240,7 +240,7 @@ def _questions(table: str, rows: list[Row], columns: dict[str, str]) -> tuple[tu
     for row in rows if "question" in columns else ():
         question, answer = (row.cells.get(columns[role]) for role in ("question", "answer"))
         if question and answer:
-            found.append(Question(question, answer))
+            found.append(Question(question, whole_number(answer)))
         elif question or answer:
             lacks = "an answer" if question else "a question"
             faults.append(Fault(f"{table}: row {row.number}", f"{lacks} is missing"))

@@ -19,9 +19,15 @@ def label_of(cell: str | None) -> str | None:
     """
     if cell is None or cell in MISSING:
         return None
-    if whole := _WHOLE.fullmatch(cell):
-        return "0" if whole[1] == "-0" else whole[1]
-    return cell.lower() if cell.lower() in ("true", "false") else cell
+    return cell.lower() if cell.lower() in ("true", "false") else whole_number(cell)
+
+
+def whole_number(cell: str) -> str:
+    """Return a whole number without a point, any other cell as it is."""
+    whole = _WHOLE.fullmatch(cell)
+    if not whole:
+        return cell
+    return "0" if whole[1] == "-0" else whole[1]
 
 
 def changed_labels(cells: Iterable[str]) -> str:

@@ -28,6 +28,7 @@ from stages.media.colours import SAID
 from stages.media.text import TOKENIZER
 from stages.params import Params, load_params
 from stages.params.cli import main, run_named, stage_parser
+from stages.samples.answers import merged
 from stages.samples.checks import Outcome, prepare_rows
 from stages.samples.overview import screen
 from stages.samples.schema import QUARANTINE, samples_schema
@@ -64,6 +65,8 @@ def run(params: Params, name: str) -> None:
     say(f"prepare {name}: " + ", ".join(f"{key} {value}" for key, value in draft.counts.items()))
     if outcome.altered:
         say(f"prepare {name}: images altered: {_told(outcome, params.prepare.transparent_on)}")
+    if told := merged(outcome.answers):
+        say(f"prepare {name}: answers: {told}")
     if outcome.first_bad:
         say("\n".join([f"put aside, all in {artifact_path('prepare', name) / QUARANTINE_FILE}:", *outcome.first_bad]))
     say(screen(artifact_path("prepare", name)))

@@ -90,6 +90,8 @@ def _fit(
     task = build(config)
     load_pretrained(task, f"experiments.{name}")
     live = None if _is_follower() else LiveRun(name, key, used)
+    if (told := task.cut(splits[SPLITS[0]].rows)) and not _is_follower():
+        say(f"train {name}: {told}")
     setting = Setting(train, device, _checkpoint_folder(name, key))
     start = time.monotonic()
     fitted = fit(task, splits, setting, live)

@@ -24,6 +24,7 @@ class ScenesParams(DatasetBase):
     questions_per_image: Count
     noise: Fraction
     cue_error: Fraction
+    language: Literal["en", "zh"] = "en"  # versions from before it was a value are rebuilt without it
 
 
 class Flickr8kParams(DatasetBase):

@@ -63,6 +63,10 @@ class Task(nn.Module):
         """Choose what a batch of these samples sees of the targets: with `rng` drawn for training, else all."""
         return {key: value[samples] for key, value in targets.items()}
 
+    def cut(self, rows: list[dict[str, Any]]) -> str:
+        """Say what of the training rows is too long and is cut, in words for a person; empty where nothing is."""
+        return ""
+
     def loss(self, batch: Batch, train: Any = None) -> Tensor:
         """Return the mean loss of a batch; with `train`, what regularises training is in it."""
         raise NotImplementedError

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.media.text import PAD, SPECIALS, Vocabulary
+from stages.media.text import PAD, SPECIALS, Vocabulary, join
 from stages.models.baselines import most_frequent_caption, nearest_captions
 from stages.models.heads import HEADS
 from stages.models.heads.beam import beam_search
@@ -77,6 +77,13 @@ class CaptionTask(FusedTask):
                 captions[i, j, : len(ids)] = ids
         return {"captions": captions, "num_captions": counts}
 
+    def cut(self, rows: list[dict[str, Any]]) -> str:
+        """Say how many captions are longer than `max_words`: no end is learnt from them."""
+        lengths = [len(caption.split()) for row in rows for caption in row["tokens"]]
+        num_cut = sum(length > self.max_words for length in lengths)
+        told = f"{num_cut} of {len(lengths)} captions are longer than max_words {self.max_words}, cut there"
+        return f"{told}; the longest has {max(lengths)}" if num_cut else ""
+
     def take(self, targets: Arrays, samples: np.ndarray, picks: Picks, train: Any = None, rng: Any = None) -> Arrays:
         """Draw `texts_per_step` captions of each sample, none twice while there are others; all without `rng`."""
         if rng is None:
@@ -133,7 +140,7 @@ class CaptionTask(FusedTask):
             words = self.vocabulary.decode(caption.ids)
             answers.append(
                 {
-                    "caption": " ".join(words),
+                    "caption": join(words),
                     "score": caption.score,
                     "words": words,
                     "word_probabilities": [float(p) for p in np.exp(caption.log_probs)],
@@ -173,6 +180,7 @@ class CaptionTask(FusedTask):
         """Say which BLEU and CIDEr-D these are, and how captions were searched."""
         return {
             "level": "corpus",
+            "words": "as the tokenizer cuts them; characters in scripts without spaces",
             "references_per_sample": sum(len(row["tokens"]) for row in rows) / len(rows),
             "bleu": "nltk corpus_bleu, no smoothing, closest reference length",
             "cider_d": "scale 0 to 10, document frequencies of the test references",

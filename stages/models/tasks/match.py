@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.media.text import fold, is_foreign, tokenize
 from stages.models.encoders.base import Encoded
 from stages.models.metrics.classification import binary_auc
 from stages.models.tables import Split
@@ -137,8 +138,10 @@ def _next_other(words: list[frozenset[str]], i: int) -> int:
 
 
 def _words(row: dict[str, Any]) -> list[str]:
-    texts = row.get("tokens") or [row.get("message") or row.get("label") or row["sample_id"]]
-    return texts[0].split()
+    if row.get("tokens"):
+        return row["tokens"][0].split()
+    text = row.get("message") or row.get("label") or row["sample_id"]
+    return tokenize(text) if is_foreign(fold(text)) else text.split()
 
 
 def _overlap(one: frozenset[str], other: frozenset[str]) -> float:

@@ -20,6 +20,7 @@ from stages.raw.archive import JUDGED, Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
 from stages.sources.table.columns import ROLES, resolve
+from stages.sources.table.labels import changed_labels, label_of, whole_number
 from stages.sources.table.media import media_kind, member_name, pack
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, encoding, read_rows
 
@@ -84,6 +85,9 @@ class Table(Source):
         if path.suffix.lower() in CSV_SUFFIXES and encoding(path) == "cp1252":
             say(f"{path}: not UTF-8, read as Windows-1252; if letters come out wrong, save it as CSV UTF-8")
         columns = self._columns(root, path)
+        label = columns.get("label")
+        if told := changed_labels(row.cells[label] for row in read_rows(path) if label in row.cells):
+            say(f"{path}: {label}: {told}")
         used = [columns[role] for role in ("image", "audio") if role in columns]
         cells = (row.cells[name] for row in read_rows(path) for name in used if name in row.cells)
         faults = pack(root, cells, folder / MEDIA, SCRATCH / "downloads" / f"table-{self.params.folder}")
@@ -155,7 +159,7 @@ class Table(Source):
             texts=tuple(dict.fromkeys(row.cells[columns["text"]] for row in rows if columns.get("text") in row.cells)),
             message=value.get("message"),
             questions=questions,
-            label=value.get("label"),
+            label=label_of(value.get("label")),
             group=value.get("group"),
             fault=fault and f"{self.params.table}: row {first.number}: {fault}",
         )
@@ -236,7 +240,7 @@ def _questions(table: str, rows: list[Row], columns: dict[str, str]) -> tuple[tu
     for row in rows if "question" in columns else ():
         question, answer = (row.cells.get(columns[role]) for role in ("question", "answer"))
         if question and answer:
-            found.append(Question(question, answer))
+            found.append(Question(question, whole_number(answer)))
         elif question or answer:
             lacks = "an answer" if question else "a question"
             faults.append(Fault(f"{table}: row {row.number}", f"{lacks} is missing"))

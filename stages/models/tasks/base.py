@@ -67,6 +67,10 @@ class Task(nn.Module):
         """Return the mean loss of a batch; with `train`, what regularises training is in it."""
         raise NotImplementedError
 
+    def num_known(self, batch: Batch) -> int:
+        """Return how many samples of a batch have a target that the model knows: what its loss is a mean of."""
+        return size_of(batch)
+
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return one dict per sample."""
         raise NotImplementedError
@@ -129,3 +133,8 @@ class Task(nn.Module):
     def gate_metrics(cls) -> tuple[str, ...]:
         """Name the metrics that the gate can compare."""
         return (cls.headline,)
+
+
+def size_of(batch: Batch) -> int:
+    """Return the number of samples of a batch."""
+    return len(next(iter(batch.values())))

@@ -45,6 +45,10 @@ class ClassifyTask(FusedTask):
         """Return the cross entropy."""
         return cross_entropy(self.fusion(self.encode(batch, train)), batch["label"], train)
 
+    def num_known(self, batch: Batch) -> int:
+        """Return how many samples have a label of the training split."""
+        return int((batch["label"] >= 0).sum())
+
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return label, its probability, and the probabilities of all classes."""

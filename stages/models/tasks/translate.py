@@ -91,6 +91,10 @@ class TranslateTask(FusedTask):
         own = torch.arange(len(logits), device=logits.device)
         return [*losses, 0.5 * (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own))]
 
+    def num_known(self, batch: Batch) -> int:
+        """Return how many samples have a label of the training split."""
+        return int((batch["label"] >= 0).sum())
+
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return, for each modality there, its own reading, its translation and the other classifier's reading."""

@@ -79,6 +79,10 @@ class VqaTask(FusedTask):
             losses.append((each_BA.sum(1) * encoded[modality].present_B).mean())
         return torch.stack(losses).sum() if losses else has_BA.sum() * 0.0
 
+    def num_known(self, batch: Batch) -> int:
+        """Return how many samples have a question whose answer the training split has."""
+        return int((batch["answer"] >= 0).any(1).sum())
+
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return the answer to a sample's first question with its probability, and all of them in lists."""

@@ -45,6 +45,14 @@ class FeatureTable:
             self._resident = torch.from_numpy(np.array(features[used])).to(device.device)
             self._rows = np.searchsorted(used, self._rows)
 
+    def is_uniform(self) -> bool:
+        """Tell whether all samples' media have the same features, or there are none; reads until one differs."""
+        features: Any = self._features if self._resident is None else self._resident
+        own = zip(self._starts, self.counts, strict=True)
+        rows = (row for start, count in own for row in self._rows[start : start + count])
+        first = next(rows, None)
+        return all(row == first or bool((features[row] == features[first]).all()) for row in rows)
+
     def reordered(self, order: np.ndarray) -> Self:
         """Return the table in which sample i has the media of sample order[i]; -1 for none."""
         other = copy.copy(self)
@@ -226,7 +234,7 @@ def join_split(
         wanted = " and ".join([*reading.needed, f"one of {', '.join(features)}"])
         raise InputError(
             f"data set {reading.dataset}: no sample of the split {split} has what the task needs, which is {wanted}; "
-            f"of its {len(rows)} samples none has all; {_more(reading.dataset, split)}"
+            f"{_more(reading.dataset, split)}"
         )
     if len(kept) < len(rows):
         say(f"{reading.dataset}, {split}: {len(rows) - len(kept)} of {len(rows)} samples lack what the task needs")

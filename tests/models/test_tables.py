@@ -210,7 +210,7 @@ def test_columns_that_a_data_set_has_not_are_left_out():
         (
             Reading("own", {"text": "own-text"}, ("texts",), ("texts",)),
             "test",
-            "texts and one of text; of its 1 .*test_f",
+            "texts and one of text; raise .*test_f",
         ),
         (Reading("gone", {}, ()), "test", "no complete artifact there; run `dvc repro`"),
     ],

@@ -3,6 +3,7 @@
 Shapes: N samples of a split, B of a batch, K media that a sample brings of a modality that comes in several.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from stages.models.encoders.base import FeatureSpec
 from stages.models.tables import Picks, Split
+from stages.models.targets import Fault, Splits
 from stages.params import ExperimentBase
 
 Batch = dict[str, Tensor]  # keys: each modality (B, ...), `<modality>_present`, and those of `Task.take`
@@ -54,6 +56,11 @@ class Task(nn.Module):
         """Build the model."""
         super().__init__()
         self.config = config
+
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what keeps targets from being learnt or compared; it is asked before the model is built."""
+        yield from ()
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Turn prepared rows into arrays whose first axis is the sample."""

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from stages.models.metrics.classification import accuracy_by, classification_metrics
 from stages.models.tables import Split
+from stages.models.targets import Fault, Splits, class_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask, cross_entropy
 
@@ -35,6 +37,12 @@ class ClassifyTask(FusedTask):
         super().__init__(config)
         self.classes = config.vocabularies["labels"]
         self.fusion = self.make_fusion(config.features, len(self.classes))
+
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what is wrong with the labels."""
+        labels = {split: [row["label"] for row in found.rows] for split, found in splits.items()}
+        yield from class_faults(config.experiment.dataset, "label", labels)
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return `label` (N,): the number of the class, -1 for one that training has not."""

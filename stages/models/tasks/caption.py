@@ -4,6 +4,7 @@ Shapes: B samples, C captions of a sample, T words, L places of all modalities, 
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from stages.models.heads.beam import beam_search
 from stages.models.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
 from stages.models.metrics.captions import caption_metrics
 from stages.models.tables import Picks, Split
+from stages.models.targets import Fault, Splits, text_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask
 from stages.params import CaptionParams
@@ -65,6 +67,12 @@ class CaptionTask(FusedTask):
         if len(config.features) > 1:
             self.fusion = self.make_fusion(config.features, experiment.dim)
             self.absent_D = nn.Parameter(torch.randn(experiment.dim) * 0.02)
+
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what is wrong with the training texts."""
+        words = config.vocabularies["texts"][len(SPECIALS) :]
+        yield from text_faults(config.experiment.dataset, splits, words)
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return `captions` (N, C, T) of word numbers, padded, and `num_captions` (N,)."""

@@ -5,6 +5,7 @@ chosen by hash: of some candidates, the one that is most like the right one with
 """
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from stages.media.text import fold, is_foreign, tokenize
 from stages.models.encoders.base import Encoded
 from stages.models.metrics.classification import binary_auc
 from stages.models.tables import Split
+from stages.models.targets import Fault, Splits, pair_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask
 from stages.params import MatchParams
@@ -37,6 +39,12 @@ class MatchTask(FusedTask):
         assert isinstance(config.experiment, MatchParams)
         self.target = config.experiment.target
         self.fusion = self.make_fusion(config.features, 1)
+
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what is wrong with the pairs of the target and the rest."""
+        assert isinstance(config.experiment, MatchParams)
+        yield from pair_faults(config.experiment.dataset, config.experiment.target, splits)
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return nothing: what belongs together is what stands in one row."""

@@ -40,7 +40,7 @@ def run(params: Params, name: str) -> None:
                     draft.counts[remote.name] = len(archive.names())
         for remote in source.remote_files():
             os.replace(partial / remote.name, draft.folder / remote.name)
-        source.generate(draft.folder, params.base.seed)
+        draft.counts |= source.generate(draft.folder, params.base.seed) or {}
         draft.counts["files"] = sum(path.is_file() for path in draft.folder.iterdir())
         if not draft.counts["files"]:
             raise InputError(f"datasets.{name}: the source {section.source} gave no file")

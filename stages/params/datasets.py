@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from stages.params.section import Colour, Count, Fraction, Positive, Section, Share
 
@@ -93,11 +93,28 @@ class Columns(Section):
     split: str
 
 
+def _is_encoding(name: str) -> str:
+    try:
+        "".encode("utf-8" if name == "auto" else name)
+    except LookupError:
+        raise ValueError("auto or an encoding that Python knows, such as utf-8, gb18030, cp1251 or shift_jis") from None
+    return name
+
+
+class ReadingParams(Section):
+    """How a CSV file is written, where it is guessed wrongly."""
+
+    delimiter: Annotated[str, Field(pattern="^(auto|.|\t)$")] = "auto"
+    quoting: Literal["auto", "quotes", "none"] = "auto"
+    encoding: Annotated[str, AfterValidator(_is_encoding)] = "auto"
+
+
 class TableParams(DatasetBase):
     """The user's own table."""
 
     source: Literal["table"]
     table: str
+    reading: ReadingParams = ReadingParams()  # versions from before it was a value are rebuilt without it
     columns: Columns
     split_by: Literal["auto", "column", "hash", "group"]
     val_fraction: Share

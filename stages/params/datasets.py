@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from stages.params.section import Colour, Count, Fraction, Positive, Section, Share
 
@@ -66,6 +66,18 @@ class Cifar10BrownParams(DatasetBase):
     val_fraction: Share
 
 
+def _leaves_training(test_fraction: float, info: ValidationInfo) -> float:
+    val_fraction = info.data.get("val_fraction", 0.0)
+    if val_fraction + test_fraction >= 1:
+        raise ValueError(
+            f"less than 1 together with val_fraction {val_fraction}, as the rest is for training; such as 0.15 for both"
+        )
+    return test_fraction
+
+
+TestShare = Annotated[Share, AfterValidator(_leaves_training)]
+
+
 class ImageFolderParams(DatasetBase):
     """Images in one folder per class."""
 
@@ -75,7 +87,7 @@ class ImageFolderParams(DatasetBase):
     sha256: str
     torchvision: Literal["none", "Flowers102"]
     val_fraction: Share
-    test_fraction: Share
+    test_fraction: TestShare
 
 
 class Columns(Section):
@@ -118,7 +130,7 @@ class TableParams(DatasetBase):
     columns: Columns
     split_by: Literal["auto", "column", "hash", "group"]
     val_fraction: Share
-    test_fraction: Share
+    test_fraction: TestShare
 
 
 DatasetParams = Annotated[

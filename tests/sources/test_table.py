@@ -217,6 +217,32 @@ def test_counts_of_rows_add_up():
     assert len(list(source().read(Path("raw")))) == 6 - 2 - 1
 
 
+@pytest.mark.parametrize(
+    "name", ["labels", "class_name", "className", "category_id", "Diagnosis", "Klasse", "标签", "ラベル"]
+)
+def test_labels_of_other_names_are_found(name):
+    assert guess(f"file,{name}", "a.png,1", "b.png,2") == {"image": "file", "label": name}
+
+
+def test_a_table_without_labels_says_which_columns_could_be_them(capsys):
+    read("text,number,ripeness,all\n" + "".join(f"t{i},{i},{'ab'[i % 2]},1\n" for i in range(8)))
+    said = capsys.readouterr().out
+    assert "no column is the label (looked for label, class," in said
+    assert (
+        'with few values each: ripeness; to classify, change in params.yaml\n    columns: {label: "ripeness"}' in said
+    )
+
+
+def test_a_missing_header_is_told():
+    with pytest.raises(InputError, match=r"row 1 \(p0.png, red\) looks like data.*: 'p0.png' is a file; write a line"):
+        read("p0.png,red\np1.png,green\n")
+
+
+def test_fractions_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(ValueError, match="less than 1 together with val_fraction 0.5, as the rest is for training"):
+        source(val_fraction=0.5, test_fraction=0.5)
+
+
 def test_a_quote_left_open_in_a_long_table_swallows_no_row_and_says_where(capsys):
     found = samples(read('text,label\na,x\n"b,y\n' + "c,z\n" * 50_000))
     assert len(found) == 50_002

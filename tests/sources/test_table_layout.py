@@ -1,4 +1,4 @@
-"""Tables of every common way of writing are read as they were written: all ways together, against pandas where it can."""
+"""Tables of all common ways of writing are read as they were written, and as pandas reads them."""
 
 import csv
 import io

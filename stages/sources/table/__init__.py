@@ -20,7 +20,7 @@ from stages.base.store import SCRATCH, say, write_json
 from stages.raw.archive import JUDGED, Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
-from stages.sources.table.columns import ROLES, resolve
+from stages.sources.table.columns import NAMES, ROLES, candidates, resolve
 from stages.sources.table.layout import Found, Layout, Reading, find_layout, refuse_other_kinds
 from stages.sources.table.media import media_kind, member_name, pack
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, first_row, read_rows
@@ -104,7 +104,10 @@ class Table(Source):
         if layout and layout.encoding == "cp1252" and self.params.reading.encoding == "auto":
             how += f"; {GUESSED}"
         say(f"{path}: {how}; {counts['rows_read']} rows, {counts['rows_empty']} of them empty")
+        self.fields = tuple(FIELDS[role] for role in FIELDS if role in columns)
         self._tell_columns(path, columns, names)
+        if self.wanted["label"] == "auto" and "label" not in columns:
+            say(_no_label(path, names, candidates(names, head, list(columns.values()))))
         used = [columns[role] for role in ("image", "audio") if role in columns]
         cells = (row.cells[name] for row in read_rows(path, layout) for name in used if name in row.cells)
         faults = pack(root, cells, folder / MEDIA, SCRATCH / "downloads" / f"table-{self.params.folder}")
@@ -196,6 +199,16 @@ class Table(Source):
         if word.lower() not in SPLIT_OF:
             raise _RowError(f"split {word!r}; expected train, val or test")
         return completed_split(SPLIT_OF[word.lower()], key, present, val_fraction, test_fraction)
+
+
+def _no_label(path: Path, names: Sequence[str], fitting: list[str]) -> str:
+    """Say that no column holds labels, which ones could, and the line that says it."""
+    looked, few = ", ".join(NAMES["label"][:6]), f"; with few values each: {', '.join(fitting)}" if fitting else ""
+    column = json.dumps((fitting or list(names))[0], ensure_ascii=False)
+    return (
+        f"{path}: no column is the label (looked for {looked}, ...); it has {', '.join(names)}{few}; "
+        f"to classify, change in params.yaml\n    columns: {{label: {column}}}"
+    )
 
 
 def _counts(path: Path, found: Found | None, columns: dict[str, str]) -> dict[str, int]:

@@ -41,7 +41,7 @@ def run(params: Params, name: str) -> None:
     """Prepare one data set."""
     section = params.datasets[name]
     raw_folder = artifact_path("download", name)
-    read_manifest(raw_folder)
+    found = read_manifest(raw_folder)["counts"]
     source = SOURCES[section.source](section)
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: a third more at the peak
     with writing("prepare", name, {"prepare": params.prepare.model_dump(), "dataset": section.model_dump()}) as draft:
@@ -55,6 +55,7 @@ def run(params: Params, name: str) -> None:
         write_json(draft.folder / VOCABULARY, words)
         draft.settings["tokenizer"] = TOKENIZER
         draft.counts |= {
+            **{key: count for key, count in found.items() if key.startswith("rows_")},
             **num_rows,
             "bad_samples": outcome.bad_samples,
             "quarantine_rows": len(outcome.quarantine),

@@ -40,7 +40,7 @@ log = logging.getLogger("fuseline.serve")
 
 
 class Edge:
-    """The outermost layer of the service."""
+    """The layer around the service that every request passes; `Origins` alone is further out."""
 
     def __init__(
         self, app: Any, params: ServeParams, metrics: Metrics, token: str | None, open_paths: frozenset[str]

@@ -193,7 +193,7 @@ HOSTILE = {
     "svg": ("caption", {"image": lambda: SVG}, "does not decode"),
     "eps": ("caption", {"image": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}, "does not decode"),
     "an empty part": ("caption", {"image": lambda: b""}, "image is empty"),
-    "an empty question": ("vqa", {"question": lambda: "  "}, "question is empty"),
+    "an empty question": ("vqa", {"question": lambda: "  "}, "question is missing"),
     "text that is not UTF-8": ("vqa", {"question": lambda: b"what \xff\xfe"}, "not UTF-8"),
     "text without a word": ("vqa", {"question": lambda: "?!"}, "no word"),
     "a text too long": ("vqa", {"question": lambda: "a " * 10_000}, "at most 10000"),

@@ -1,15 +1,14 @@
 """The registered model as MLflow loads it: written as code, its weights as safetensors, no pickle.
 
 One row a sample, a column for each modality of the model: `image` and `audio` as encoded bytes, the same as
-base64 text, or a path of a file; `text` and `question` as they are. Paths are refused in `mlflow models serve`, whose
+base64 text or a data URL, or a path of a file; `text` and `question` as they are. A text that is both, a path of a
+file that is there and base64, is the path. Paths are refused in `mlflow models serve`, whose
 clients would name the server's files, unless FUSELINE_ALLOW_PATHS is 1, and everywhere when it is 0.
-A modality may be missing (no column, None, nan) where the task does without. The answers are the task's.
+A modality may be missing (no column, None, nan, an empty text) where the task does without. The answers are the task's.
 """
 
-import base64
-import binascii
+import contextlib
 import json
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -65,7 +64,9 @@ def read_input(modality: str, value: object) -> bytes | None:
     Raises:
         ValueError: when it is of a kind that the modality does not take.
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+        return None
+    if isinstance(value, str) and not value.strip():
         return None
     if modality in MEDIA:
         return read_media(modality, value)
@@ -75,23 +76,21 @@ def read_input(modality: str, value: object) -> bytes | None:
 
 
 def read_media(modality: str, value: object) -> bytes:
-    """Return encoded bytes given as bytes, base64 text, or a path.
+    """Return encoded bytes given as bytes, a path, base64 text, or a data URL.
 
     Raises:
         ValueError: when it is none of these.
     """
+    from stages.base.base64_text import decode_base64
+
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     paths_allowed = os.environ.get("FUSELINE_ALLOW_PATHS", "0" if MLFLOW_SERVER in os.environ else "1") != "0"
+    if isinstance(value, str | os.PathLike) and paths_allowed and os.path.isfile(value):
+        return Path(value).read_bytes()
     if isinstance(value, str):
-        try:
-            return base64.b64decode(value, validate=True)
-        except binascii.Error:
-            pass
-    if isinstance(value, str | os.PathLike) and paths_allowed:
-        path = Path(value)
-        if len(str(path)) < 4096 and path.is_file():
-            return path.read_bytes()
+        with contextlib.suppress(ValueError):
+            return decode_base64(value)
     shown = repr(value)[:80]
     expected = "encoded bytes, base64 text or the path of a file" if paths_allowed else "encoded bytes or base64 text"
     raise ValueError(f"{modality}: expected {expected}, got {shown}")

@@ -1,10 +1,14 @@
 """The sections `evaluate`, `register`, `retrain` and `serve`: what becomes of a trained model."""
 
+import re
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from stages.params.section import Count, NonNegative, Positive, Section
+
+# As browsers write it: in small letters, without a path, without the port that its scheme has anyway.
+ORIGIN = re.compile(r"(?!https:.*:443$|http:.*:80$)[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
 
 class EvaluateParams(Section):
@@ -48,9 +52,20 @@ class ServeParams(Section):
     models: list[str]
     host: str
     port: Annotated[int, Field(ge=0, le=65535)]
+    allow_origins: list[str] = []  # also of params.yaml from before it was a value
     max_batch: Count
     max_wait_ms: NonNegative
     max_queue: Count
     max_body_mb: Positive
     max_seconds: Positive
     refresh_seconds: Positive
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _are_origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    "origins as browsers send them, such as https://app.example or http://localhost:3000, or '*'"
+                )
+        return origins

@@ -21,6 +21,7 @@ from stages.params import ServeParams
 from stages.serving.edge import DOCS, DOCS_FILES, Edge, refusal
 from stages.serving.errors import Refused
 from stages.serving.inputs import read_inputs
+from stages.serving.origins import Origins
 from stages.serving.schemas import (
     ANSWERED,
     INPUT_BODY,
@@ -45,7 +46,7 @@ ABOUT = (
 )
 
 
-def make_app(models: Models, params: ServeParams, token: str | None) -> Edge:
+def make_app(models: Models, params: ServeParams, token: str | None) -> Origins:
     """Return the service around models that are loaded when it starts."""
 
     @contextlib.asynccontextmanager
@@ -74,7 +75,8 @@ def make_app(models: Models, params: ServeParams, token: str | None) -> Edge:
     _add_metrics(closed, models)
     _add_models(closed, models)
     app.include_router(closed)
-    return Edge(app, params, models.metrics, token, frozenset({*OPEN_PATHS, *page}))
+    edge = Edge(app, params, models.metrics, token, frozenset({*OPEN_PATHS, *page}))
+    return Origins(edge, params.allow_origins)
 
 
 def _add_states(app: FastAPI, models: Models) -> None:

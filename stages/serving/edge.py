@@ -25,7 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 LINGER_S = 2.0
 HELD_BODIES = 8  # as many of the largest size may be in memory at once
-UNREAD = (400, 401, 408, 413, 503)  # after these the rest of the body is not read: the connection ends
+UNREAD = (400, 401, 408, 413, 415, 503)  # after these the rest of the body is not read: the connection ends
 SANE_ID = re.compile(r"[\w.:-]{1,64}$")
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -40,7 +40,7 @@ log = logging.getLogger("fuseline.serve")
 
 
 class Edge:
-    """The outermost layer of the service."""
+    """The layer around the service that every request passes; `Origins` alone is further out."""
 
     def __init__(
         self, app: Any, params: ServeParams, metrics: Metrics, token: str | None, open_paths: frozenset[str]
@@ -62,7 +62,9 @@ class Edge:
         passage = _Passage(scope, send, body)
         try:
             self._check(scope, passage.headers)
-            await self._app(scope, body.receive, passage.send)
+            # a HEAD is answered as a GET; uvicorn leaves the body out
+            inside = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await self._app(inside, body.receive, passage.send)
         except Refused as refused:
             await refusal(refused, passage.request_id)(scope, receive, passage.send)
         except Exception:  # a defect: the client has its answer already, the log gets the rest
@@ -72,12 +74,17 @@ class Edge:
             self._tell(scope, passage)
 
     def _check(self, scope: Message, headers: dict[str, str]) -> None:
-        """Refuse what need not be read: without the token, or announced as too large."""
+        """Refuse what need not be read: without the token, compressed, or announced as too large."""
         is_open = scope["path"] in self._open_paths or scope["path"].startswith(DOCS_FILES)
         if self._token and not is_open:
             given = headers.get("authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(), self._token.encode()):
                 raise Refused(401, "no_token", "a bearer token is wanted in the header Authorization")
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", ""):
+            raise Refused(
+                415, "encoded_body", f"a body as {encoding[:80]} is not read; send it without Content-Encoding"
+            )
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             raise Refused(400, "bad_length", "the header Content-Length is no number")

@@ -1,7 +1,8 @@
-"""What a request gives a model: parts of a form or keys of a JSON object, checked before anything is decoded."""
+"""What a request gives a model: parts of a form or keys of a JSON object, checked before anything is decoded.
 
-import base64
-import binascii
+An empty text, a null and a file field in which no file was chosen are missing inputs, an empty file is a mistake.
+"""
+
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -10,12 +11,14 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, FormParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from stages.base.base64_text import decode_base64
 from stages.base.store import MEDIA
 from stages.serving.errors import Refused
 
 FORM, JSON = "multipart/form-data", "application/json"
 MOST_TEXT_CHARS = 10_000
 MOST_PARTS = 32
+BASE64_WANTED = "the base64 text or data URL of its bytes"
 
 
 async def read_inputs(request: Request, names: Iterable[str]) -> dict[str, bytes | None]:
@@ -29,13 +32,13 @@ async def read_inputs(request: Request, names: Iterable[str]) -> dict[str, bytes
     except ClientDisconnect:
         raise Refused(400, "gone", "the client went away") from None
     names = tuple(names)
-    for name in given:
-        if name not in names:
+    for name, data in given.items():
+        if data is not None and name not in names:
             raise Refused(422, "unknown_input", f"unknown input {name[:80]!r}; this model takes {', '.join(names)}")
-    return {name: _checked(name, given[name]) if name in given else None for name in names}
+    return {name: _checked(name, given.get(name)) for name in names}
 
 
-async def _given(request: Request) -> dict[str, bytes]:
+async def _given(request: Request) -> dict[str, bytes | None]:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind == FORM.encode():
         return await _form(request, options.get(b"boundary", b""))
@@ -44,34 +47,38 @@ async def _given(request: Request) -> dict[str, bytes]:
     raise Refused(415, "unsupported_media_type", f"a body of {FORM} or {JSON} is wanted")
 
 
-def _checked(name: str, data: bytes) -> bytes:
+def _checked(name: str, data: bytes | None) -> bytes | None:
+    if data is None:
+        return None
     if name in MEDIA:
         if not data:
             raise Refused(422, "empty_input", f"{name} is empty; leave it out where there is none")
-        return data
+        return _decoded(name, data.decode("latin1")) if data[:5].lower() == b"data:" else data
     try:
         text = data.decode("utf8")
     except UnicodeDecodeError as error:
         raise Refused(422, "not_utf8", f"{name} is not UTF-8: {error.reason} at byte {error.start}") from None
     if not text.strip():
-        raise Refused(422, "empty_input", f"{name} is empty; leave it out where there is none")
+        return None
     if len(text) > MOST_TEXT_CHARS:
         raise Refused(422, "too_long", f"{name} has {len(text)} characters; at most {MOST_TEXT_CHARS} are allowed")
     return data
 
 
-async def _form(request: Request, boundary: bytes) -> dict[str, bytes]:
+async def _form(request: Request, boundary: bytes) -> dict[str, bytes | None]:
     """Read the parts of a form; the body as a whole is bounded already."""
-    parts: list[tuple[bytes | None, bytes]] = []
+    parts: list[tuple[bytes | None, bytes | None]] = []
     ends: list[None] = []
 
     def take_field(field: Field) -> None:
-        parts.append((field.field_name, field.value or b""))
+        value = field.value or b""
+        parts.append((field.field_name, value if value.strip() else None))
         _check_number(parts)
 
     def take_file(file: File) -> None:
         file.file_object.seek(0)
-        parts.append((file.field_name, file.file_object.read()))
+        data = file.file_object.read()
+        parts.append((file.field_name, data if data or file.file_name else None))  # browsers send fields left alone
         file.close()
         _check_number(parts)
 
@@ -84,7 +91,7 @@ async def _form(request: Request, boundary: bytes) -> dict[str, bytes]:
         raise Refused(400, "bad_form", f"the form cannot be read: {error}") from None
     if not ends:
         raise Refused(400, "bad_form", "the form ends before its closing boundary")
-    given: dict[str, bytes] = {}
+    given: dict[str, bytes | None] = {}
     for raw, data in parts:
         name = (raw or b"").decode("utf8", errors="replace")
         if name in given:
@@ -101,22 +108,35 @@ def _check_number(parts: list[Any]) -> None:
         raise Refused(400, "bad_form", f"the form has more than {MOST_PARTS} parts")
 
 
-def _json_inputs(body: bytes) -> dict[str, bytes]:
+def _json_inputs(body: bytes) -> dict[str, bytes | None]:
     try:
         given = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Refused(400, "bad_json", f"the body is not JSON: {str(error)[:200]}") from None
     if not isinstance(given, dict):
         raise Refused(422, "wrong_type", "a JSON object is wanted, with a key for each input")
-    return {name: _json_value(name, value) for name, value in given.items() if value is not None}
+    return {name: _json_value(name, value) for name, value in given.items()}
 
 
-def _json_value(name: str, value: object) -> bytes:
-    wanted = "the base64 text of its bytes" if name in MEDIA else "a text"
+def _json_value(name: str, value: object) -> bytes | None:
+    if value is None:
+        return None
     if not isinstance(value, str):
+        wanted = BASE64_WANTED if name in MEDIA else "a text"
         raise Refused(422, "wrong_type", f"{name[:80]}: {wanted} is wanted, not {type(value).__name__}")
+    if not value.strip():
+        return None
+    if name in MEDIA:
+        return _decoded(name, value)
     try:
-        return base64.b64decode(value, validate=True) if name in MEDIA else value.encode("utf8")
-    except (binascii.Error, ValueError):
-        aside = "; a path or an address is not read here" if name in MEDIA else ""
-        raise Refused(422, "wrong_value", f"{name}: {wanted} is wanted{aside}") from None
+        return value.encode("utf8")
+    except UnicodeEncodeError:
+        raise Refused(422, "wrong_value", f"{name[:80]}: a text is wanted, and half a character stands in it") from None
+
+
+def _decoded(name: str, text: str) -> bytes:
+    try:
+        return decode_base64(text)
+    except ValueError:
+        message = f"{name}: {BASE64_WANTED} is wanted; a path or an address is not read here"
+        raise Refused(422, "wrong_value", message) from None

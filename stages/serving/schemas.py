@@ -8,7 +8,7 @@ from stages.serving.inputs import FORM, JSON
 
 TEXT = {"type": "string"}
 FILE = {"type": "string", "format": "binary"}
-BASE64 = {"type": "string", "contentEncoding": "base64"}
+BASE64 = {"type": "string", "contentEncoding": "base64", "description": "base64 of its bytes, or a data URL"}
 INPUT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,

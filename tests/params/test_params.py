@@ -113,6 +113,11 @@ def refusal(path: Path) -> str:
         ("experiments.caption.head", "x", "experiments.caption.head: got 'x'; expected one of "),
         ("experiments.classify.head", "gru", "experiments.classify.head: unknown key; expected one of task, dataset, "),
         ("experiments.retrieve.target", "x", "experiments.retrieve.target: got 'x'; expected 'image', 'audio' or "),
+        (
+            "serve.allow_origins",
+            ["http://a.example/"],
+            "serve.allow_origins: got ['http://a.example/']; expected origins",
+        ),
         ("base.device", "tpu", "base.device: got 'tpu'; expected 'auto', 'cpu' or 'cuda'"),
         # references
         ("experiments.caption.dataset", "x", "experiments.caption.dataset: got 'x'; expected one of scenes"),

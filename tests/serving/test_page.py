@@ -405,3 +405,50 @@ def test_all_text_stands_out_in_both_colour_schemes(model, scheme, visit, sample
     ask(page).locator("summary").last.click()
     contrast, text = page.evaluate(LEAST_CONTRAST)
     assert contrast >= 4.5, text
+
+
+AFTER = """(it, pair) => {
+  const text = it.firstChild;
+  const [one, other] = pair.map((part) => {
+    const range = document.createRange();
+    range.setStart(text, text.data.indexOf(part));
+    range.setEnd(text, text.data.indexOf(part) + part.length);
+    return range.getBoundingClientRect();
+  });
+  return other.left - one.right;
+}"""  # by how much one part of a text stands to the right of another
+
+
+def test_names_and_queries_from_right_to_left_keep_their_order_in_a_sentence(visit, sample, tmp_path):
+    page = visit("retrieve")
+    page.get_by_label("texts by image").check()
+    shutil.copyfile(sample.image, tmp_path / "صورة")
+    give(page, image=tmp_path / "صورة")
+    name = page.locator("[data-modality=image] .name")
+    expect(name).to_contain_text("×")
+    assert name.evaluate(AFTER, ["صورة", "×"]) > 0
+    page.get_by_label("images by text").check()
+    query = ["كلب", "dog", "قط"]
+    asked = ask(page, text=" ".join(query)).locator(".asked")
+    for first, second in zip(query, query[1:], strict=False):
+        assert asked.evaluate(AFTER, [second, first]) > 0
+
+
+def test_arrow_keys_move_as_the_words_stand(visit):
+    page = visit("caption")
+    focused = """async ([words, key]) => {
+        const { captionWithAttention } = await import("./attention.js");
+        const canvas = new OffscreenCanvas(8, 8);
+        canvas.getContext("2d");
+        const png = await canvas.convertToBlob();
+        const caption = words.join(" "), word_probabilities = [0.5, 0.5];
+        const answer = { words, caption, word_probabilities, grid: [1, 1], attention: [[1], [1]] };
+        document.body.replaceChildren(...captionWithAttention(answer, png));
+        const [first, second] = document.querySelectorAll("button.gloss");
+        first.focus();
+        first.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+        const right = second.getBoundingClientRect().left > first.getBoundingClientRect().left;
+        return [document.activeElement === second, right];
+    }"""
+    assert page.evaluate(focused, [["كلب", "صغير"], "ArrowLeft"]) == [True, False]
+    assert page.evaluate(focused, [["small", "dog"], "ArrowRight"]) == [True, True]

@@ -1,7 +1,7 @@
 // A picture, the words said about it, and where the model looked for each: shown while a word is pointed at, has the
 // focus, or was tapped; Escape clears it.
 
-import { element, percent, showBlob } from "./dom.js";
+import { element, isolate, percent, showBlob } from "./dom.js";
 
 const HINT = "Point at a word, move to it with Tab, or tap it, to see where the model looked.";
 
@@ -65,7 +65,8 @@ function wireWords(words, show) {
     for (const kind of ["pointerleave", "blur"]) word.addEventListener(kind, () => show(kept));
     word.addEventListener("click", () => keep(kept === i ? null : i));
     word.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const onward = getComputedStyle(word.parentElement).direction === "rtl" ? -1 : 1;
+      const step = { ArrowRight: onward, ArrowLeft: -onward }[event.key];
       if (step) words[i + step]?.focus();
     });
   });
@@ -96,5 +97,5 @@ function sentence(answer, place) {
   const third = (at, length, names) => names[Math.min(2, Math.floor((3 * (at + 0.5)) / length))];
   const row = third(Math.floor(cell / columns), rows, ["top", "middle", "bottom"]);
   const column = third(cell % columns, columns, ["left", "centre", "right"]);
-  return `“${answer.words[place]}”, ${percent(answer.word_probabilities[place])}: looked most at the ${row} ${column}.`;
+  return `“${isolate(answer.words[place])}”, ${percent(answer.word_probabilities[place])}: looked most at the ${row} ${column}.`;
 }

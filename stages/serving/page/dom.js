@@ -13,6 +13,9 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
+/** Set a text of a person into a sentence, so that its direction changes nothing around it. */
+export const isolate = (text) => `\u2068${text}\u2069`;
+
 /** Write a probability as a percentage, never as 0 or 100 where it is neither. */
 export function percent(probability, digits = 1) {
   const step = 10 ** -digits;

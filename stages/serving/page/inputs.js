@@ -1,7 +1,7 @@
 // The form's fields, one a modality: which are shown, and what was chosen, dropped, pasted, recorded or typed.
 // What was given stays when another model is chosen; only what the model takes is shown and sent.
 
-import { byId, megabytes, showBlob } from "./dom.js";
+import { byId, isolate, megabytes, showBlob } from "./dom.js";
 
 const MEDIA = ["image", "audio"];
 const fields = new Map([...document.querySelectorAll("[data-modality]")].map((field) => [field.dataset.modality, field]));
@@ -46,7 +46,7 @@ export async function setFile(modality, file, name = file?.name ?? "") {
   else files.delete(modality);
   field.classList.toggle("filled", Boolean(file));
   for (const part of [".name", ".remove"]) field.querySelector(part).hidden = !file;
-  field.querySelector(".name").textContent = file ? `${name}, ${megabytes(file.size)}` : "";
+  field.querySelector(".name").textContent = file ? `${isolate(name)}, ${megabytes(file.size)}` : "";
   byId(`${modality}-choose`).textContent = `Choose ${file ? "another" : modality === "image" ? "an image" : "a sound"}`;
   say(modality, "");
   field.dispatchEvent(new Event("given", { bubbles: true }));
@@ -64,7 +64,7 @@ async function preview(file, field, name) {
   if (files.get("image") !== file) return; // another was chosen meanwhile
   image.hidden = !shown;
   if (!shown) return say("image", "This browser cannot show it; the server decides whether it is an image.");
-  field.querySelector(".name").textContent = `${name}, ${image.naturalWidth} × ${image.naturalHeight}, ${megabytes(file.size)}`;
+  field.querySelector(".name").textContent = `${isolate(name)}, ${image.naturalWidth} × ${image.naturalHeight}, ${megabytes(file.size)}`;
 }
 
 function playable(file, field) {
@@ -130,7 +130,7 @@ function take(list, form, onto) {
   for (const file of list) {
     const modality = onto ?? MEDIA.find((kind) => file.type.startsWith(kind));
     if (modality && !fields.get(modality).hidden) setFile(modality, file);
-    else form.dispatchEvent(new CustomEvent("refused", { detail: `This model has no use for ${file.name}.` }));
+    else form.dispatchEvent(new CustomEvent("refused", { detail: `This model has no use for ${isolate(file.name)}.` }));
   }
 }
 

@@ -19,7 +19,7 @@ export function factsOf(model, answer, milliseconds) {
   );
 }
 
-const fact = (name, value) => element("span", {}, `${name} `, element("strong", {}, value));
+const fact = (name, value) => element("span", {}, `${name} `, element("strong", { dir: "auto" }, value));
 
 /** Return the score and the lineage of a model version, folded. */
 export function lineageOf(model) {
@@ -27,7 +27,7 @@ export function lineageOf(model) {
   const score = model.score ? { [model.score.metric.replaceAll("_", " ")]: model.score.value.toFixed(4) } : {};
   const list = element("dl", { className: "lineage" });
   for (const [name, value] of Object.entries({ ...score, ...rows })) {
-    if (value) list.append(element("dt", {}, name.replaceAll("_", " ")), element("dd", {}, ...valueOf(name, String(value))));
+    if (value) list.append(element("dt", {}, name.replaceAll("_", " ")), element("dd", { dir: "auto" }, ...valueOf(name, String(value))));
   }
   return element("details", { className: "where" }, element("summary", {}, "Score and lineage of this version"), list);
 }

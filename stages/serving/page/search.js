@@ -1,6 +1,6 @@
 // Results of a search in the test samples: pictures in a grid, sounds, or a list of texts, the nearest first.
 
-import { element, showBlob } from "./dom.js";
+import { element, isolate, showBlob } from "./dom.js";
 import { askBlob, token } from "./server.js";
 
 const NAMES = { image: ["image", "images"], text: ["text", "texts"], audio: ["sound", "sounds"] };
@@ -24,7 +24,7 @@ export function waysOf(model) {
 
 /** Return `{spoken, nodes}` of the results; `searchBy(path, name)` is called when a picture is to be the next query. */
 export function viewOfResults(found, given, searchBy) {
-  const asked = [...given].map(([modality, value]) => (value instanceof Blob ? `the ${nameOf(modality, false)}` : `“${value}”`));
+  const asked = [...given].map(([modality, value]) => (value instanceof Blob ? `the ${nameOf(modality, false)}` : `“${isolate(value)}”`));
   const heading = `${found.results.length} ${nameOf(found.looked_for)} for ${asked.join(" and ")}`;
   const kind = found.looked_for === "text" ? "list" : "grid";
   const items = found.results.map((result) => resultOf(result, searchBy));
@@ -40,7 +40,7 @@ function resultOf(result, searchBy) {
     {},
     result.image ? pictureButton(result, searchBy) : null,
     element("div", { className: "beside" }, element("p", { dir: "auto" }, texts[0] ?? ""), moreTexts(texts.slice(1)), player(result)),
-    element("p", { className: "note" }, "similarity ", similarity, element("span", { className: "id" }, result.sample_id)),
+    element("p", { className: "note" }, "similarity ", similarity, element("span", { className: "id", dir: "auto" }, result.sample_id)),
   );
 }
 

@@ -213,6 +213,12 @@ def prepared_rows(folder: Path) -> Iterator[tuple[dict[str, Any], str]]:
 def _counts(counts: dict[str, int]) -> Iterator[str]:
     kept = sum(counts[split] for split in SPLITS)
     read = kept + counts["bad_samples"] + counts["not_on_a_split"]
+    if "rows_read" in counts:
+        rows, empty, joined = (counts[f"rows_{kind}"] for kind in ("read", "empty", "joined"))
+        yield (
+            f"{'' if rows == read + empty + joined else '! '}rows: {rows} read = {read} samples + {empty} empty + "
+            + (f"{joined} that belong to a sample above")
+        )
     yield f"samples: {read} read = {kept} kept + {counts['bad_samples']} put aside + " + (
         f"{counts['not_on_a_split']} on no split"
     )

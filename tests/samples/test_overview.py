@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.base.store import artifact_path, writing
+from stages.base.store import MANIFEST, artifact_path, read_manifest, write_json, writing
 from stages.samples.alike import NEAR, near_equal_images, near_pairs
 from stages.samples.checks import Outcome, prepare_rows
 from stages.samples.overview import screen, script
@@ -83,6 +83,17 @@ def test_equal_images_are_told_and_where_they_stand(first, second, told):
     assert "equal" not in screen(
         prepared([RawSample("a", first, image=IMAGES[0]), RawSample("b", second, image=IMAGES[1])])
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"), [(5, "\n  rows: 5 read = 2 samples + 1 empty + 2 that"), (6, "\n  ! rows: 6 read")]
+)
+def test_rows_of_a_table_are_counted_and_a_sum_that_does_not_add_up_is_marked(rows, told):
+    folder = prepared([RawSample("a", "train", message="So good!"), RawSample("b", "test", message="so")])
+    manifest = read_manifest(folder)
+    manifest["counts"] |= {"rows_read": rows, "rows_empty": 1, "rows_joined": 2}
+    write_json(folder / MANIFEST, manifest)
+    assert told in screen(folder)
 
 
 def test_equal_texts_are_told_only_where_a_sample_has_nothing_else():

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from stages.base.progress import progress
 from stages.raw.archive import JUDGED, write_stored
 from stages.sources.base import RemoteFile
 from stages.sources.folders import IMAGE_SUFFIXES
+from stages.sources.table.finder import Finder, pointer
 
 AUDIO_SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")
 MAX_NAME_CHARS = 1024  # of a cell that may be a path
@@ -30,7 +30,7 @@ def is_address(cell: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", cell) is not None
 
 
-def media_kind(root: Path, cell: str) -> str | None:
+def media_kind(root: Path, cell: str, finder: Finder | None = None) -> str | None:
     """Tell whether a cell names an image or an audio file: by its end or, of a file that is there, its content."""
     if len(cell) > MAX_NAME_CHARS or "\n" in cell:
         return None
@@ -38,7 +38,7 @@ def media_kind(root: Path, cell: str) -> str | None:
     if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES:
         return "image" if suffix in IMAGE_SUFFIXES else "audio"
     try:
-        return None if is_address(cell) else _kind_of_file(locate(root, cell))
+        return None if is_address(cell) else _kind_of_file((finder or Finder(root, loose=False)).locate(cell))
     except ValueError:
         return None
 
@@ -70,34 +70,11 @@ def member_name(cell: str) -> str:
     return hashlib.sha256(cell.encode("utf8", errors="surrogatepass")).hexdigest() + known
 
 
-def locate(root: Path, cell: str) -> Path:
-    """Find the file that a cell names below the folder.
-
-    Raises:
-        ValueError: with the reason when there is none, or it may not be read.
-    """
-    path = PurePosixPath(cell.replace("\\", "/"))
-    if ".." in path.parts:
-        raise ValueError(f"{cell} leads out by '..'; allowed are paths below {root}")
-    if path.is_absolute():
-        tops = [top.as_posix() for top in (root.absolute(), root.resolve()) if path.is_relative_to(top.as_posix())]
-        if not tops:
-            raise ValueError(f"{cell} lies outside; allowed are paths below {root}")
-        path = path.relative_to(tops[0])
-    for form in (str(path), unicodedata.normalize("NFC", str(path)), unicodedata.normalize("NFD", str(path))):
-        try:
-            if (root / form).is_file():
-                return root / form
-        except (OSError, ValueError):  # too long, or a zero byte
-            break
-    raise ValueError(f"no file {cell}")
-
-
-def pack(root: Path, cells: Iterable[str], target: Path, scratch: Path) -> dict[str, str]:
+def pack(finder: Finder, cells: Iterable[str], target: Path, scratch: Path) -> dict[str, str]:
     """Write all files that the cells name into one archive, sorted; return the reasons of those that are left out.
 
     Args:
-        root: the folder of the table.
+        finder: finds files below the folder of the table.
         cells: paths and addresses.
         target: the archive.
         scratch: where fetched files wait, so that a second run fetches only what is missing.
@@ -106,7 +83,7 @@ def pack(root: Path, cells: Iterable[str], target: Path, scratch: Path) -> dict[
     files: dict[str, Path] = {}
     faults: dict[str, str] = {}
     addresses = [cell for cell in ordered if is_address(cell)]
-    local = ((cell, _checked(root, cell)) for cell in ordered if not is_address(cell))
+    local = ((cell, _checked(finder, cell)) for cell in ordered if not is_address(cell))
     with progress("media") as report:
         for done, (cell, found) in enumerate((*local, *_fetched(addresses, scratch)), start=1):
             if isinstance(found, Path):
@@ -118,13 +95,15 @@ def pack(root: Path, cells: Iterable[str], target: Path, scratch: Path) -> dict[
     return faults
 
 
-def _checked(root: Path, cell: str) -> Path | str:
+def _checked(finder: Finder, cell: str) -> Path | str:
     """Return the file, or why it cannot be used."""
     try:
-        path = locate(root, cell)
+        path = finder.locate(cell)
     except ValueError as error:
         return str(error)
     size = path.stat().st_size
+    if fault := pointer(path):
+        return f"{cell} {fault}"
     return path if size <= JUDGED.max_member_bytes else f"{cell} has {size} bytes, {ALLOWED}"
 
 

@@ -282,6 +282,27 @@ def test_a_git_lfs_pointer_is_no_image():
     assert "row 2: 1.png is a Git LFS pointer, not the file: run `git lfs pull`" in sample.fault
 
 
+@pytest.mark.parametrize("bare", [False, True])
+def test_images_and_sounds_inside_parquet_are_read(bare):
+    out, sound = io.BytesIO(), io.BytesIO()
+    soundfile.write(sound, np.zeros(10), 8000, format="WAV")
+    images = [IMAGE, encode(make_image(2), "PNG"), None]
+    inside = (lambda data: data) if bare else (lambda data: data and {"bytes": data, "path": "x.png"})
+    rows = [{"a": inside(data), "b": inside(sound.getvalue()), "label": i} for i, data in enumerate(images)]
+    pq.write_table(pa.Table.from_pylist(rows), out)
+    found = samples(read(out.getvalue(), table="t.parquet"))
+    assert [(sample.image, sample.audio, sample.label, sample.fault) for sample in found] == [
+        (data, sound.getvalue(), str(i), None) for i, data in enumerate(images)
+    ]
+
+
+def test_paths_inside_parquet_are_files():
+    put(["1.png"])
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([{"image": {"bytes": None, "path": "1.png"}}]), out)
+    assert samples(read(out.getvalue(), table="t.parquet"))[0].image == IMAGE
+
+
 def test_a_quote_left_open_in_a_long_table_swallows_no_row_and_says_where(capsys):
     found = samples(read('text,label\na,x\n"b,y\n' + "c,z\n" * 50_000))
     assert len(found) == 50_002

@@ -23,7 +23,7 @@ from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_
 from stages.sources.table.columns import ROLES, no_label, resolve
 from stages.sources.table.finder import Finder
 from stages.sources.table.layout import Found, Layout, Reading, find_layout, refuse_other_kinds
-from stages.sources.table.media import media_kind, member_name, pack
+from stages.sources.table.media import media_kind, member_name, pack, unpacked
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, first_row, read_rows
 
 MEDIA, READING = "media.zip", "reading.json"
@@ -111,8 +111,10 @@ class Table(Source):
         if self.wanted["label"] == "auto" and "label" not in columns:
             say(no_label(str(path), names, head, list(columns.values())))
         used = [columns[role] for role in ("image", "audio") if role in columns]
-        cells = (row.cells[name] for row in read_rows(path, layout) for name in used if name in row.cells)
-        faults = pack(finder, cells, folder / MEDIA, SCRATCH / "downloads" / f"table-{self.params.folder}")
+        rows, scratch = read_rows(path, layout), SCRATCH / "downloads" / f"table-{self.params.folder}"
+        used_cells = ((row.cells[name], row.media.get(name)) for row in rows for name in used if name in row.cells)
+        cells = (unpacked(cell, data, scratch) for cell, data in used_cells)
+        faults = pack(finder, cells, folder / MEDIA, scratch)
         for way, count in sorted(finder.said.items()):
             say(f"{path}: {count} files are named {way}: the one that fits is taken")
         shutil.copyfile(path, folder / path.name)
@@ -138,7 +140,7 @@ class Table(Source):
         if self.params.split_by == "auto":
             say(
                 f"{path}: split by "
-                + (f"the column {columns['split']}" if "split" in columns else "hash: no column names one")
+                + (f"the column {columns['split']}" if "split" in columns else "hash: no column of train, val and test")
             )
         needed = {"column": "split", "group": "group"}.get(self.params.split_by)
         if needed and needed not in columns:

@@ -1,6 +1,7 @@
 """The files that a user's table names: found below its folder or fetched, and packed into one archive."""
 
 import hashlib
+import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from stages.sources.folders import IMAGE_SUFFIXES
 from stages.sources.table.finder import Finder, pointer
 
 AUDIO_SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")
+EMBEDDED = "in the table: "  # begins the cell of a medium whose bytes are in it
 MAX_NAME_CHARS = 1024  # of a cell that may be a path
 FETCHES_AT_ONCE = 8
 HOPELESS_FETCHES = 20  # this many from the start without one file: the network is away
@@ -23,6 +25,21 @@ ALLOWED = f"allowed are {JUDGED.max_member_bytes}"
 
 class _TooLargeError(ValueError):
     """An address has more bytes than may be read."""
+
+
+def embedded_cell(data: bytes) -> str | None:
+    """Return the cell that stands for an image or a sound that lies in the table itself; None for other bytes."""
+    kind = _kind_of_file(io.BytesIO(data))
+    return kind and f"{EMBEDDED}{kind}/{hashlib.sha256(data).hexdigest()}"
+
+
+def unpacked(cell: str, data: bytes | None, scratch: Path) -> str:
+    """Keep the bytes that a cell stands for as a file until they are packed; return the cell."""
+    if data is not None:
+        target = scratch / member_name(cell)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return cell
 
 
 def is_address(cell: str) -> bool:
@@ -34,6 +51,8 @@ def media_kind(root: Path, cell: str, finder: Finder | None = None) -> str | Non
     """Tell whether a cell names an image or an audio file: by its end or, of a file that is there, its content."""
     if len(cell) > MAX_NAME_CHARS or "\n" in cell:
         return None
+    if cell.startswith(EMBEDDED):
+        return cell.removeprefix(EMBEDDED).partition("/")[0]
     suffix = _suffix(cell)
     if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES:
         return "image" if suffix in IMAGE_SUFFIXES else "audio"
@@ -48,7 +67,7 @@ def _suffix(cell: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
-def _kind_of_file(path: Path) -> str | None:
+def _kind_of_file(path: Path | io.BytesIO) -> str | None:
     import soundfile
     from PIL import Image, UnidentifiedImageError
 
@@ -56,6 +75,8 @@ def _kind_of_file(path: Path) -> str | None:
         Image.open(path).close()
     except (UnidentifiedImageError, OSError, ValueError):
         try:
+            if isinstance(path, io.BytesIO):
+                path.seek(0)
             soundfile.info(path)
         except soundfile.LibsndfileError:
             return None
@@ -83,7 +104,7 @@ def pack(finder: Finder, cells: Iterable[str], target: Path, scratch: Path) -> d
     files: dict[str, Path] = {}
     faults: dict[str, str] = {}
     addresses = [cell for cell in ordered if is_address(cell)]
-    local = ((cell, _checked(finder, cell)) for cell in ordered if not is_address(cell))
+    local = ((cell, _checked(finder, cell, scratch)) for cell in ordered if not is_address(cell))
     with progress("media") as report:
         for done, (cell, found) in enumerate((*local, *_fetched(addresses, scratch)), start=1):
             if isinstance(found, Path):
@@ -92,13 +113,16 @@ def pack(finder: Finder, cells: Iterable[str], target: Path, scratch: Path) -> d
                 faults[cell] = found
             report(done, len(ordered))
     write_stored(target, sorted(files.items()))
+    for cell in ordered:
+        if cell.startswith(EMBEDDED):
+            (scratch / member_name(cell)).unlink()
     return faults
 
 
-def _checked(finder: Finder, cell: str) -> Path | str:
+def _checked(finder: Finder, cell: str, scratch: Path) -> Path | str:
     """Return the file, or why it cannot be used."""
     try:
-        path = finder.locate(cell)
+        path = scratch / member_name(cell) if cell.startswith(EMBEDDED) else finder.locate(cell)
     except ValueError as error:
         return str(error)
     size = path.stat().st_size

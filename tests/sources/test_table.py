@@ -243,6 +243,66 @@ def test_fractions_that_leave_nothing_to_train_on_are_refused():
         source(val_fraction=0.5, test_fraction=0.5)
 
 
+@pytest.mark.parametrize(
+    ("cell", "file", "way"),
+    [
+        ("p{}", "p{}.png", "without their ending"),
+        ("data/mine/p{}.png", "p{}.png", "with the folder's own name in front"),
+        ("mine/p{}.png", "p{}.png", "with the folder's own name in front"),
+        ("P{}.PNG", "p{}.png", "in another case"),
+        ("p{}.png", "images/p{}.png", "without their subfolder"),
+        ("p{}", "images/p{}.JPG", "without subfolder and ending"),
+    ],
+)
+def test_the_one_file_that_a_cell_can_mean_is_taken_and_said(cell, file, way, capsys):
+    put([file.format(number) for number in range(4)])
+    found = samples(read("id_code,diagnosis\n" + "".join(f"{cell.format(i)},{i % 2}\n" for i in range(4))))
+    assert [(sample.image, sample.label, sample.fault) for sample in found] == [
+        (IMAGE, str(i % 2), None) for i in range(4)
+    ]
+    assert f"4 files are named {way}: the one that fits is taken" in capsys.readouterr().out
+
+
+def test_of_several_files_that_a_cell_can_mean_none_is_taken():
+    put(["a/1.png", "b/1.png", "2.png"])
+    first, second = samples(read("image\n1.png\n2.png\n"))
+    assert first.fault == "table.csv: row 2: no file 1.png; 2 fit: a/1.png, b/1.png"
+    assert second.image == IMAGE
+
+
+def test_labels_and_ids_that_are_called_like_a_file_are_no_files():
+    put(["1.png", "2.png", "red.png"])
+    assert samples(read("id,image,label\n1,1.png,red\n2,2.png,red\n"))[0].sample_id == "1"
+    assert samples(read("text,label\nx,red\ny,red\n"))[0].image is None
+
+
+def test_a_git_lfs_pointer_is_no_image():
+    put(["1.png"], b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    (sample,) = samples(read("image\n1.png\n"))
+    assert "row 2: 1.png is a Git LFS pointer, not the file: run `git lfs pull`" in sample.fault
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_images_and_sounds_inside_parquet_are_read(bare):
+    out, sound = io.BytesIO(), io.BytesIO()
+    soundfile.write(sound, np.zeros(10), 8000, format="WAV")
+    images = [IMAGE, encode(make_image(2), "PNG"), None]
+    inside = (lambda data: data) if bare else (lambda data: data and {"bytes": data, "path": "x.png"})
+    rows = [{"a": inside(data), "b": inside(sound.getvalue()), "label": i} for i, data in enumerate(images)]
+    pq.write_table(pa.Table.from_pylist(rows), out)
+    found = samples(read(out.getvalue(), table="t.parquet"))
+    assert [(sample.image, sample.audio, sample.label, sample.fault) for sample in found] == [
+        (data, sound.getvalue(), str(i), None) for i, data in enumerate(images)
+    ]
+
+
+def test_paths_inside_parquet_are_files():
+    put(["1.png"])
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([{"image": {"bytes": None, "path": "1.png"}}]), out)
+    assert samples(read(out.getvalue(), table="t.parquet"))[0].image == IMAGE
+
+
 def test_a_quote_left_open_in_a_long_table_swallows_no_row_and_says_where(capsys):
     found = samples(read('text,label\na,x\n"b,y\n' + "c,z\n" * 50_000))
     assert len(found) == 50_002

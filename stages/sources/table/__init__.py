@@ -20,10 +20,11 @@ from stages.base.store import SCRATCH, say, write_json
 from stages.raw.archive import JUDGED, Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
-from stages.sources.table.columns import NAMES, ROLES, candidates, resolve
+from stages.sources.table.columns import ROLES, no_label, resolve
+from stages.sources.table.finder import Finder
 from stages.sources.table.labels import changed_labels, label_of, whole_number
 from stages.sources.table.layout import Found, Layout, Reading, find_layout, refuse_other_kinds
-from stages.sources.table.media import media_kind, member_name, pack
+from stages.sources.table.media import media_kind, member_name, pack, unpacked
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, first_row, read_rows
 
 MEDIA, READING = "media.zip", "reading.json"
@@ -99,7 +100,8 @@ class Table(Source):
         head = list(islice(read_rows(path, layout), HEAD_ROWS))
         if not head:
             raise InputError(f"{path}: a header ({', '.join(names)}) and no filled row: add one for each sample")
-        columns = resolve(self.wanted, names, head, partial(media_kind, root), str(path))
+        finder = Finder(root)
+        columns = self._resolved(finder, str(path), names, head)
         counts = _counts(path, found, columns)
         how = str(found) if found else "read"
         if layout and layout.encoding == "cp1252" and self.params.reading.encoding == "auto":
@@ -108,17 +110,30 @@ class Table(Source):
         self.fields = tuple(FIELDS[role] for role in FIELDS if role in columns)
         self._tell_columns(path, columns, names)
         if self.wanted["label"] == "auto" and "label" not in columns:
-            say(_no_label(path, names, candidates(names, head, list(columns.values()))))
+            say(no_label(str(path), names, head, list(columns.values())))
         label = columns.get("label")
         if told := changed_labels(row.cells[label] for row in read_rows(path, layout) if label in row.cells):
             say(f"{path}: {label}: {told}")
         used = [columns[role] for role in ("image", "audio") if role in columns]
-        cells = (row.cells[name] for row in read_rows(path, layout) for name in used if name in row.cells)
-        faults = pack(root, cells, folder / MEDIA, SCRATCH / "downloads" / f"table-{self.params.folder}")
+        rows, scratch = read_rows(path, layout), SCRATCH / "downloads" / f"table-{self.params.folder}"
+        used_cells = ((row.cells[name], row.media.get(name)) for row in rows for name in used if name in row.cells)
+        cells = (unpacked(cell, data, scratch) for cell, data in used_cells)
+        faults = pack(finder, cells, folder / MEDIA, scratch)
+        for way, count in sorted(finder.said.items()):
+            say(f"{path}: {count} files are named {way}: the one that fits is taken")
         shutil.copyfile(path, folder / path.name)
         notes = {"columns": columns, "faults": faults}
         write_json(folder / READING, notes | ({"layout": asdict(layout)} if layout else {}))
         return counts
+
+    def _resolved(self, finder: Finder, where: str, names: Sequence[str], head: Sequence[Row]) -> dict[str, str]:
+        """Find the column of each role; files may be named without their ending where each row names another."""
+        columns = resolve(self.wanted, names, head, partial(media_kind, finder.root), where)
+        if columns.keys() & {"image", "audio"}:
+            return columns
+        loose = resolve(self.wanted, names, head, partial(media_kind, finder.root, finder=Finder(finder.root)), where)
+        media = next((loose[role] for role in ("image", "audio") if role in loose), None)
+        return loose if media and len({row.cells.get(media) for row in head}) == len(head) > 1 else columns
 
     def _tell_columns(self, path: Path, columns: dict[str, str], names: Sequence[str]) -> None:
         """Print what was guessed as the lines that would fix it; refuse to split by a column that is not there."""
@@ -129,7 +144,7 @@ class Table(Source):
         if self.params.split_by == "auto":
             say(
                 f"{path}: split by "
-                + (f"the column {columns['split']}" if "split" in columns else "hash: no column names one")
+                + (f"the column {columns['split']}" if "split" in columns else "hash: no column of train, val and test")
             )
         needed = {"column": "split", "group": "group"}.get(self.params.split_by)
         if needed and needed not in columns:
@@ -203,16 +218,6 @@ class Table(Source):
         if word.lower() not in SPLIT_OF:
             raise _RowError(f"split {word!r}; expected train, val or test")
         return completed_split(SPLIT_OF[word.lower()], key, present, val_fraction, test_fraction)
-
-
-def _no_label(path: Path, names: Sequence[str], fitting: list[str]) -> str:
-    """Say that no column holds labels, which ones could, and the line that says it."""
-    looked, few = ", ".join(NAMES["label"][:6]), f"; with few values each: {', '.join(fitting)}" if fitting else ""
-    column = json.dumps((fitting or list(names))[0], ensure_ascii=False)
-    return (
-        f"{path}: no column is the label (looked for {looked}, ...); it has {', '.join(names)}{few}; "
-        f"to classify, change in params.yaml\n    columns: {{label: {column}}}"
-    )
 
 
 def _counts(path: Path, found: Found | None, columns: dict[str, str]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Which column of a user's table is what: as params.yaml says or, for `auto`, by the names and the values."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -77,14 +78,19 @@ def _refuse_data_as_names(names: Sequence[str], head: Sequence[Row], media_kind:
         )
 
 
-def candidates(names: Sequence[str], head: Sequence[Row], taken: Sequence[str]) -> list[str]:
-    """Name the columns that could be labels: few different values, each of several rows, none of them taken."""
-    found = []
+def no_label(where: str, names: Sequence[str], head: Sequence[Row], taken: Sequence[str]) -> str:
+    """Say that no column holds labels, which could (few different values, none taken), and the line that says it."""
+    fitting = []
     for name in names:
         values = Counter(row.cells[name] for row in head if name in row.cells)
         if name not in taken and 1 < len(values) <= values.total() / 2:
-            found.append(name)
-    return found
+            fitting.append(name)
+    looked, few = ", ".join(NAMES["label"][:6]), f"; with few values each: {', '.join(fitting)}" if fitting else ""
+    column = json.dumps((fitting or list(names))[0], ensure_ascii=False)
+    return (
+        f"{where}: no column is the label (looked for {looked}, ...); it has {', '.join(names)}{few}; "
+        f"to classify, change in params.yaml\n    columns: {{label: {column}}}"
+    )
 
 
 def _guess(

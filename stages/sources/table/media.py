@@ -1,8 +1,8 @@
 """The files that a user's table names: found below its folder or fetched, and packed into one archive."""
 
 import hashlib
+import io
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -13,8 +13,10 @@ from stages.base.progress import progress
 from stages.raw.archive import JUDGED, write_stored
 from stages.sources.base import RemoteFile
 from stages.sources.folders import IMAGE_SUFFIXES
+from stages.sources.table.finder import Finder, pointer
 
 AUDIO_SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")
+EMBEDDED = "in the table: "  # begins the cell of a medium whose bytes are in it
 MAX_NAME_CHARS = 1024  # of a cell that may be a path
 FETCHES_AT_ONCE = 8
 HOPELESS_FETCHES = 20  # this many from the start without one file: the network is away
@@ -25,20 +27,37 @@ class _TooLargeError(ValueError):
     """An address has more bytes than may be read."""
 
 
+def embedded_cell(data: bytes) -> str | None:
+    """Return the cell that stands for an image or a sound that lies in the table itself; None for other bytes."""
+    kind = _kind_of_file(io.BytesIO(data))
+    return kind and f"{EMBEDDED}{kind}/{hashlib.sha256(data).hexdigest()}"
+
+
+def unpacked(cell: str, data: bytes | None, scratch: Path) -> str:
+    """Keep the bytes that a cell stands for as a file until they are packed; return the cell."""
+    if data is not None:
+        target = scratch / member_name(cell)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return cell
+
+
 def is_address(cell: str) -> bool:
     """Tell an address of any scheme from a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", cell) is not None
 
 
-def media_kind(root: Path, cell: str) -> str | None:
+def media_kind(root: Path, cell: str, finder: Finder | None = None) -> str | None:
     """Tell whether a cell names an image or an audio file: by its end or, of a file that is there, its content."""
     if len(cell) > MAX_NAME_CHARS or "\n" in cell:
         return None
+    if cell.startswith(EMBEDDED):
+        return cell.removeprefix(EMBEDDED).partition("/")[0]
     suffix = _suffix(cell)
     if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES:
         return "image" if suffix in IMAGE_SUFFIXES else "audio"
     try:
-        return None if is_address(cell) else _kind_of_file(locate(root, cell))
+        return None if is_address(cell) else _kind_of_file((finder or Finder(root, loose=False)).locate(cell))
     except ValueError:
         return None
 
@@ -48,7 +67,7 @@ def _suffix(cell: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
-def _kind_of_file(path: Path) -> str | None:
+def _kind_of_file(path: Path | io.BytesIO) -> str | None:
     import soundfile
     from PIL import Image, UnidentifiedImageError
 
@@ -56,6 +75,8 @@ def _kind_of_file(path: Path) -> str | None:
         Image.open(path).close()
     except (UnidentifiedImageError, OSError, ValueError):
         try:
+            if isinstance(path, io.BytesIO):
+                path.seek(0)
             soundfile.info(path)
         except soundfile.LibsndfileError:
             return None
@@ -70,34 +91,11 @@ def member_name(cell: str) -> str:
     return hashlib.sha256(cell.encode("utf8", errors="surrogatepass")).hexdigest() + known
 
 
-def locate(root: Path, cell: str) -> Path:
-    """Find the file that a cell names below the folder.
-
-    Raises:
-        ValueError: with the reason when there is none, or it may not be read.
-    """
-    path = PurePosixPath(cell.replace("\\", "/"))
-    if ".." in path.parts:
-        raise ValueError(f"{cell} leads out by '..'; allowed are paths below {root}")
-    if path.is_absolute():
-        tops = [top.as_posix() for top in (root.absolute(), root.resolve()) if path.is_relative_to(top.as_posix())]
-        if not tops:
-            raise ValueError(f"{cell} lies outside; allowed are paths below {root}")
-        path = path.relative_to(tops[0])
-    for form in (str(path), unicodedata.normalize("NFC", str(path)), unicodedata.normalize("NFD", str(path))):
-        try:
-            if (root / form).is_file():
-                return root / form
-        except (OSError, ValueError):  # too long, or a zero byte
-            break
-    raise ValueError(f"no file {cell}")
-
-
-def pack(root: Path, cells: Iterable[str], target: Path, scratch: Path) -> dict[str, str]:
+def pack(finder: Finder, cells: Iterable[str], target: Path, scratch: Path) -> dict[str, str]:
     """Write all files that the cells name into one archive, sorted; return the reasons of those that are left out.
 
     Args:
-        root: the folder of the table.
+        finder: finds files below the folder of the table.
         cells: paths and addresses.
         target: the archive.
         scratch: where fetched files wait, so that a second run fetches only what is missing.
@@ -106,7 +104,7 @@ def pack(root: Path, cells: Iterable[str], target: Path, scratch: Path) -> dict[
     files: dict[str, Path] = {}
     faults: dict[str, str] = {}
     addresses = [cell for cell in ordered if is_address(cell)]
-    local = ((cell, _checked(root, cell)) for cell in ordered if not is_address(cell))
+    local = ((cell, _checked(finder, cell, scratch)) for cell in ordered if not is_address(cell))
     with progress("media") as report:
         for done, (cell, found) in enumerate((*local, *_fetched(addresses, scratch)), start=1):
             if isinstance(found, Path):
@@ -115,16 +113,21 @@ def pack(root: Path, cells: Iterable[str], target: Path, scratch: Path) -> dict[
                 faults[cell] = found
             report(done, len(ordered))
     write_stored(target, sorted(files.items()))
+    for cell in ordered:
+        if cell.startswith(EMBEDDED):
+            (scratch / member_name(cell)).unlink()
     return faults
 
 
-def _checked(root: Path, cell: str) -> Path | str:
+def _checked(finder: Finder, cell: str, scratch: Path) -> Path | str:
     """Return the file, or why it cannot be used."""
     try:
-        path = locate(root, cell)
+        path = scratch / member_name(cell) if cell.startswith(EMBEDDED) else finder.locate(cell)
     except ValueError as error:
         return str(error)
     size = path.stat().st_size
+    if fault := pointer(path):
+        return f"{cell} {fault}"
     return path if size <= JUDGED.max_member_bytes else f"{cell} has {size} bytes, {ALLOWED}"
 
 

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from stages.base.errors import InputError
 from stages.sources.table.layout import Layout, find_layout, layout_records
+from stages.sources.table.media import embedded_cell
 from stages.sources.table.records import Record
 
-ROWS_PER_BATCH = 1000
+ROWS_PER_BATCH = 100  # images may lie in them
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson")
 SUFFIXES = (*CSV_SUFFIXES, *JSON_SUFFIXES, ".parquet")
@@ -31,6 +32,8 @@ class Row:
     odd: dict[str, str] = field(default_factory=dict)
     """Columns whose cell is neither text nor number, and what it is."""
     fault: str | None = None
+    media: dict[str, bytes] = field(default_factory=dict)
+    """Columns whose image or sound lies in the table itself; the cell stands for it."""
 
 
 def read_rows(path: Path, layout: Layout | None = None) -> Iterator[Row]:
@@ -133,9 +136,14 @@ def _read_parquet(path: Path) -> Iterator[Row]:
 
 def _row(number: int, record: dict[str, Any]) -> Row:
     """Turn values into text: whole numbers without a point, nothing for null and not-a-number."""
-    cells, odd = {}, {}
+    cells, odd, media = {}, {}, {}
     for name, value in record.items():
+        if isinstance(value, dict) and {"bytes", "path"} <= value.keys():  # as data sets of Hugging Face have it
+            value = value["path"] if value["bytes"] is None else value["bytes"]
         if value is None or value != value:
+            continue
+        if isinstance(value, bytes) and (cell := embedded_cell(value)):
+            cells[name.strip()], media[name.strip()] = cell, value
             continue
         if isinstance(value, list | dict | bytes):
             odd[name.strip()] = type(value).__name__
@@ -146,4 +154,4 @@ def _row(number: int, record: dict[str, Any]) -> Row:
             value = int(value)
         if text := str(value).strip():
             cells[name.strip()] = text
-    return Row(number, cells, odd)
+    return Row(number, cells, odd, media=media)

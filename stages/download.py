@@ -40,7 +40,12 @@ def run(params: Params, name: str) -> None:
                     draft.counts[remote.name] = len(archive.names())
         for remote in source.remote_files():
             os.replace(partial / remote.name, draft.folder / remote.name)
-        source.generate(draft.folder, params.base.seed)
+        draft.counts |= source.generate(draft.folder, params.base.seed) or {}
+        lacking = [key for key, made in params.experiments.items() if made.dataset == name and made.task == "classify"]
+        if lacking and "label" not in source.fields:
+            raise InputError(
+                f"datasets.{name}: no label, and experiments.{lacking[0]} is to classify: see the line above"
+            )
         draft.counts["files"] = sum(path.is_file() for path in draft.folder.iterdir())
         if not draft.counts["files"]:
             raise InputError(f"datasets.{name}: the source {section.source} gave no file")

@@ -28,6 +28,7 @@ from stages.media.colours import SAID
 from stages.media.text import TOKENIZER
 from stages.params import Params, load_params
 from stages.params.cli import main, run_named, stage_parser
+from stages.samples.answers import merged
 from stages.samples.checks import Outcome, prepare_rows
 from stages.samples.overview import screen
 from stages.samples.schema import QUARANTINE, samples_schema
@@ -40,7 +41,7 @@ def run(params: Params, name: str) -> None:
     """Prepare one data set."""
     section = params.datasets[name]
     raw_folder = artifact_path("download", name)
-    read_manifest(raw_folder)
+    found = read_manifest(raw_folder)["counts"]
     source = SOURCES[section.source](section)
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: a third more at the peak
     with writing("prepare", name, {"prepare": params.prepare.model_dump(), "dataset": section.model_dump()}) as draft:
@@ -54,6 +55,7 @@ def run(params: Params, name: str) -> None:
         write_json(draft.folder / VOCABULARY, words)
         draft.settings["tokenizer"] = TOKENIZER
         draft.counts |= {
+            **{key: count for key, count in found.items() if key.startswith("rows_")},
             **num_rows,
             "bad_samples": outcome.bad_samples,
             "quarantine_rows": len(outcome.quarantine),
@@ -64,6 +66,8 @@ def run(params: Params, name: str) -> None:
     say(f"prepare {name}: " + ", ".join(f"{key} {value}" for key, value in draft.counts.items()))
     if outcome.altered:
         say(f"prepare {name}: images altered: {_told(outcome, params.prepare.transparent_on)}")
+    if told := merged(outcome.answers):
+        say(f"prepare {name}: answers: {told}")
     if outcome.first_bad:
         say("\n".join([f"put aside, all in {artifact_path('prepare', name) / QUARANTINE_FILE}:", *outcome.first_bad]))
     say(screen(artifact_path("prepare", name)))

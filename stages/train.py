@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stages.base.errors import InputError
 from stages.base.store import CURVES, SCRATCH, SPLITS, VOCABULARY, artifact_path, say, writing
 from stages.params import Params, column_of
 from stages.params.cli import main, run_named, stage_parser
@@ -21,6 +22,7 @@ from stages.training.key import training_key
 
 if TYPE_CHECKING:
     from stages.base.device import Device
+    from stages.models.targets import Splits
     from stages.models.tasks.base import ModelConfig
     from stages.training.fit import Fitted
 
@@ -87,15 +89,40 @@ def _fit(
         {modality: feature_spec(feature) for modality, feature in reading.inputs.items()},
         {column: known[column] for column in TASKS[experiment.task].vocabularies},
     )
+    if not _is_follower():
+        _check_targets(name, config, splits | {SPLITS[2]: load_split(reading, SPLITS[2], device, 0)}, train.batch_size)
     task = build(config)
     load_pretrained(task, f"experiments.{name}")
     live = None if _is_follower() else LiveRun(name, key, used)
+    if (told := task.cut(splits[SPLITS[0]].rows)) and not _is_follower():
+        say(f"train {name}: {told}")
     setting = Setting(train, device, _checkpoint_folder(name, key))
     start = time.monotonic()
     fitted = fit(task, splits, setting, live)
     if fitted:
         say(f"train {name}: fitted in {time.monotonic() - start:.1f} s, {_peak_mb(device)} MB at the peak")
     return fitted, config, {split: len(rows) for split, rows in splits.items()}
+
+
+def _check_targets(name: str, config: "ModelConfig", splits: "Splits", batch_size: int) -> None:
+    """Say what is odd about what is to be learnt.
+
+    Raises:
+        InputError: when nothing can be learnt from it, a line for each fault.
+    """
+    from stages.models.targets import input_faults
+    from stages.models.tasks import TASKS
+
+    experiment = config.experiment
+    faults = [
+        *TASKS[experiment.task].faults(config, splits),
+        *input_faults(experiment.dataset, splits[SPLITS[0]], batch_size),
+    ]
+    fatal = [f"train {name}: {fault.text}" for fault in faults if fault.fatal]
+    if fatal:
+        raise InputError("\n".join(fatal))
+    for fault in faults:
+        say(f"train {name}: {fault.text}")
 
 
 def _peak_mb(device: "Device") -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from stages import evaluate
 from stages.base.store import METRICS, PREDICTIONS, artifact_path, sha256_file
+from stages.media.text import TOKENIZER
 from stages.models.baselines import most_frequent_caption, nearest_captions, swapped
 from stages.models.metrics.captions import caption_metrics
 from stages.models.metrics.classification import classification_metrics
@@ -40,7 +41,7 @@ def test_metrics_have_the_promised_keys(project):
     assert keys <= set(found) and found["num_samples"] == 16
     assert set(found["baselines"]) == {"most_frequent_caption", "nearest_training_image", "shuffled_image"}
     assert all(keys <= set(row) for row in [*found["baselines"].values(), found["ceiling"]])
-    assert found["settings"]["split"] == "test" and found["settings"]["tokenizer"] == "words-1"
+    assert found["settings"]["split"] == "test" and found["settings"]["tokenizer"] == TOKENIZER
     assert found["settings"]["headline"] == "bleu_4"
     assert found["ceiling"]["bleu_4"] > 0.5
 

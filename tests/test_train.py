@@ -6,14 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from stages import train
 from stages.base.device import Device, set_up
-from stages.base.store import CURVES, artifact_path, read_manifest, sha256_file
+from stages.base.errors import InputError
+from stages.base.store import CURVES, MANIFEST, SPLITS, artifact_path, read_manifest, sha256_file, write_json
 from stages.models.model import load_model, reading_of
 from stages.models.tables import load_split
 from stages.params import load_params
@@ -99,6 +103,36 @@ def test_a_missing_artifact_says_what_to_run(project):
     manifest.unlink()
     with pytest.raises(ValueError, match="no complete artifact there; run `dvc repro`"):
         train.run(load_params(), "caption")
+
+
+def relabel(label: Callable[[str, int], str]) -> None:
+    """Give the prepared rows other labels, by their split and number."""
+    folder = artifact_path("prepare", "scenes")
+    manifest = read_manifest(folder)
+    for split in SPLITS:
+        (path,) = folder.glob(f"{split}-*.parquet")
+        table = pq.read_table(path)
+        labels = pa.array([label(split, i) for i in range(len(table))])
+        pq.write_table(table.set_column(table.schema.get_field_index("label"), "label", labels), path)
+        manifest["files"][path.name] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    write_json(folder / MANIFEST, manifest)
+
+
+def test_what_cannot_be_learnt_is_told_before_any_training(project, capsys):
+    relabel(lambda split, i: "cat")
+    before = hashes("classify")
+    with pytest.raises(InputError, match=r"^train classify: every label in training is 'cat' \(128\): .*[^\n]$"):
+        train.run(load_params(), "classify")
+    assert "epoch" not in capsys.readouterr().out and hashes("classify") == before
+
+
+def test_what_is_odd_is_said_and_trained(project, capsys):
+    kept = load_model(artifact_path("train", "classify"), CPU).classes
+    relabel(lambda split, i: "new" if split == "test" and i < 3 else kept[i % len(kept)])
+    train.run(load_params(), "classify")
+    shown = capsys.readouterr().out.splitlines()
+    told = next(i for i, line in enumerate(shown) if "3 of 16 labels on the split test are in no training" in line)
+    assert told < next(i for i, line in enumerate(shown) if line.startswith("epoch 1"))
 
 
 def test_batches_cover_the_split_once_and_depend_on_the_epoch_alone(project):

@@ -18,11 +18,13 @@ MOST_NAMED = 5
 
 
 def check_inputs(root: Path) -> None:
-    """Look at the names in params.yaml and at what lies in the folders that DVC is to watch.
+    """Look at the project's folder, the names in params.yaml, and what lies in the folders that DVC is to watch.
 
     Raises:
-        StageError: naming each name or file that DVC cannot take, and the remedy.
+        StageError: naming what DVC cannot take, and the remedy.
     """
+    if not os.access(root, os.W_OK):
+        raise StageError("writing here", f"{root} is read-only for this user: copy the project to where it is not")
     params = _read(root / "params.yaml")
     lines = [line for key in SECTIONS for line in wrong_names(key, params.get(key) or {})]
     if lines:

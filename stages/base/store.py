@@ -73,6 +73,10 @@ def writing(stage: str, name: str, params: dict[str, Any]) -> Iterator[Draft]:
             yield draft
             write_json(partial / MANIFEST, _manifest(stage, name, params, draft))
             replace_folder(partial, final)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and not error.filename:
+                raise OSError(error.errno, error.strerror, str(final)) from error
+            raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 

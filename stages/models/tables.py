@@ -45,6 +45,14 @@ class FeatureTable:
             self._resident = torch.from_numpy(np.array(features[used])).to(device.device)
             self._rows = np.searchsorted(used, self._rows)
 
+    def is_uniform(self) -> bool:
+        """Tell whether all samples' media have the same features, or there are none; reads until one differs."""
+        features: Any = self._features if self._resident is None else self._resident
+        own = zip(self._starts, self.counts, strict=True)
+        rows = (row for start, count in own for row in self._rows[start : start + count])
+        first = next(rows, None)
+        return all(row == first or bool((features[row] == features[first]).all()) for row in rows)
+
     def reordered(self, order: np.ndarray) -> Self:
         """Return the table in which sample i has the media of sample order[i]; -1 for none."""
         other = copy.copy(self)
@@ -213,7 +221,7 @@ def join_split(
         InputError: when there are no rows, or none has what the task needs.
     """
     if not rows:
-        raise InputError(f"data set {reading.dataset}: the split {split} is empty")
+        raise InputError(f"data set {reading.dataset}: the split {split} is empty; {_more(reading.dataset, split)}")
     for column in reading.needed:
         if column not in rows[0]:
             raise InputError(f"data set {reading.dataset} has no {column}, which the task needs")
@@ -223,7 +231,11 @@ def join_split(
         if all(row[column] for column in reading.needed) and any(places[i] for _, places in features.values())
     ]
     if not kept:
-        raise InputError(f"data set {reading.dataset}: no sample of the split {split} has what the task needs")
+        wanted = " and ".join([*reading.needed, f"one of {', '.join(features)}"])
+        raise InputError(
+            f"data set {reading.dataset}: no sample of the split {split} has what the task needs, which is {wanted}; "
+            f"{_more(reading.dataset, split)}"
+        )
     if len(kept) < len(rows):
         say(f"{reading.dataset}, {split}: {len(rows) - len(kept)} of {len(rows)} samples lack what the task needs")
     tables = {
@@ -231,6 +243,13 @@ def join_split(
         for modality, (array, places) in features.items()
     }
     return Split([rows[i] for i in kept], tables, reading.several)
+
+
+def _more(dataset: str, split: str) -> str:
+    """Return what gives a split more samples."""
+    if split == "train":
+        return f"lower datasets.{dataset}.val_fraction and test_fraction where its source has them, or add samples"
+    return f"raise datasets.{dataset}.{split}_fraction where its source has it, or add samples to that split"
 
 
 def _read_index(name: str, split: str, ids: list[str], prepared: Path) -> list[list[int]]:

@@ -26,6 +26,7 @@ REQUIREMENTS = (
     "pillow",
     "pyarrow",
     "pydantic",
+    "regex",
     "ruamel.yaml",
     "safetensors",
     "scikit-learn",

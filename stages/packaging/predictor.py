@@ -10,6 +10,7 @@ import torch
 from stages.base.device import Device, set_up
 from stages.base.errors import InputError, MediaError
 from stages.extractors import Extractor, load_extractor
+from stages.extractors.base import read_text
 from stages.media.audio import clean_audio
 from stages.media.colours import WHITE
 from stages.media.images import clean_image
@@ -120,7 +121,7 @@ class Predictor:
             return clean_image(data, max_pixels, self._settings.transparent_on)
         if modality == "audio":
             return clean_audio(data, self._settings.max_audio_seconds)[0]
-        text = " ".join(data.decode("utf8", errors="replace").split())
+        text = " ".join(read_text(data).split())
         if not tokenize(text):
             raise MediaError("no word in it")
         return text.encode()

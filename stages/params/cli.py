@@ -43,9 +43,10 @@ def main(body: Callable[[Sequence[str] | None], None]) -> None:
         sys.exit(f"error: {error}")
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            what = error.filename or "an artifact"
+            what = error.filename2 or error.filename or "an artifact"  # of a copy, where it was copied to
             sys.exit(f"error: no space left on the disk while writing {what}; make room and run the stage again")
-        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        named = FileNotFoundError | PermissionError | IsADirectoryError
+        if isinstance(error, named) or error.errno == errno.EROFS:
             sys.exit(f"error: {error.strerror}: {error.filename}")
         raise
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from stages.params.section import Colour, Count, Fraction, Positive, Section, Share
 
@@ -24,6 +24,7 @@ class ScenesParams(DatasetBase):
     questions_per_image: Count
     noise: Fraction
     cue_error: Fraction
+    language: Literal["en", "zh"] = "en"  # versions from before it was a value are rebuilt without it
 
 
 class Flickr8kParams(DatasetBase):
@@ -66,6 +67,18 @@ class Cifar10BrownParams(DatasetBase):
     val_fraction: Share
 
 
+def _leaves_training(test_fraction: float, info: ValidationInfo) -> float:
+    val_fraction = info.data.get("val_fraction", 0.0)
+    if val_fraction + test_fraction >= 1:
+        raise ValueError(
+            f"less than 1 together with val_fraction {val_fraction}, as the rest is for training; such as 0.15 for both"
+        )
+    return test_fraction
+
+
+TestShare = Annotated[Share, AfterValidator(_leaves_training)]
+
+
 class ImageFolderParams(DatasetBase):
     """Images in one folder per class."""
 
@@ -75,7 +88,7 @@ class ImageFolderParams(DatasetBase):
     sha256: str
     torchvision: Literal["none", "Flowers102"]
     val_fraction: Share
-    test_fraction: Share
+    test_fraction: TestShare
 
 
 class Columns(Section):
@@ -93,15 +106,32 @@ class Columns(Section):
     split: str
 
 
+def _is_encoding(name: str) -> str:
+    try:
+        "".encode("utf-8" if name == "auto" else name)
+    except LookupError:
+        raise ValueError("auto or an encoding that Python knows, such as utf-8, gb18030, cp1251 or shift_jis") from None
+    return name
+
+
+class ReadingParams(Section):
+    """How a CSV file is written, where it is guessed wrongly."""
+
+    delimiter: Annotated[str, Field(pattern="^(auto|.|\t)$")] = "auto"
+    quoting: Literal["auto", "quotes", "none"] = "auto"
+    encoding: Annotated[str, AfterValidator(_is_encoding)] = "auto"
+
+
 class TableParams(DatasetBase):
     """The user's own table."""
 
     source: Literal["table"]
     table: str
+    reading: ReadingParams = ReadingParams()  # versions from before it was a value are rebuilt without it
     columns: Columns
     split_by: Literal["auto", "column", "hash", "group"]
     val_fraction: Share
-    test_fraction: Share
+    test_fraction: TestShare
 
 
 DatasetParams = Annotated[

@@ -22,6 +22,7 @@ from stages.params import Params
 from stages.registry.gate import check_floors, decide, hold_floors, largest_fall
 from stages.registry.lineage import TEST_DATA_TAG, test_data_digest
 from stages.registry.registry import fault_of
+from stages.registry.trivial import proves_nothing
 
 AUTO = "auto"  # as register.metric: the headline of the task
 RESCORERS = ("stages.packaging.rescore", "stages.rescore")  # the module, now and before there were rooms
@@ -52,6 +53,10 @@ def compare(mlflow_client: Any, params: Params, name: str, number: int, champion
     task = TASKS[params.experiments[name].task]
     metric = _gate_metric(params, task)
     mine = read_predictions(artifact_path("evaluate", name) / PREDICTIONS)
+    nothing = proves_nothing(mine, _metrics(name), metric)
+    if nothing:
+        by_hand = f"python -m stages.register {name} --promote {number} --reason <text>"
+        return {"promote": False, "reasons": [f"not promoted: {nothing}; `{by_hand}` does it all the same"]}
     theirs: Columns | None = None
     notes: list[str] = []
     if champion is not None:
@@ -87,8 +92,12 @@ def _gate_metric(params: Params, task: Any) -> str:
 
 def _scores(name: str) -> dict[str, float]:
     """Return the evaluated model's own metrics, those of slices by dotted names."""
-    metrics = json.loads((artifact_path("evaluate", name) / METRICS).read_text(encoding="utf8"))
-    return flatten({key: value for key, value in metrics.items() if key not in ("baselines", "ceiling", "settings")})
+    beside = ("baselines", "ceiling", "settings")
+    return flatten({key: value for key, value in _metrics(name).items() if key not in beside})
+
+
+def _metrics(name: str) -> dict[str, Any]:
+    return json.loads((artifact_path("evaluate", name) / METRICS).read_text(encoding="utf8"))
 
 
 def _champions(mlflow_client: Any, params: Params, name: str, number: int, champion: int) -> tuple[Columns, list[str]]:

@@ -1,16 +1,19 @@
 """Pictures of an evaluation: the model beside its baselines, and where a classifier errs; `dvc plots` shows them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
 from stages.models.metrics.classification import confusion
 from stages.models.tasks import Task
 
 MOST_CLASSES_WITH_NUMBERS = 20
+LAST_RESORT = "Last Resort High-Efficiency"  # a font of matplotlib's that draws a box for every letter there is
 SETTINGS: Any = {"font.size": 9, "figure.dpi": 120}
 
 
@@ -50,6 +53,7 @@ def _confusion(labels: list[str], predictions: list[str]) -> Figure:
     counts = confusion(labels, predictions, classes)[:-1]  # the last row is of unknown labels, and there are none
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = max(3.0, min(12.0, 0.42 * len(classes)))
+    names, fonts = drawable(classes)
     figure = Figure(figsize=(side, side))
     axes = figure.subplots()
     axes.imshow(shares, cmap="Oranges", vmin=0, vmax=1)
@@ -58,8 +62,26 @@ def _confusion(labels: list[str], predictions: list[str]) -> Figure:
             if count:
                 shade = "white" if shares[row, column] > 0.6 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", color=shade, fontsize=7)
-    axes.set_xticks(range(len(classes)), classes, rotation=90)
-    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xticks(range(len(classes)), names, rotation=90, fontfamily=fonts)
+    axes.set_yticks(range(len(classes)), names, fontfamily=fonts)
     axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set_ylabel("true" if names == classes else "true ([...]: letters that no font here has)")
     return figure
+
+
+def drawable(names: list[str]) -> tuple[list[str], list[str]]:
+    """Return names with what no installed font can draw as `[code points]`, and the fonts that draw the rest."""
+    missing = set().union(*names) - _letters(findfont(FontProperties()))
+    fonts = list(matplotlib.rcParams["font.family"])
+    for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)) if missing else ():
+        if font.size == "scalable" and font.name != LAST_RESORT and (found := missing & _letters(font.fname)):
+            missing -= found
+            fonts.append(font.name)
+    if not missing:
+        return names, fonts
+    strange = re.compile(f"[{re.escape(''.join(sorted(missing)))}]+")
+    return [strange.sub(lambda part: f"[{' '.join(f'{ord(c):X}' for c in part[0])}]", name) for name in names], fonts
+
+
+def _letters(path: str) -> set[str]:
+    return {chr(code) for code in get_font(path).get_charmap()}

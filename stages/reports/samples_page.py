@@ -53,12 +53,15 @@ def _inputs(prepared: Prepared, ids: set[str]) -> dict[str, dict[str, Any]]:
 def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     attention = answer.get("attention") or []
     cells = len(attention[0]) if attention and attention[0] else 0
-    words = []
+    words, end = [], 0
     for i, word in enumerate(answer.get("words", [])):
+        start = answer["caption"].index(word, end)  # spaces stand where the caption has them: not in Chinese
+        gap, end = start > end, start + len(word)
         weights = attention[i] if cells else []
         peak = max(weights, default=0.0) or 1.0
         probability = answer["word_probabilities"][i]
-        words.append({"text": word, "probability": probability, "weights": [round(w / peak, 2) for w in weights]})
+        relative = [round(weight / peak, 2) for weight in weights]
+        words.append({"text": word, "gap": gap, "probability": probability, "weights": relative})
     text = given.get("text")
     texts = text[:1] if isinstance(text, list) else [text] if text else []
     return {

@@ -1,6 +1,7 @@
 """Raw samples to rows: cleaned and checked; what is bad is put aside with its reason, and counted."""
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from stages.media.audio import clean_audio
 from stages.media.images import clean_and_tell
 from stages.media.text import tokenize
 from stages.params import PrepareParams
+from stages.samples.answers import normalise_answer
 from stages.samples.vocabularies import COUNTED, count
 from stages.sources.base import Fault, RawSample
 
@@ -29,6 +31,7 @@ class Outcome:
     good_samples: int = 0
     not_on_a_split: int = 0
     altered: Counter[str] = field(default_factory=Counter)  # good samples by what was altered in their media
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)  # by (class, as written)
 
 
 def check_sample(
@@ -76,10 +79,10 @@ def _text_columns(raw: RawSample) -> dict[str, Any]:
         "tokens": [_normalised(text) for text in texts],
         "message": _folded(raw.message) if raw.message and tokenize(raw.message) else None,
         "questions": [_folded(question.text) for question in questions],
-        "answers": [_normalised(question.answer) for question in questions],
+        "answers": [normalise_answer(question.answer) for question in questions],
         "question_kinds": [question.kind for question in questions],
-        "label": raw.label,
-        "group": raw.group,
+        "label": _name(raw.label),
+        "group": _name(raw.group),
         "oracle": _normalised(raw.oracle) if raw.oracle else None,
         "truth": None if raw.truth is None else json.dumps(raw.truth, sort_keys=True),
     }
@@ -87,6 +90,11 @@ def _text_columns(raw: RawSample) -> dict[str, Any]:
 
 def _folded(text: str) -> str:
     return " ".join(text.split())
+
+
+def _name(text: str | None) -> str | None:
+    """Return a class or group in one Unicode form (of folders' names, each system writes its own), None for nothing."""
+    return unicodedata.normalize("NFC", _folded(text)) or None if text else None
 
 
 def _normalised(text: str) -> str:
@@ -114,12 +122,25 @@ def prepare_rows(
             seen.add(item.sample_id)
             outcome.good_samples += 1
             outcome.altered.update(altered)
-            empty = len(item.texts) - len(row["texts"])
-            if empty:
-                outcome.quarantine.append({"where": item.sample_id, "reason": f"{empty} captions without a word"})
+            _note_texts(outcome, item, row)
             if item.split == "train":
                 count(outcome.words, row)
             yield item.split, row
+
+
+def _note_texts(outcome: Outcome, raw: RawSample, row: dict[str, Any]) -> None:
+    """Note the texts of a good sample that have no word, and how its answers were written."""
+    empty = {
+        "captions": len(raw.texts) - len(row["texts"]),
+        "questions": len(raw.questions) - len(row["questions"]),
+        "messages": int(bool(raw.message and not row["message"])),
+        "answers": row["answers"].count(""),
+    }
+    for what, number in empty.items():
+        if number:
+            outcome.quarantine.append({"where": raw.sample_id, "reason": f"{number} {what} without a word"})
+    asked = raw.questions if not empty["questions"] else [q for q in raw.questions if tokenize(q.text)]
+    outcome.answers.update(zip(row["answers"], (_folded(question.answer) for question in asked), strict=True))
 
 
 def _reject(outcome: Outcome, sample_id: str, reason: str) -> None:

@@ -14,7 +14,7 @@ SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
         pa.field("tokens", pa.list_(pa.string())),  # the same, normalised; tokens joined by a space
         pa.field("message", pa.string()),  # a text of its own
         pa.field("questions", pa.list_(pa.string())),
-        pa.field("answers", pa.list_(pa.string())),  # one a question, normalised like tokens
+        pa.field("answers", pa.list_(pa.string())),  # one a question: its class, see `answers`
         pa.field("question_kinds", pa.list_(pa.string())),
         pa.field("label", pa.string()),
         pa.field("group", pa.string()),  # speaker, user

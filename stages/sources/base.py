@@ -64,8 +64,12 @@ class Source:
         """Name the files to fetch into the raw folder; empty for a generated source."""
         return ()
 
-    def generate(self, folder: Path, seed: int) -> None:
-        """Write into the raw folder what needs no download; the same seed gives the same bytes."""
+    def generate(self, folder: Path, seed: int) -> dict[str, int] | None:
+        """Write into the raw folder what needs no download; the same seed gives the same bytes.
+
+        Return counts for the manifests of download and prepare, if there are any.
+        """
+        return None
 
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield samples and faults from the raw folder in a fixed order, one at a time in memory."""

@@ -18,6 +18,7 @@ from stages.models.tables import Split
 from stages.models.tasks import Task
 from stages.params import TrainParams
 from stages.training.batches import TrainBatches, ValidationBatches
+from stages.training.checkpoints import WholeCheckpoints, last_checkpoint
 from stages.training.curves import Curves
 from stages.training.module import TrainingModule
 
@@ -57,14 +58,14 @@ def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun | 
     if train.ema_decay:
         callbacks.insert(0, EMAWeightAveraging(decay=train.ema_decay))
     trainer = _trainer(train, setting.device, callbacks)
-    last = setting.checkpoints / "last.ckpt"
-    if last.exists():
+    last = last_checkpoint(setting.checkpoints)
+    if last:
         say(f"going on from {last}")
     trainer.fit(
         module,
         train_dataloaders=batches,
         val_dataloaders=ValidationBatches(splits["val"], task, train.batch_size),
-        ckpt_path=last if last.exists() else None,
+        ckpt_path=last,
         weights_only=True,
     )
     if not trainer.is_global_zero:
@@ -83,6 +84,7 @@ def _trainer(train: TrainParams, device: Device, callbacks: list[Callback]) -> L
         precision="bf16-mixed" if device.dtype == torch.bfloat16 else "32-true",
         max_epochs=train.epochs,
         gradient_clip_val=train.gradient_clip,
+        plugins=[WholeCheckpoints()],
         callbacks=[*callbacks, *([RichProgressBar()] if on_terminal else [])],
         enable_progress_bar=on_terminal,
         enable_model_summary=False,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stages.models.tables import Split
 from stages.models.tasks import Task
+from stages.models.tasks.base import size_of
 from stages.params import TrainParams
 
 
@@ -34,7 +35,7 @@ class TrainingModule(L.LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         loss = self.task.loss(batch, self._train_params)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=_size(batch), prog_bar=True)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=size_of(batch), prog_bar=True)
         return loss
 
     def on_train_epoch_start(self) -> None:
@@ -46,7 +47,7 @@ class TrainingModule(L.LightningModule):
 
         This hook and no later one sees the averaged weights.
         """
-        self.log("val_loss", self.task.loss(batch), batch_size=_size(batch), sync_dist=True)
+        self.log("val_loss", self.task.loss(batch), batch_size=self.task.num_known(batch), sync_dist=True)
         last = batch_idx == math.ceil(len(self._validation) / self._train_params.batch_size) - 1
         if last and self._train_params.monitor == "score":
             answers = self.task.answer(self._validation, FastAnswers(self._train_params.batch_size))
@@ -74,7 +75,3 @@ class TrainingModule(L.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def _size(batch: dict[str, Tensor]) -> int:
-    return len(next(iter(batch.values())))

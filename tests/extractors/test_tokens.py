@@ -38,7 +38,7 @@ def make(prepared, column="texts", max_words=5):
         ("2 DOGS run: \u201ca dog\u201d", [TWO, UNKNOWN, UNKNOWN, A, DOG]),
         ("a a a a a dog", [A, A, A, A, A]),
         ("<start> a <pad>", [UNKNOWN, A, UNKNOWN, 0, 0]),
-        ("na\u00efve dog \U0001f415", [UNKNOWN, DOG, 0, 0, 0]),
+        ("na\u00efve dog \U0001f415", [UNKNOWN, DOG, UNKNOWN, 0, 0]),
         ("", [0] * 5),
         ("...", [0] * 5),
     ],

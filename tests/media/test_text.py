@@ -23,7 +23,7 @@ TEXTS = {
     "tab\tline\nno-break\u00a0space": ["tab", "line", "no", "break", "space"],
     "\u0663": ["three"],  # an Arabic digit
     "<pad> <unk>": ["pad", "unk"],
-    "... !? \u2014 \U0001f600": [],
+    "... !? \u2014 \U0001f600": ["\U0001f600"],
     "": [],
 }
 

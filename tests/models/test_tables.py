@@ -198,10 +198,20 @@ def test_columns_that_a_data_set_has_not_are_left_out():
 @pytest.mark.parametrize(
     ("reading", "split", "message"),
     [
-        (READING, "val", "data set own: the split val is empty"),
+        (READING, "val", "data set own: the split val is empty; raise datasets.own.val_fraction "),
+        (
+            READING,
+            "train",
+            "data set own: the split train is empty; lower datasets.own.val_fraction and test_fraction ",
+        ),
         (Reading("own", {"text": "own-text"}, ("questions",), ("questions",)), "test", "data set own has no questions"),
         (Reading("own", {"text": "other-text"}, ("label",)), "test", "other-text was made from another .* `dvc repro`"),
         (Reading("own", {"text": "own-text"}, ("texts",), ("texts",)), "test", "no sample of the split test has what"),
+        (
+            Reading("own", {"text": "own-text"}, ("texts",), ("texts",)),
+            "test",
+            "texts and one of text; raise .*test_f",
+        ),
         (Reading("gone", {}, ()), "test", "no complete artifact there; run `dvc repro`"),
     ],
 )

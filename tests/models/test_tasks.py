@@ -502,6 +502,23 @@ def test_samples_that_are_all_alike_still_get_another():
     assert negatives([{"sample_id": "a", "label": "cat"}]).tolist() == [0]
 
 
+def test_captions_that_are_cut_in_training_are_counted():
+    rows = [{"tokens": ["a b c d e f", "a b c d e f g"]}, {"tokens": [" ".join("我看到一只猫在睡觉")]}]
+    assert make_task("caption", ("image",)).cut(rows) == (
+        "2 of 3 captions are longer than max_words 6, cut there; the longest has 9"
+    )
+    assert make_task("caption", ("image",), max_words=9).cut(rows) == make_task("vqa", ("question",)).cut(rows) == ""
+
+
+def test_messages_without_spaces_are_compared_by_what_the_tokenizer_cuts():
+    texts = ["我看到一只猫", "我看到一只狗", "他在公园里跑步", "她在公园里睡觉", "猫在沙发上", "狗在沙发上"]
+    ids = [f"sample-{i}" for i in range(len(texts))]
+    found = negatives([{"sample_id": name, "message": text} for name, text in zip(ids, texts, strict=True)])
+    cut = negatives([{"sample_id": name, "tokens": [" ".join(text)]} for name, text in zip(ids, texts, strict=True)])
+    assert found.tolist() == cut.tolist()
+    assert [texts[i] for i in found[:2]] == ["我看到一只狗", "我看到一只猫"]
+
+
 def test_a_match_is_scored_on_right_and_wrong_pairs():
     task, rows = make_task("match", ("image", "text")), make_rows()[:4]
     pairs = [(0.9, 0.1), (0.8, 0.6), (0.4, 0.3), (0.7, 0.5)]  # of the right pair, of the negative

@@ -1,9 +1,15 @@
 """Metrics are logged under names that MLflow takes, and none takes another's place."""
 
+import ast
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
 import pytest
 
 from stages.base.tracking import client
-from stages.packaging.logged_model import metric_names
+from stages.packaging.logged_model import REQUIREMENTS, metric_names
+from stages.training.key import imported_files
 
 GROUPS = {
     "full stop": ["Acme Inc.", "Bee Ltd.", ".", "..", "..."],
@@ -36,3 +42,18 @@ def test_mlflow_takes_every_group_and_none_is_lost(kind, empty_store, monkeypatc
     for name, value in named.items():
         mlflow_client.log_metric(run.info.run_id, name, value)
     assert mlflow_client.get_run(run.info.run_id).data.metrics == named
+
+
+def test_a_version_asks_for_every_package_that_its_code_begins_with():
+    served = Path(__file__).parents[2] / "stages/packaging/served_model.py"
+    imports = [
+        name
+        for path in imported_files(served)
+        for node in ast.parse(path.read_text(encoding="utf8")).body
+        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None)])
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    modules = {name.partition(".")[0] for name in imports} - sys.stdlib_module_names - {"stages"}
+    owners = packages_distributions()
+    assert {"regex", "torch", "PIL"} <= modules
+    assert [name for name in modules if not {owner.lower() for owner in owners[name]} & set(REQUIREMENTS)] == []

@@ -64,6 +64,26 @@ def test_a_first_version_below_a_floor_is_not_promoted_and_the_next_one_above_is
     assert found["aliases"] == ["champion"] and now() == {"champion": 2}
 
 
+def test_on_a_test_split_of_one_class_nothing_is_promoted_until_a_person_does(project):
+    def one_label(table):
+        place = table.schema.get_field_index("label")
+        return table.set_column(place, table.schema.field(place), [["warning"] * len(table)])
+
+    change_test_data(one_label)
+    for number in (1, 2):
+        params = make_params(project, SMALL | {"evaluate.num_samples_shown": number})
+        evaluate.run(params, "classify")
+        register.run(params, "classify")
+        found = json.loads((artifact_path("register", "classify") / register.VERSION_FILE).read_text())
+        assert found["version"] == number and found["aliases"] == ["challenger"]
+        (told,) = found["decision"]["reasons"]
+        assert told.startswith("not promoted: every right answer on the test split is 'warning', ")
+        assert f"`python -m stages.register classify --promote {number} --reason <text>`" in told
+        if number == 1:
+            register.command(["classify", "--promote", "1", "--reason", "it is wanted"])
+    assert {alias: int(n) for alias, n in aliases(client(), "classify").items()} == {"champion": 1, "challenger": 2}
+
+
 def test_a_floor_of_nothing_is_refused_before_anything_is_registered(project):
     params = make_params(project, SMALL | {"register.floors": {"caption": {"bleu": 0.1}}})
     with pytest.raises(InputError, match="register.floors.caption: no metric or slice 'bleu'; expected one of bleu_1"):

@@ -1,10 +1,12 @@
 """Pictures of an evaluation show its numbers, and the same numbers are the same bytes."""
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from stages.reports.figures import _comparison, _confusion, write_figures
+from stages.reports.figures import _comparison, _confusion, _save, drawable, write_figures
 from tests.support.small_splits import make_rows, make_task
 
 METRICS = {
@@ -62,3 +64,33 @@ def test_a_large_confusion_has_no_numbers():
     labels = [f"label-{i:02d}" for i in range(21)]
     (axes,) = _confusion(labels, labels[::-1]).axes
     assert not axes.texts and axes.images[0].get_array().shape == (21, 21)
+
+
+def test_names_that_a_font_has_are_drawn_as_they_are(tmp_path):
+    names = ["dog", "caf\u00e9", "\u0441\u043e\u0431\u0430\u043a\u0430", "\u03b1"]
+    assert drawable(names)[0] == names
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = _confusion(names, names[::-1])
+        _save(figure, tmp_path / "x.png")
+    assert figure.axes[0].get_ylabel() == "true"
+
+
+def test_letters_that_no_font_has_are_spelt_and_said(tmp_path):
+    private = "\U0010fffe\U0010ffff"  # no letters, so no font draws them
+    names = ["dog", f"a{private}b", "\U0010ffff"]
+    assert drawable(names)[0] == ["dog", "a[10FFFE 10FFFF]b", "[10FFFF]"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = _confusion(names, names)
+        _save(figure, tmp_path / "x.png")
+    assert "letters that no font here has" in figure.axes[0].get_ylabel()
+
+
+@pytest.mark.parametrize("name", ["\u72d7", "\u0915\u0941\u0924\u094d\u0924\u093e", "\u0643\u0644\u0628", "\U0001f436"])
+def test_a_name_of_any_script_is_drawn_or_spelt_but_never_an_empty_box(name, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _save(_confusion([name, "b"], ["b", name]), tmp_path / "x.png")
+    ((shown, _), fonts) = drawable([name, "b"])
+    assert (shown == name) != ("[" in shown) and fonts

@@ -1,5 +1,6 @@
 """What becomes of one raw sample: a clean row, or a reason why it is put aside; words are counted in training alone."""
 
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -8,6 +9,7 @@ from stages.params import PrepareParams
 from stages.samples.checks import Outcome, check_sample, prepare_rows
 from stages.samples.schema import SAMPLES
 from stages.sources.base import Fault, Question, RawSample
+from tests.media.test_scripts import FORMS, SENTENCES
 from tests.support.small_data import encode, make_image, sound
 
 JPEG = encode(make_image())
@@ -166,6 +168,63 @@ def test_each_column_of_words_is_counted_on_its_own_in_training_alone():
         "texts": {},
         "message": {"one": 1, "sound": 1},
         "questions": {"what": 1, "is": 1, "it": 1, "who": 1},
-        "answers": {"a dog": 1},
+        "answers": {"a dog": 1, "...": 1},
         "labels": {"Pet": 1},
     }
+
+
+def test_texts_without_a_word_are_noted_and_emoji_are_words():
+    outcome = Outcome()
+    asked = (Question("?", "yes"), Question("Who ?", "\u00ad"), Question("\U0001f600", "no"))
+    raw = RawSample("a", "train", JPEG, texts=("...", "\U0001f600"), message=":-)", questions=asked)
+    ((_, row),) = prepare_rows(iter([raw]), (), LIMITS, outcome)
+    assert (row["texts"], row["message"]) == (["\U0001f600"], None)
+    assert row["questions"] == ["Who ?", "\U0001f600"] and row["answers"] == ["", "no"]
+    assert [(found["where"], found["reason"]) for found in outcome.quarantine] == [
+        ("a", "1 captions without a word"),
+        ("a", "1 questions without a word"),
+        ("a", "1 messages without a word"),
+        ("a", "1 answers without a word"),
+    ]
+    assert outcome.words["texts"] == {"\U0001f600": 1} and outcome.words["answers"] == {"no": 1}
+
+
+def test_answers_are_counted_as_they_were_written():
+    outcome = Outcome()
+    asked = [Question("Who ?", answer) for answer in ("Yes.", "yes", "+1", "+1")]
+    source = [
+        RawSample("a", "train", JPEG, questions=tuple(asked)),
+        RawSample("b", "test", JPEG, questions=(asked[1],)),
+    ]
+    assert len(list(prepare_rows(iter(source), (), LIMITS, outcome))) == 2
+    assert outcome.answers == {("yes", "Yes."): 1, ("yes", "yes"): 2, ("+1", "+1"): 2}
+
+
+def test_a_class_of_a_folder_has_one_name_on_every_system():
+    rows = [
+        check_sample(RawSample("a", "train", JPEG, label=label, group=label), set(), (), LIMITS)
+        for label in ("caf\u00e9 noir", "cafe\u0301  noir")
+    ]
+    assert {(row["label"], row["group"]) for row in rows} == {("caf\u00e9 noir", "caf\u00e9 noir")}
+    assert check_sample(RawSample("a", "train", JPEG, label=" "), set(), (), LIMITS)["label"] is None
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("script", SENTENCES)
+def test_a_text_of_any_script_is_kept_in_every_place_and_form(script, form):
+    def row(text: str) -> dict:
+        asked = (Question(text, text),)
+        raw = RawSample("a", "train", JPEG, texts=(text,), message=text, questions=asked, label=text, oracle=text)
+        outcome = Outcome()
+        ((_, row),) = prepare_rows(iter([raw]), ("texts", "message", "questions", "label"), LIMITS, outcome)
+        assert not outcome.quarantine
+        assert set(outcome.words["texts"]) == set(outcome.words["message"]) == set(outcome.words["questions"])
+        assert outcome.words["answers"] == Counter(row["answers"]) and outcome.words["labels"] == {row["label"]: 1}
+        return row
+
+    text = SENTENCES[script]
+    found, usual = row(unicodedata.normalize(form, text)), row(text)
+    assert all(found[column] == usual[column] for column in ("tokens", "answers", "oracle"))
+    assert usual["texts"] == [usual["message"]] == usual["questions"] == [text]
+    if not form.startswith("NFK"):
+        assert found["label"] == unicodedata.normalize("NFC", text)

@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from stages.media.text import join, tokenize
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
 
@@ -148,6 +150,23 @@ def test_the_attention_of_a_word_lies_on_the_image_while_the_word_has_the_focus(
     expect(answer.locator(".looked")).to_contain_text(word.locator(".word").inner_text())
     page.keyboard.press("Escape")
     expect(canvas).to_have_css("opacity", "0")
+
+
+@pytest.mark.parametrize("text", ["two small dogs", "今天我看到3只猫", "เด็กกินน้ำ", "كلب صغير يجري", "我 like 猫"])
+def test_a_caption_reads_as_its_script_is_written(visit, text):
+    words = tokenize(text)
+    read, direction = visit("caption").evaluate(
+        """async ([caption, words]) => {
+            const { captionWithAttention } = await import("./attention.js");
+            const [list] = captionWithAttention({ caption, words, word_probabilities: words.map(() => 0.5) });
+            document.body.append(list);
+            const read = [...list.childNodes].map((it) => (it.querySelector?.(".word") ?? it).textContent).join("");
+            return [read, getComputedStyle(list).direction];
+        }""",
+        [join(words), words],
+    )
+    assert read == join(words)
+    assert direction == ("rtl" if "ك" in text else "ltr")
 
 
 def test_a_tapped_word_keeps_its_attention_until_it_is_tapped_again(visit, sample):

@@ -3,6 +3,7 @@
 Shapes: N samples of a split, B of a batch, K media that a sample brings of a modality that comes in several.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from stages.models.encoders.base import FeatureSpec
 from stages.models.tables import Picks, Split
+from stages.models.targets import Fault, Splits
 from stages.params import ExperimentBase
 
 Batch = dict[str, Tensor]  # keys: each modality (B, ...), `<modality>_present`, and those of `Task.take`
@@ -55,6 +57,11 @@ class Task(nn.Module):
         super().__init__()
         self.config = config
 
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what keeps targets from being learnt or compared; it is asked before the model is built."""
+        yield from ()
+
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Turn prepared rows into arrays whose first axis is the sample."""
         raise NotImplementedError
@@ -63,9 +70,17 @@ class Task(nn.Module):
         """Choose what a batch of these samples sees of the targets: with `rng` drawn for training, else all."""
         return {key: value[samples] for key, value in targets.items()}
 
+    def cut(self, rows: list[dict[str, Any]]) -> str:
+        """Say what of the training rows is too long and is cut, in words for a person; empty where nothing is."""
+        return ""
+
     def loss(self, batch: Batch, train: Any = None) -> Tensor:
         """Return the mean loss of a batch; with `train`, what regularises training is in it."""
         raise NotImplementedError
+
+    def num_known(self, batch: Batch) -> int:
+        """Return how many samples of a batch have a target that the model knows: what its loss is a mean of."""
+        return size_of(batch)
 
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return one dict per sample."""
@@ -129,3 +144,8 @@ class Task(nn.Module):
     def gate_metrics(cls) -> tuple[str, ...]:
         """Name the metrics that the gate can compare."""
         return (cls.headline,)
+
+
+def size_of(batch: Batch) -> int:
+    """Return the number of samples of a batch."""
+    return len(next(iter(batch.values())))

@@ -4,6 +4,7 @@ Shapes: B samples, C captions of a sample, T words, L places of all modalities, 
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.media.text import PAD, SPECIALS, Vocabulary
+from stages.media.text import PAD, SPECIALS, Vocabulary, join
 from stages.models.baselines import most_frequent_caption, nearest_captions
 from stages.models.heads import HEADS
 from stages.models.heads.beam import beam_search
 from stages.models.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
 from stages.models.metrics.captions import caption_metrics
 from stages.models.tables import Picks, Split
+from stages.models.targets import Fault, Splits, text_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask
 from stages.params import CaptionParams
@@ -66,6 +68,12 @@ class CaptionTask(FusedTask):
             self.fusion = self.make_fusion(config.features, experiment.dim)
             self.absent_D = nn.Parameter(torch.randn(experiment.dim) * 0.02)
 
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what is wrong with the training texts."""
+        words = config.vocabularies["texts"][len(SPECIALS) :]
+        yield from text_faults(config.experiment.dataset, splits, words)
+
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return `captions` (N, C, T) of word numbers, padded, and `num_captions` (N,)."""
         max_words = self.max_words
@@ -76,6 +84,13 @@ class CaptionTask(FusedTask):
                 ids = self.vocabulary.encode(caption.split(), max_words)
                 captions[i, j, : len(ids)] = ids
         return {"captions": captions, "num_captions": counts}
+
+    def cut(self, rows: list[dict[str, Any]]) -> str:
+        """Say how many captions are longer than `max_words`: no end is learnt from them."""
+        lengths = [len(caption.split()) for row in rows for caption in row["tokens"]]
+        num_cut = sum(length > self.max_words for length in lengths)
+        told = f"{num_cut} of {len(lengths)} captions are longer than max_words {self.max_words}, cut there"
+        return f"{told}; the longest has {max(lengths)}" if num_cut else ""
 
     def take(self, targets: Arrays, samples: np.ndarray, picks: Picks, train: Any = None, rng: Any = None) -> Arrays:
         """Draw `texts_per_step` captions of each sample, none twice while there are others; all without `rng`."""
@@ -133,7 +148,7 @@ class CaptionTask(FusedTask):
             words = self.vocabulary.decode(caption.ids)
             answers.append(
                 {
-                    "caption": " ".join(words),
+                    "caption": join(words),
                     "score": caption.score,
                     "words": words,
                     "word_probabilities": [float(p) for p in np.exp(caption.log_probs)],
@@ -173,6 +188,7 @@ class CaptionTask(FusedTask):
         """Say which BLEU and CIDEr-D these are, and how captions were searched."""
         return {
             "level": "corpus",
+            "words": "as the tokenizer cuts them; characters in scripts without spaces",
             "references_per_sample": sum(len(row["tokens"]) for row in rows) / len(rows),
             "bleu": "nltk corpus_bleu, no smoothing, closest reference length",
             "cider_d": "scale 0 to 10, document frequencies of the test references",

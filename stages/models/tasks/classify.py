@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from stages.models.metrics.classification import accuracy_by, classification_metrics
 from stages.models.tables import Split
+from stages.models.targets import Fault, Splits, class_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask, cross_entropy
 
@@ -36,6 +38,12 @@ class ClassifyTask(FusedTask):
         self.classes = config.vocabularies["labels"]
         self.fusion = self.make_fusion(config.features, len(self.classes))
 
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what is wrong with the labels."""
+        labels = {split: [row["label"] for row in found.rows] for split, found in splits.items()}
+        yield from class_faults(config.experiment.dataset, "label", labels)
+
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return `label` (N,): the number of the class, -1 for one that training has not."""
         numbers = {label: i for i, label in enumerate(self.classes)}
@@ -44,6 +52,10 @@ class ClassifyTask(FusedTask):
     def loss(self, batch: Batch, train: Any = None) -> Tensor:
         """Return the cross entropy."""
         return cross_entropy(self.fusion(self.encode(batch, train)), batch["label"], train)
+
+    def num_known(self, batch: Batch) -> int:
+        """Return how many samples have a label of the training split."""
+        return int((batch["label"] >= 0).sum())
 
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:

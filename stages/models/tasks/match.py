@@ -5,6 +5,7 @@ chosen by hash: of some candidates, the one that is most like the right one with
 """
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.media.text import fold, is_foreign, tokenize
 from stages.models.encoders.base import Encoded
 from stages.models.metrics.classification import binary_auc
 from stages.models.tables import Split
+from stages.models.targets import Fault, Splits, pair_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask
 from stages.params import MatchParams
@@ -36,6 +39,12 @@ class MatchTask(FusedTask):
         assert isinstance(config.experiment, MatchParams)
         self.target = config.experiment.target
         self.fusion = self.make_fusion(config.features, 1)
+
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what is wrong with the pairs of the target and the rest."""
+        assert isinstance(config.experiment, MatchParams)
+        yield from pair_faults(config.experiment.dataset, config.experiment.target, splits)
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return nothing: what belongs together is what stands in one row."""
@@ -137,8 +146,10 @@ def _next_other(words: list[frozenset[str]], i: int) -> int:
 
 
 def _words(row: dict[str, Any]) -> list[str]:
-    texts = row.get("tokens") or [row.get("message") or row.get("label") or row["sample_id"]]
-    return texts[0].split()
+    if row.get("tokens"):
+        return row["tokens"][0].split()
+    text = row.get("message") or row.get("label") or row["sample_id"]
+    return tokenize(text) if is_foreign(fold(text)) else text.split()
 
 
 def _overlap(one: frozenset[str], other: frozenset[str]) -> float:

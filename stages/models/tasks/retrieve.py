@@ -4,6 +4,7 @@ Shapes: B samples, K targets of each (such as its captions), D dim.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from stages.models.encoders.base import Encoded
 from stages.models.fusions.base import VERY_LOW
 from stages.models.metrics.retrieval import RECALL_AT, rank_all, rank_metrics
 from stages.models.tables import PRESENT, Split
+from stages.models.targets import Fault, Splits, pair_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask
 from stages.params import RetrieveParams
@@ -47,6 +49,12 @@ class RetrieveTask(FusedTask):
         """Return the fusion of several modalities; one alone is only pooled and projected, and learns faster so."""
         dim = self.config.experiment.dim
         return self.make_fusion(modalities, dim) if len(modalities) > 1 else SinglePool(modalities[0], dim)
+
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what is wrong with the pairs of the target and the rest."""
+        assert isinstance(config.experiment, RetrieveParams)
+        yield from pair_faults(config.experiment.dataset, config.experiment.target, splits)
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return nothing: what belongs together is what stands in one row."""

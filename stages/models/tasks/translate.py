@@ -7,6 +7,7 @@ other modality's classifier then reads without ever having seen one. Way `direct
 Shapes: B batch, D dim.
 """
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from stages.models.fusions.base import AttentionPool
 from stages.models.metrics.classification import classification_metrics
 from stages.models.metrics.retrieval import RECALL_AT, rank_all, recall_at
 from stages.models.tables import Split
+from stages.models.targets import Fault, Splits, class_faults, pair_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.classify import class_answer, majority
 from stages.models.tasks.fused import FusedTask, cross_entropy
@@ -50,6 +52,13 @@ class TranslateTask(FusedTask):
         self.classifiers = nn.ModuleDict({m: nn.Linear(dim, len(self.classes)) for m in config.features})
         self.into = nn.ModuleDict({m: _mlp(dim, dropout) for m in config.features})
         self.out_of = nn.ModuleDict({m: _mlp(dim, dropout) for m in config.features} if self.way == "shared" else {})
+
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what is wrong with the labels, and with the pairs of both modalities."""
+        labels = {split: [row["label"] for row in found.rows] for split, found in splits.items()}
+        yield from class_faults(config.experiment.dataset, "label", labels)
+        yield from pair_faults(config.experiment.dataset, list(config.features)[1], splits)
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return `label` (N,): the number of the class, -1 for one that training has not."""
@@ -90,6 +99,10 @@ class TranslateTask(FusedTask):
         logits = one @ other.T / TEMPERATURE
         own = torch.arange(len(logits), device=logits.device)
         return [*losses, 0.5 * (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own))]
+
+    def num_known(self, batch: Batch) -> int:
+        """Return how many samples have a label of the training split."""
+        return int((batch["label"] >= 0).sum())
 
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:

@@ -4,6 +4,7 @@ All questions of a sample share its encoding. Shapes: B samples, K questions of 
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from stages.models.encoders.base import Encoded
 from stages.models.metrics.classification import accuracy_by
 from stages.models.tables import PRESENT, Picks, Split
+from stages.models.targets import Fault, Splits, class_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.classify import class_answer, majority
 from stages.models.tasks.fused import FusedTask, cross_entropy
@@ -41,6 +43,12 @@ class VqaTask(FusedTask):
         self.fusion = self.make_fusion(config.features, len(self.classes))
         self.others = [modality for modality in config.features if modality != QUESTION]
         self.words = nn.ModuleDict({m: nn.Linear(config.experiment.dim, len(self.classes)) for m in self.others})
+
+    @classmethod
+    def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
+        """Yield what is wrong with the answers."""
+        answers = {split: [a for row in found.rows for a in row["answers"]] for split, found in splits.items()}
+        yield from class_faults(config.experiment.dataset, "answer", answers)
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return `answer` (N, K): the numbers of the answers, -1 for unknown ones and where there is no question."""
@@ -78,6 +86,10 @@ class VqaTask(FusedTask):
             each_BA = F.binary_cross_entropy_with_logits(logits_BA, has_BA, reduction="none")
             losses.append((each_BA.sum(1) * encoded[modality].present_B).mean())
         return torch.stack(losses).sum() if losses else has_BA.sum() * 0.0
+
+    def num_known(self, batch: Batch) -> int:
+        """Return how many samples have a question whose answer the training split has."""
+        return int((batch["answer"] >= 0).any(1).sum())
 
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:

@@ -16,7 +16,7 @@ const VIEWS = {
   classify: (answer) => ranked(answer, answer.label),
   vqa(answer, given) {
     const view = ranked(answer, answer.answer);
-    return { ...view, nodes: [element("p", { className: "asked" }, `“${given.get("question")}”`), ...view.nodes] };
+    return { ...view, nodes: [element("p", { className: "asked", dir: "auto" }, `“${given.get("question")}”`), ...view.nodes] };
   },
   match(answer) {
     const spoken = answer.match === "yes" ? "Yes, they belong together" : "No, they do not belong together";
@@ -39,7 +39,7 @@ export function viewOf(task, answer, given) {
   return VIEWS[task]?.(answer, given) ?? { spoken: "The answer is shown", nodes: [values(answer)] };
 }
 
-const verdict = (text) => element("p", { className: "verdict" }, text);
+const verdict = (text) => element("p", { className: "verdict", dir: "auto" }, text);
 
 function ranked(answer, best) {
   const pairs = (answer.classes ?? []).map((name, i) => [name, answer.probabilities[i]]);
@@ -69,7 +69,7 @@ function bar([name, probability]) {
   const fill = element("span", { className: "fill" });
   fill.style.width = `${100 * probability}%`;
   const track = element("span", { className: "track", ariaHidden: "true" }, fill);
-  return element("li", {}, element("span", { className: "bar-name" }, name), track, element("data", {}, percent(probability)));
+  return element("li", {}, element("span", { className: "bar-name", dir: "auto" }, name), track, element("data", {}, percent(probability)));
 }
 
 function vector(tower, numbers) {
@@ -82,7 +82,7 @@ function vector(tower, numbers) {
 function values(answer) {
   const rows = Object.entries(answer).flatMap(([key, value]) => [
     element("dt", {}, key),
-    element("dd", {}, typeof value === "string" ? value : JSON.stringify(value)),
+    element("dd", { dir: "auto" }, typeof value === "string" ? value : JSON.stringify(value)),
   ]);
   return element("dl", { className: "lineage" }, ...rows);
 }

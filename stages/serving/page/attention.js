@@ -9,7 +9,7 @@ const HINT = "Point at a word, move to it with Tab, or tap it, to see where the 
 export function captionWithAttention(answer, image) {
   const attended = Boolean(image && answer.attention?.length && answer.grid);
   const words = answer.words.map((word, i) => wordNode(word, answer.word_probabilities[i], attended));
-  const list = element("p", { className: "words", lang: "en" }, ...words.flatMap((word) => [word, " "]));
+  const list = element("p", { className: "words", lang: "", dir: "auto" }, ...spaced(words, answer));
   if (!image) return [list];
   const canvas = element("canvas", { ariaHidden: "true" });
   const picture = element("div", { className: "picture" }, canvas);
@@ -23,6 +23,17 @@ export function captionWithAttention(answer, image) {
     if (place !== null) paint(canvas, answer.attention[place], answer.grid);
   });
   return [picture, list, note];
+}
+
+/** Put spaces between words where the caption has them: scripts such as Chinese have none. */
+function spaced(nodes, { caption, words }) {
+  let end = 0;
+  return nodes.flatMap((node, i) => {
+    const start = caption.indexOf(words[i], end);
+    const gap = start > end;
+    end = start + words[i].length;
+    return gap ? [" ", node] : [node];
+  });
 }
 
 function wordNode(word, probability, attended) {

@@ -39,14 +39,14 @@ function resultOf(result, searchBy) {
     "li",
     {},
     result.image ? pictureButton(result, searchBy) : null,
-    element("div", { className: "beside" }, element("p", {}, texts[0] ?? ""), moreTexts(texts.slice(1)), player(result)),
+    element("div", { className: "beside" }, element("p", { dir: "auto" }, texts[0] ?? ""), moreTexts(texts.slice(1)), player(result)),
     element("p", { className: "note" }, "similarity ", similarity, element("span", { className: "id", dir: "auto" }, result.sample_id)),
   );
 }
 
 function moreTexts(texts) {
   if (!texts.length) return null;
-  const list = element("ul", {}, ...texts.map((text) => element("li", {}, text)));
+  const list = element("ul", {}, ...texts.map((text) => element("li", { dir: "auto" }, text)));
   return element("details", {}, element("summary", {}, `${texts.length} more ${nameOf("text", texts.length > 1)}`), list);
 }
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from stages.base.errors import InputError
 from stages.sources.base import Question, RawSample, RemoteFile, Source
 from stages.sources.scenes import captions, draw, messages, questions, situation, speech, world
+from stages.sources.scenes.languages import LANGUAGES
 from stages.sources.scenes.world import Stream
 
 FILE = "scenes.parquet"
@@ -79,6 +80,10 @@ class ScenesParams(Protocol):
         """The chance that what a modality says of the label is drawn at random."""
 
     @property
+    def language(self) -> str:
+        """Of captions, questions and answers, one of `LANGUAGES`."""
+
+    @property
     def noise(self) -> float:
         """The standard deviation of the pixel noise, of full range 1."""
 
@@ -130,12 +135,12 @@ class Scenes(Source):
 
     def _row(self, seed: int, index: int) -> dict[str, Any]:
         """Make one scene in all its modalities."""
-        params = self.params
+        params, language = self.params, LANGUAGES[self.params.language]
         stream = partial(world.stream, seed, index)
         scene = world.sample(seed, index, params.max_objects)
         cause = situation.sample(scene, stream(Stream.SITUATION), params.cue_error)
         phrase = f"{scene.things[0].colour} {scene.things[0].shape}"
-        asked = questions.questions(scene, stream(Stream.QUESTIONS), params.questions_per_image)
+        asked = questions.questions(scene, stream(Stream.QUESTIONS), params.questions_per_image, language)
         truth = world.truth(scene) | {
             "phrase": phrase,
             "tone": cause.cues["audio"],
@@ -147,11 +152,11 @@ class Scenes(Source):
             "split": {8: "val", 9: "test"}.get(index % 10, "train"),
             "image": draw.render(scene, stream(Stream.DRAWING), params.image_size_px, params.noise),
             "audio": speech.speak(phrase, cause.cues["audio"], stream(Stream.SPEECH)),
-            "texts": captions.captions(scene, stream(Stream.CAPTIONS), params.captions_per_image),
+            "texts": captions.captions(scene, stream(Stream.CAPTIONS), params.captions_per_image, language),
             "message": messages.message(scene, cause.cues["text"], stream(Stream.MESSAGE)),
             "questions": [asdict(question) for question in asked],
             "label": cause.label,
-            "oracle": captions.canonical(scene),
+            "oracle": captions.canonical(scene, language),
             "truth": json.dumps(truth, sort_keys=True),
         }
 

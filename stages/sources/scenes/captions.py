@@ -11,9 +11,11 @@ from functools import partial
 
 import numpy as np
 
+from stages.sources.scenes.languages import English
 from stages.sources.scenes.world import Options, Scene, Thing, pick, place, relation
 
 Choose = Callable[[Options], str]
+SLOT = re.compile(r"{(.+?)}")
 
 TEMPLATES: dict[int, Options] = {
     1: (
@@ -75,14 +77,14 @@ PHRASES: dict[str, Options] = {
 STYLES: Options = (("Sentence.", 0.7), ("plain", 0.3))
 
 
-def captions(scene: Scene, rng: np.random.Generator, count: int) -> tuple[str, ...]:
+def captions(scene: Scene, rng: np.random.Generator, count: int, language: English) -> tuple[str, ...]:
     """Write `count` captions as different people would."""
-    return tuple(write(scene, partial(pick, rng)) for _ in range(count))
+    return tuple(write(scene, partial(pick, rng), language) for _ in range(count))
 
 
-def canonical(scene: Scene) -> str:
+def canonical(scene: Scene, language: English) -> str:
     """Write the caption of the most likely choices: what a reader of the truth should answer."""
-    return write(scene, most_likely)
+    return write(scene, most_likely, language)
 
 
 def most_likely(options: Options) -> str:
@@ -90,34 +92,29 @@ def most_likely(options: Options) -> str:
     return max(options, key=lambda option: option[1])[0]
 
 
-def write(scene: Scene, choose: Choose) -> str:
+def write(scene: Scene, choose: Choose, language: English) -> str:
     """Write one caption, asking `choose` at every choice of the grammar."""
     template = choose(TEMPLATES[len(scene.things)])
-    words = re.sub(r"{(.+?)}", lambda slot: _phrase(scene, slot[1], choose), template)
-    return f"{words[0].upper()}{words[1:]}." if choose(STYLES) == "Sentence." else words
+    said = {slot: _phrase(scene, slot, choose, language) for slot in SLOT.findall(template)}
+    text = SLOT.sub(lambda slot: said[slot[1]], language.phrase(template))
+    return language.sentence(text) if choose(STYLES) == "Sentence." else text
 
 
-def _phrase(scene: Scene, slot: str, choose: Choose) -> str:
+def _phrase(scene: Scene, slot: str, choose: Choose, language: English) -> str:
     if slot == "background":
-        return choose(PHRASES[scene.background])
+        return language.phrase(choose(PHRASES[scene.background]))
     if slot == "place":
-        return choose(PHRASES[place(scene.things[0])])
+        return language.phrase(choose(PHRASES[place(scene.things[0])]))
     if len(slot) == 3:
         one, other = scene.things[int(slot[0])], scene.things[int(slot[2])]
         choose = most_likely if slot[1] == "~" else choose
         stated = relation(one, other)
         assert stated, "the layout gives the first object a clear relation to each other"
-        return choose(PHRASES[stated])
+        return language.phrase(choose(PHRASES[stated]))
     form = choose(OBJECT) if slot[0] != "~" else SIZELESS
-    return _name(scene.things[int(slot[-1])], form, choose)
+    return language.name(_looks(scene.things[int(slot[-1])], form, choose), "a")
 
 
-def _name(thing: Thing, form: str, choose: Choose) -> str:
+def _looks(thing: Thing, form: str, choose: Choose) -> list[str]:
     terms = {"size": thing.size, "colour": thing.colour, "shape": thing.shape}
-    name = re.sub(r"{(.+?)}", lambda slot: choose(PHRASES[terms[slot[1]]]), form)
-    return with_article(name)
-
-
-def with_article(name: str) -> str:
-    """Put "a" or "an" before a name."""
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return [choose(PHRASES[terms[look]]) for look in SLOT.findall(form)]

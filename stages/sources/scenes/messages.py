@@ -7,7 +7,8 @@ import re
 
 import numpy as np
 
-from stages.sources.scenes.captions import PHRASES, with_article
+from stages.sources.scenes.captions import PHRASES
+from stages.sources.scenes.languages import with_article
 from stages.sources.scenes.world import COLOURS, SHAPES, Options, Scene, pick
 
 WORDINGS: dict[str, Options] = {

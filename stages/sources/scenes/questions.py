@@ -5,16 +5,32 @@ the false ones are near misses; a colour or shape that is counted is missing hal
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain, combinations, product, zip_longest
 
 import numpy as np
 
 from stages.sources.base import Question
-from stages.sources.scenes.captions import PHRASES, with_article
+from stages.sources.scenes.captions import PHRASES
+from stages.sources.scenes.languages import English
 from stages.sources.scenes.world import COLOURS, INVERSE, SHAPES, Options, Scene, Thing, pick, relation
 
-Asked = Iterator[tuple[str, str]]
-"""Questions with their answers."""
+
+@dataclass(frozen=True)
+class Named:
+    """An object by its looks; `form` is as in `English.name`."""
+
+    words: list[str]
+    form: str
+
+    def put(self, language: English) -> str:
+        """Put it into words."""
+        return language.name(self.words, self.form)
+
+
+Slots = dict[str, Named | str]
+Asked = Iterator[tuple[str, Slots, str]]
+"""Questions: a wording, what stands in its slots, and the answer."""
 
 MAX_QUESTIONS = 8
 """As many as every scene allows, even one of a single object."""
@@ -56,24 +72,31 @@ MORE: Options = (
 )
 
 
-def questions(scene: Scene, rng: np.random.Generator, count: int) -> tuple[Question, ...]:
+def questions(scene: Scene, rng: np.random.Generator, count: int, language: English) -> tuple[Question, ...]:
     """Ask `count` questions, a kind not a second time before each other kind that the scene allows."""
     kinds = []
     for kind, ask in KINDS.items():
-        asked = [Question(text, answer, kind) for text, answer in ask(scene, rng)]
+        asked = [Question(_text(w, slots, language), language.phrase(a), kind) for w, slots, a in ask(scene, rng)]
         kinds.append([asked[i] for i in rng.permutation(len(asked))])
     rounds = zip_longest(*(kinds[i] for i in rng.permutation(len(kinds))))
     return tuple(question for question in chain.from_iterable(rounds) if question)[:count]
 
 
+def _text(wording: str, slots: Slots, language: English) -> str:
+    words = {
+        name: language.phrase(slot) if isinstance(slot, str) else slot.put(language) for name, slot in slots.items()
+    }
+    return language.question(language.phrase(wording).format(**words))
+
+
 def _count(scene: Scene, rng: np.random.Generator) -> Asked:
     """Count all objects, those of a colour, and those of a shape."""
-    yield _say(rng, COUNT, things="objects"), NUMBERS[len(scene.things)]
+    yield *_say(rng, COUNT, things=Named(["object"], "plural")), NUMBERS[len(scene.things)]
     for look, terms in LOOKS.items():
         there = [getattr(thing, look) for thing in scene.things]
         missing = [term for term in terms if term not in there]
         term = str(rng.choice(there if rng.random() < 0.5 else missing))
-        yield _say(rng, COUNT, things=_plural(_noun(rng, {look: term}))), NUMBERS[there.count(term)]
+        yield *_say(rng, COUNT, things=_noun(rng, {look: term}, "plural")), NUMBERS[there.count(term)]
 
 
 def _exists(scene: Scene, rng: np.random.Generator) -> Asked:
@@ -87,19 +110,19 @@ def _exists(scene: Scene, rng: np.random.Generator) -> Asked:
             misses = [wanted | {look: term} for term in LOOKS[look]]
             misses = [miss for miss in misses if not _matches(scene, miss)]
             wanted = misses[rng.integers(len(misses))]
-        yield _say(rng, EXISTS, a=with_article(_noun(rng, wanted))), answer
+        yield *_say(rng, EXISTS, a=_noun(rng, wanted, "a")), answer
 
 
 def _colour(scene: Scene, rng: np.random.Generator) -> Asked:
     for thing in scene.things:
         if the := _refer(scene, thing, ("size", "shape"), rng):
-            yield _say(rng, COLOUR, the=the), thing.colour
+            yield *_say(rng, COLOUR, the=the), thing.colour
 
 
 def _shape(scene: Scene, rng: np.random.Generator) -> Asked:
     for thing in scene.things:
         if the := _refer(scene, thing, ("size", "colour"), rng):
-            yield _say(rng, SHAPE, the=the), thing.shape
+            yield *_say(rng, SHAPE, the=the), thing.shape
 
 
 def _relation(scene: Scene, rng: np.random.Generator) -> Asked:
@@ -110,7 +133,7 @@ def _relation(scene: Scene, rng: np.random.Generator) -> Asked:
             answer = _coin(rng)
             related = pick(rng, PHRASES[stated if answer == "yes" else INVERSE[stated]])
             the, other = (_refer(scene, thing, ("colour", "shape"), rng) for thing in (first, second))
-            yield _say(rng, RELATION, the=the, related=related, other=other), answer
+            yield *_say(rng, RELATION, the=the, related=related, other=other), answer
 
 
 def _compare(scene: Scene, rng: np.random.Generator) -> Asked:
@@ -120,12 +143,12 @@ def _compare(scene: Scene, rng: np.random.Generator) -> Asked:
             answer, is_larger = _coin(rng), rng.random() < 0.5
             pair = (large, small) if is_larger == (answer == "yes") else (small, large)
             the, other = (_refer(scene, thing, ("colour", "shape"), rng) for thing in pair)
-            yield _say(rng, LARGER if is_larger else SMALLER, the=the, other=other), answer
+            yield *_say(rng, LARGER if is_larger else SMALLER, the=the, other=other), answer
     if len(scene.things) > 1:
         yield _compare_counts(scene, rng)
 
 
-def _compare_counts(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
+def _compare_counts(scene: Scene, rng: np.random.Generator) -> tuple[str, Slots, str]:
     """Ask whether there are more of one look than of another; one of the two is there."""
     looks = [tuple(LOOKS)[i] for i in rng.permutation(2)]
     answer, pairs = _coin(rng), []
@@ -134,8 +157,8 @@ def _compare_counts(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
         counts = [len(_matches(scene, wanted)) for wanted in pair]
         if any(counts) and (counts[0] > counts[1]) == (answer == "yes"):
             pairs.append(pair)
-    things, others = (_plural(_noun(rng, wanted)) for wanted in pairs[rng.integers(len(pairs))])
-    return _say(rng, MORE, things=things, others=others), answer
+    things, others = (_noun(rng, wanted, "plural") for wanted in pairs[rng.integers(len(pairs))])
+    return *_say(rng, MORE, things=things, others=others), answer
 
 
 KINDS = {
@@ -156,24 +179,19 @@ def _matches(scene: Scene, wanted: dict[str, str]) -> list[Thing]:
     return [t for t in scene.things if all(getattr(t, look) == term for look, term in wanted.items())]
 
 
-def _refer(scene: Scene, thing: Thing, looks: tuple[str, str], rng: np.random.Generator) -> str | None:
+def _refer(scene: Scene, thing: Thing, looks: tuple[str, str], rng: np.random.Generator) -> Named | None:
     """Name one object by some of the looks, None where they fit another one as well."""
     subsets = chain.from_iterable(combinations(looks, length) for length in range(len(looks) + 1))
     names = [{look: getattr(thing, look) for look in subset} for subset in subsets]
     names = [name for name in names if len(_matches(scene, name)) == 1]
-    return f"the {_noun(rng, names[rng.integers(len(names))])}" if names else None
+    return _noun(rng, names[rng.integers(len(names))], "the") if names else None
 
 
-def _noun(rng: np.random.Generator, wanted: dict[str, str]) -> str:
-    """Put looks into words: "large circle", "red object"."""
+def _noun(rng: np.random.Generator, wanted: dict[str, str], form: str) -> Named:
+    """Choose words for looks: large circle, red object."""
     words = [pick(rng, PHRASES[wanted[look]]) for look in ("size", "colour", "shape") if look in wanted]
-    return " ".join(words if "shape" in wanted else [*words, "object"])
+    return Named(words if "shape" in wanted else [*words, "object"], form)
 
 
-def _plural(noun: str) -> str:
-    return f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
-
-
-def _say(rng: np.random.Generator, wordings: Options, **slots: str | None) -> str:
-    text = pick(rng, wordings).format(**slots)
-    return f"{text[0].upper()}{text[1:]}?"
+def _say(rng: np.random.Generator, wordings: Options, **slots: Named | str | None) -> tuple[str, Slots]:
+    return pick(rng, wordings), {name: slot for name, slot in slots.items() if slot is not None}

@@ -6,7 +6,8 @@ reading needs no other file. A row that cannot be used is named by its number, a
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,11 +20,17 @@ from stages.base.store import SCRATCH, say, write_json
 from stages.raw.archive import JUDGED, Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
-from stages.sources.table.columns import ROLES, resolve
+from stages.sources.table.columns import NAMES, ROLES, candidates, resolve
+from stages.sources.table.labels import changed_labels, label_of, whole_number
+from stages.sources.table.layout import Found, Layout, Reading, find_layout, refuse_other_kinds
 from stages.sources.table.media import media_kind, member_name, pack
-from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, encoding, read_rows
+from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, first_row, read_rows
 
 MEDIA, READING = "media.zip", "reading.json"
+GUESSED = (
+    "not UTF-8, read as Windows-1252; if letters come out wrong, save it as CSV UTF-8 or name its encoding in "
+    "params.yaml, such as\n    reading: {encoding: gb18030}"
+)
 HEAD_ROWS = 200  # looked at to guess the columns
 FIELDS = {"image": "image", "audio": "audio", "text": "texts", "message": "message", "question": "questions"}
 FIELDS |= {"label": "label", "group": "group"}
@@ -43,6 +50,10 @@ class TableParams(Protocol):
     @property
     def columns(self) -> Any:
         """For each role of `ROLES` an attribute: a column's name, auto or none."""
+
+    @property
+    def reading(self) -> Reading:
+        """How a CSV file is written."""
 
     @property
     def split_by(self) -> Literal["auto", "column", "hash", "group"]:
@@ -75,25 +86,42 @@ class Table(Source):
         self.wanted = {role: getattr(params.columns, role) for role in ROLES}
         self.fields = tuple(field for role, field in FIELDS.items() if self.wanted[role] != "none")
 
-    def generate(self, folder: Path, seed: int) -> None:
-        """Copy the table, note what its columns are, and pack the files that it names."""
+    def generate(self, folder: Path, seed: int) -> dict[str, int]:
+        """Copy the table, note what its columns are, and pack the files that it names; return counts of its rows."""
         root = Path("data") / self.params.folder
         path = root / self.params.table
         if not path.is_file():
             raise InputError(f"{path}: no such file: put your table and its files into {root}")
-        if path.suffix.lower() in CSV_SUFFIXES and encoding(path) == "cp1252":
-            say(f"{path}: not UTF-8, read as Windows-1252; if letters come out wrong, save it as CSV UTF-8")
-        columns = self._columns(root, path)
+        refuse_other_kinds(path)
+        found = find_layout(path, self.params.reading) if path.suffix.lower() in CSV_SUFFIXES else None
+        layout = found.layout if found else None
+        names = column_names(path, layout)
+        head = list(islice(read_rows(path, layout), HEAD_ROWS))
+        if not head:
+            raise InputError(f"{path}: a header ({', '.join(names)}) and no filled row: add one for each sample")
+        columns = resolve(self.wanted, names, head, partial(media_kind, root), str(path))
+        counts = _counts(path, found, columns)
+        how = str(found) if found else "read"
+        if layout and layout.encoding == "cp1252" and self.params.reading.encoding == "auto":
+            how += f"; {GUESSED}"
+        say(f"{path}: {how}; {counts['rows_read']} rows, {counts['rows_empty']} of them empty")
+        self.fields = tuple(FIELDS[role] for role in FIELDS if role in columns)
+        self._tell_columns(path, columns, names)
+        if self.wanted["label"] == "auto" and "label" not in columns:
+            say(_no_label(path, names, candidates(names, head, list(columns.values()))))
+        label = columns.get("label")
+        if told := changed_labels(row.cells[label] for row in read_rows(path, layout) if label in row.cells):
+            say(f"{path}: {label}: {told}")
         used = [columns[role] for role in ("image", "audio") if role in columns]
-        cells = (row.cells[name] for row in read_rows(path) for name in used if name in row.cells)
+        cells = (row.cells[name] for row in read_rows(path, layout) for name in used if name in row.cells)
         faults = pack(root, cells, folder / MEDIA, SCRATCH / "downloads" / f"table-{self.params.folder}")
         shutil.copyfile(path, folder / path.name)
-        write_json(folder / READING, {"columns": columns, "faults": faults})
+        notes = {"columns": columns, "faults": faults}
+        write_json(folder / READING, notes | ({"layout": asdict(layout)} if layout else {}))
+        return counts
 
-    def _columns(self, root: Path, path: Path) -> dict[str, str]:
-        """Find the column of each role; print what was guessed as the lines that would fix it."""
-        head = list(islice(read_rows(path), HEAD_ROWS))
-        columns = resolve(self.wanted, column_names(path), head, partial(media_kind, root), str(path))
+    def _tell_columns(self, path: Path, columns: dict[str, str], names: Sequence[str]) -> None:
+        """Print what was guessed as the lines that would fix it; refuse to split by a column that is not there."""
         if "auto" in self.wanted.values():
             fixed = {role: columns.get(role, "none") for role in ROLES}
             line = yaml.safe_dump(fixed, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
@@ -107,21 +135,21 @@ class Table(Source):
         if needed and needed not in columns:
             raise InputError(
                 f"{path}: split_by is {self.params.split_by}, but no column is the {needed}: give columns.{needed}, "
-                f"one of {', '.join(column_names(path))}, or split_by: hash"
+                f"one of {', '.join(names)}, or split_by: hash"
             )
-        return columns
 
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield samples in the order of their first rows, their files one at a time in memory."""
         notes = json.loads((folder / READING).read_text(encoding="utf8"))
         columns: dict[str, str] = notes["columns"]
         path = folder / self.params.table
+        layout = Layout(**notes["layout"]) if "layout" in notes else None
         split_column = columns.get("split", "")
-        words = {row.cells.get(split_column, "").lower() for row in read_rows(path)}
+        words = {row.cells.get(split_column, "").lower() for row in read_rows(path, layout)}
         present = {SPLIT_OF[word] for word in words & SPLIT_OF.keys()}
         with open_archive(folder / MEDIA, JUDGED) as archive:
             media = _Media(archive, notes["faults"])
-            for rows in grouped(read_rows(path), columns):
+            for rows in grouped(read_rows(path, layout), columns):
                 questions, faults = _questions(path.name, rows, columns)
                 yield from faults
                 yield self._sample(rows, columns, media, questions, present)
@@ -155,7 +183,7 @@ class Table(Source):
             texts=tuple(dict.fromkeys(row.cells[columns["text"]] for row in rows if columns.get("text") in row.cells)),
             message=value.get("message"),
             questions=questions,
-            label=value.get("label"),
+            label=label_of(value.get("label")),
             group=value.get("group"),
             fault=fault and f"{self.params.table}: row {first.number}: {fault}",
         )
@@ -175,6 +203,25 @@ class Table(Source):
         if word.lower() not in SPLIT_OF:
             raise _RowError(f"split {word!r}; expected train, val or test")
         return completed_split(SPLIT_OF[word.lower()], key, present, val_fraction, test_fraction)
+
+
+def _no_label(path: Path, names: Sequence[str], fitting: list[str]) -> str:
+    """Say that no column holds labels, which ones could, and the line that says it."""
+    looked, few = ", ".join(NAMES["label"][:6]), f"; with few values each: {', '.join(fitting)}" if fitting else ""
+    column = json.dumps((fitting or list(names))[0], ensure_ascii=False)
+    return (
+        f"{path}: no column is the label (looked for {looked}, ...); it has {', '.join(names)}{few}; "
+        f"to classify, change in params.yaml\n    columns: {{label: {column}}}"
+    )
+
+
+def _counts(path: Path, found: Found | None, columns: dict[str, str]) -> dict[str, int]:
+    """Count rows: those read are the empty ones, the samples, and what joins the sample of a row before."""
+    layout = found.layout if found else None
+    sizes = [len(rows) for rows in grouped(read_rows(path, layout), columns)]
+    filled = sum(sizes)
+    read = found.num_records - first_row(path, found.layout) if found else filled
+    return {"rows_read": read, "rows_empty": read - filled, "rows_joined": filled - len(sizes)}
 
 
 def _split_key(row: Row, value: dict[str, str], medium: bytes | None) -> str:
@@ -236,7 +283,7 @@ def _questions(table: str, rows: list[Row], columns: dict[str, str]) -> tuple[tu
     for row in rows if "question" in columns else ():
         question, answer = (row.cells.get(columns[role]) for role in ("question", "answer"))
         if question and answer:
-            found.append(Question(question, answer))
+            found.append(Question(question, whole_number(answer)))
         elif question or answer:
             lacks = "an answer" if question else "a question"
             faults.append(Fault(f"{table}: row {row.number}", f"{lacks} is missing"))

@@ -15,7 +15,14 @@ NAMES = {
     "message": ("message", "comment", "review", "post", "tweet"),
     "question": ("question",),
     "answer": ("answer",),
-    "label": ("label", "class", "category", "target", "kind", "species", "emotion", "sentiment", "y"),
+    "label": (
+        *("label", "class", "category", "target", "kind", "species", "emotion", "sentiment", "y"),
+        *("labels", "classes", "categories", "targets", "diagnosis", "diagnoses", "breed", "genre"),
+        *("classname", "labelname", "categoryname", "classid", "labelid", "categoryid", "targetid"),
+        *("klasse", "kategorie", "etikett", "classe", "catégorie", "categorie", "étiquette", "clase", "categoría"),
+        *("categoria", "etiqueta", "rótulo", "класс", "метка", "категория", "标签", "标注", "类别", "分类", "類別"),
+        *("標籤", "ラベル", "分類", "カテゴリ", "라벨", "레이블", "분류"),
+    ),
     "group": ("group", "speaker", "user", "author", "patient", "subject", "session"),
     "split": ("split", "subset", "partition", "set", "fold"),
 }
@@ -47,6 +54,7 @@ def resolve(
     for role, name in chosen.items():
         if name not in names:
             raise InputError(f"{where}: no column {name!r}, given as columns.{role}; it has {', '.join(names)}")
+    _refuse_data_as_names(names, head, media_kind, where)
     guessed = _guess([role for role in ROLES if wanted[role] == "auto"], chosen, names, head, media_kind)
     found = guessed | chosen
     if ("question" in found) != ("answer" in found):
@@ -57,6 +65,26 @@ def resolve(
     if repeats and not found.keys() & {"question", "text"}:
         del found["id"]
     return {role: found[role] for role in ROLES if role in found}
+
+
+def _refuse_data_as_names(names: Sequence[str], head: Sequence[Row], media_kind: MediaKind, where: str) -> None:
+    """Refuse a header that names a file as the cells below it do: it is a row, and the names are missing."""
+    data = [name for name in names if media_kind(name) and any(media_kind(row.cells.get(name, "")) for row in head)]
+    if data:
+        raise InputError(
+            f"{where}: row 1 ({', '.join(names)}) looks like data, not like names of columns: {data[0]!r} is a file; "
+            "write a line of names above it, such as image,label"
+        )
+
+
+def candidates(names: Sequence[str], head: Sequence[Row], taken: Sequence[str]) -> list[str]:
+    """Name the columns that could be labels: few different values, each of several rows, none of them taken."""
+    found = []
+    for name in names:
+        values = Counter(row.cells[name] for row in head if name in row.cells)
+        if name not in taken and 1 < len(values) <= values.total() / 2:
+            found.append(name)
+    return found
 
 
 def _guess(

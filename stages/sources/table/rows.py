@@ -3,9 +3,6 @@
 Row numbers are those that a spreadsheet or an editor shows: a CSV's header is row 1, the first JSON line is 1.
 """
 
-import codecs
-import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.base.errors import InputError
+from stages.sources.table.layout import Layout, find_layout, layout_records
+from stages.sources.table.records import Record
 
-DELIMITERS = ",;\t|"
-HEAD_CHARS = 1 << 16  # looked at to find the delimiter
-CHUNK_BYTES = 1 << 20
 ROWS_PER_BATCH = 1000
 CSV_SUFFIXES = (".csv", ".tsv", ".txt")
 JSON_SUFFIXES = (".jsonl", ".ndjson")
@@ -37,26 +33,25 @@ class Row:
     fault: str | None = None
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows that are not empty, one at a time in memory.
+def read_rows(path: Path, layout: Layout | None = None) -> Iterator[Row]:
+    """Yield the rows that are not empty, one at a time in memory; the layout is that of a CSV, found if not given.
 
     Raises:
         InputError: the file is no such table.
     """
     if path.suffix.lower() in CSV_SUFFIXES:
-        return _read_csv(path)
+        return _read_csv(path, layout or find_layout(path).layout)
     return _read_json(path) if path.suffix.lower() in JSON_SUFFIXES else _read_parquet(path)
 
 
-def column_names(path: Path) -> tuple[str, ...]:
+def column_names(path: Path, layout: Layout | None = None) -> tuple[str, ...]:
     """Name the columns in their order; in JSON lines, the keys of all rows.
 
     Raises:
         InputError: the file is no such table.
     """
     if path.suffix.lower() in CSV_SUFFIXES:
-        with _opened(path) as file:
-            _, names = _header(path, csv.reader(file, delimiter=delimiter(path), skipinitialspace=True))
+        _, names = _header(path, layout_records(path, layout or find_layout(path).layout))
         return tuple(filter(None, names))
     if path.suffix.lower() in JSON_SUFFIXES:
         return tuple(dict.fromkeys(name for row in _read_json(path) for name in (*row.cells, *row.odd)))
@@ -64,91 +59,39 @@ def column_names(path: Path) -> tuple[str, ...]:
         return tuple(name.strip() for name in file.schema_arrow.names)
 
 
-def encoding(path: Path) -> str:
-    """Find how a text file is encoded: by its mark, as UTF-8 if it is, else as Windows-1252.
+def first_row(path: Path, layout: Layout) -> int:
+    """Return how many records of a CSV go before its rows: the header, and empty ones above it.
 
     Raises:
-        InputError: it is none of them.
+        InputError: there is no header, or two of its names are equal.
     """
-    with path.open("rb") as file:
-        head = file.read(4096)
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    if b"\0" in head:
-        return "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
-    for name in ("utf-8-sig", "cp1252"):
-        if _decodes(path, name):
-            return name
-    raise InputError(f"{path}: the text is neither UTF-8, UTF-16 nor Windows-1252: save the table as CSV UTF-8")
+    return _header(path, layout_records(path, layout))[0]
 
 
-def _decodes(path: Path, name: str) -> bool:
-    decoder = codecs.getincrementaldecoder(name)()
-    try:
-        with path.open("rb") as file:
-            for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
-                decoder.decode(chunk)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def delimiter(path: Path) -> str:
-    """Guess what separates cells: that by which most rows have as many cells as the header."""
-    with _opened(path) as file:
-        head = file.read(HEAD_CHARS)
-    if len(head) == HEAD_CHARS:
-        head = head.rpartition("\n")[0] or head
-
-    def score(mark: str) -> tuple[int, int]:
-        rows = csv.reader(io.StringIO(head, newline=""), delimiter=mark, skipinitialspace=True)
-        try:
-            lengths = [len(row) for row in rows if row]
-        except csv.Error:
-            return 0, 0
-        return (lengths.count(lengths[0]), lengths[0]) if lengths and lengths[0] > 1 else (0, 0)
-
-    return max(DELIMITERS, key=score)
-
-
-def _opened(path: Path) -> io.TextIOWrapper:
-    return path.open(encoding=encoding(path), newline="")
-
-
-def _header(path: Path, rows: Iterator[list[str]]) -> tuple[int, list[str]]:
+def _header(path: Path, rows: Iterator[Record]) -> tuple[int, list[str]]:
     """Take the first row that is not empty; return its number and the names, without spaces around them."""
-    try:
-        for number, cells in enumerate(rows, start=1):
-            names = [cell.strip() for cell in cells]
-            if any(names):
-                twice = sorted({name for name in names if name and names.count(name) > 1})
-                if twice:
-                    raise InputError(f"{path}: row {number}: two columns are called {twice[0]!r}: rename one of them")
-                return number, names
-    except (csv.Error, UnicodeError) as error:
-        raise InputError(f"{path}: no CSV table ({error})") from None
+    for number, record in enumerate(rows, start=1):
+        names = [cell.strip() for cell in record.cells]
+        if any(names):
+            twice = sorted({name for name in names if name and names.count(name) > 1})
+            if twice:
+                raise InputError(f"{path}: row {number}: two columns are called {twice[0]!r}: rename one of them")
+            return number, names
     raise InputError(f"{path}: it is empty; expected a first row with the names of the columns")
 
 
-def _read_csv(path: Path) -> Iterator[Row]:
+def _read_csv(path: Path, layout: Layout) -> Iterator[Row]:
     """Yield the rows; a column without a name is left out."""
-    mark = delimiter(path)
-    with _opened(path) as file:
-        rows = csv.reader(file, delimiter=mark, skipinitialspace=True)
-        start, names = _header(path, rows)
-        number = start
-        try:
-            for number, cells in enumerate(rows, start=start + 1):
-                values = [cell.strip() for cell in cells]
-                if not any(values):
-                    continue
-                fault = None
-                if len(values) < len(names) or any(values[len(names) :]):
-                    fault = f"{len(values)} cells, the header has {len(names)}; is a quote left open or missing?"
-                yield Row(number, {n: v for n, v in zip(names, values, strict=False) if n and v}, fault=fault)
-        except (csv.Error, UnicodeError) as error:
-            raise InputError(f"{path}: row {number + 1}: {error}; is a quote left open?") from None
+    rows = layout_records(path, layout)
+    start, names = _header(path, rows)
+    for number, record in enumerate(rows, start=start + 1 + layout.skipped):
+        values = [cell.strip() for cell in record.cells]
+        if not any(values):
+            continue
+        fault = None
+        if len(values) < len(names) or any(values[len(names) :]):
+            fault = f"{len(values)} cells, the header has {len(names)}; is a quote left open or missing?"
+        yield Row(number, {n: v for n, v in zip(names, values, strict=False) if n and v}, fault=fault)
 
 
 def _read_json(path: Path) -> Iterator[Row]:

@@ -80,6 +80,11 @@ def test_what_dvc_cannot_take_is_named(spoil, told, capsys):
     assert told in capsys.readouterr().out
 
 
+def test_a_read_only_project_is_said(monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write everywhere else
+    assert failure().startswith("writing here failed: . is read-only for this user: copy the project to where")
+
+
 def test_of_many_the_first_are_named_and_the_rest_is_counted():
     for number in range(9):
         os.symlink("/nowhere", f"data/own/{number}")

@@ -7,6 +7,7 @@ import pytest
 
 from stages.sources.base import Question
 from stages.sources.scenes import captions, questions, world
+from stages.sources.scenes.languages import LANGUAGES
 from stages.sources.scenes.world import Stream, stream
 
 SCENES = 2500
@@ -18,7 +19,7 @@ Asked = list[tuple[world.Scene, tuple[Question, ...]]]
 
 def ask(index: int, count: int) -> tuple[world.Scene, tuple[Question, ...]]:
     scene = world.sample(7, index, 3)
-    return scene, questions.questions(scene, stream(7, index, Stream.QUESTIONS), count)
+    return scene, questions.questions(scene, stream(7, index, Stream.QUESTIONS), count, LANGUAGES["en"])
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ SAMPLES = 1200
 
 def scenes(**changes: object) -> Scenes:
     params = {"samples": 60, "image_size_px": 64, "max_objects": 3, "captions_per_image": 5, "noise": 0.05}
-    params |= {"questions_per_image": 4, "cue_error": 0.04}
+    params |= {"questions_per_image": 4, "cue_error": 0.04, "language": "en"}
     return Scenes(SimpleNamespace(**params | changes))
 
 

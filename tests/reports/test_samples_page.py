@@ -1,0 +1,30 @@
+"""The page of samples shows captions of any script as they read."""
+
+import re
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages.media.text import join, tokenize
+from stages.reports.samples_page import Prepared, write_samples_page
+from tests.support.small_splits import make_task
+
+METRICS = {"num_samples": 1, "bleu_4": 0.5, "baselines": {}, "ceiling": {}}
+
+
+@pytest.mark.parametrize(
+    "text", ["two small dogs", "今天我看到3只猫", "เด็กกินน้ำ", "كلب صغير يجري", "我 like 猫", "वह दीन है"]
+)
+def test_words_stand_on_the_page_as_in_the_caption(text, tmp_path):
+    words = tokenize(text)
+    answer = {"caption": join(words), "words": words, "word_probabilities": [0.5] * len(words), "score": -1.0}
+    row = {"sample_id": "a", "texts": [text]}
+    pq.write_table(pa.table({"sample_id": ["a"], "texts": [[text]]}), tmp_path / "test-00000.parquet")
+    path = tmp_path / "page.html"
+    task = make_task("caption", ("image",))
+    write_samples_page(path, "x", METRICS, task, [(answer, row)], Prepared(tmp_path, {"text": "texts"}))
+    page = path.read_text(encoding="utf8")
+    (caption,) = re.findall(r'<div class="caption" dir="auto">(.*?)</div>', page, re.DOTALL)
+    assert re.sub(r"<[^>]*>", "", caption).strip() == join(words)
+    assert f'<blockquote dir="auto">{text}</blockquote>' in page and f'<li dir="auto">{text}</li>' in page

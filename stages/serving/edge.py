@@ -45,7 +45,7 @@ log = logging.getLogger("fuseline.serve")
 
 
 class Edge:
-    """The layer around the service that every request passes; `Origins` alone is further out."""
+    """The layer around the service that every request passes; `Origins` alone is around it."""
 
     def __init__(
         self, app: Any, params: ServeParams, metrics: Metrics, token: str | None, open_paths: frozenset[str]
@@ -186,7 +186,7 @@ class _Passage:
 
 
 class Origins(CORSMiddleware):
-    """Pages of other origins, by `serve.allow_origins`: around the edge, so that refusals can be read, too, and a preflight needs no token."""
+    """The rule for pages of other origins: around the edge, as a refusal is read, too, and a preflight has no token."""
 
     def __init__(self, app: Any, allowed: list[str]) -> None:
         """Take the application inside and the origins that may ask."""

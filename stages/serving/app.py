@@ -18,10 +18,9 @@ from starlette.exceptions import HTTPException
 
 from stages.base.store import MEDIA, media_type
 from stages.params import ServeParams
-from stages.serving.edge import DOCS, DOCS_FILES, Edge, refusal
+from stages.serving.edge import DOCS, DOCS_FILES, Edge, Origins, refusal
 from stages.serving.errors import Refused
 from stages.serving.inputs import read_inputs
-from stages.serving.origins import Origins
 from stages.serving.schemas import (
     ANSWERED,
     INPUT_BODY,

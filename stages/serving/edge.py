@@ -13,7 +13,9 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
 
 from stages.params import ServeParams
 from stages.serving.errors import Refused
@@ -34,13 +36,16 @@ SECURITY = {
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
 DOCS, DOCS_FILES = "/docs", "/static-offline-docs/"  # its scripts stand in the page
+METHODS = ("GET", "HEAD", "POST")  # that pages of other origins may use
+TAKEN = ("Authorization", "Content-Type", "X-Request-ID")  # headers that they may send
+SHOWN = ("X-Request-ID", "Retry-After", "WWW-Authenticate")  # headers that they may read
 DOCS_POLICY = "default-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 log = logging.getLogger("fuseline.serve")
 
 
 class Edge:
-    """The layer around the service that every request passes; `Origins` alone is further out."""
+    """The layer around the service that every request passes; `Origins` alone is around it."""
 
     def __init__(
         self, app: Any, params: ServeParams, metrics: Metrics, token: str | None, open_paths: frozenset[str]
@@ -178,6 +183,24 @@ class _Passage:
             await self._body.discard()
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+
+class Origins(CORSMiddleware):
+    """The rule for pages of other origins: around the edge, as a refusal is read, too, and a preflight has no token."""
+
+    def __init__(self, app: Any, allowed: list[str]) -> None:
+        """Take the application inside and the origins that may ask."""
+        super().__init__(app, allowed, METHODS, TAKEN, expose_headers=SHOWN)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer a preflight; one of another origin is refused in words, and logged."""
+        origin = request_headers["origin"][:200]
+        if self.is_allowed_origin(origin):
+            return super().preflight_response(request_headers)
+        message = f"pages of {origin} may not ask; serve.allow_origins in params.yaml lists those that may"
+        request_id = uuid.uuid4().hex
+        log.info("preflight refused: %s", message, extra={"status": 403, "request_id": request_id})
+        return refusal(Refused(403, "other_origin", message), request_id)
 
 
 def refusal(refused: Refused, request_id: str) -> JSONResponse:

@@ -6,7 +6,7 @@ reading needs no other file. A row that cannot be used is named by its number, a
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -22,7 +22,8 @@ from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
 from stages.sources.table.columns import ROLES, no_label, resolve
 from stages.sources.table.finder import Finder
-from stages.sources.table.labels import changed_labels, label_of, whole_number
+from stages.sources.table.groups import grouped, odd_cell, questions_of
+from stages.sources.table.labels import changed_labels, label_of
 from stages.sources.table.layout import Found, Layout, Reading, find_layout, refuse_other_kinds
 from stages.sources.table.media import media_kind, member_name, pack, unpacked
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, first_row, read_rows
@@ -165,7 +166,7 @@ class Table(Source):
         with open_archive(folder / MEDIA, JUDGED) as archive:
             media = _Media(archive, notes["faults"])
             for rows in grouped(read_rows(path, layout), columns):
-                questions, faults = _questions(path.name, rows, columns)
+                questions, faults = questions_of(path.name, rows, columns)
                 yield from faults
                 yield self._sample(rows, columns, media, questions, present)
 
@@ -181,7 +182,7 @@ class Table(Source):
         first = rows[0]
         value = {role: first.cells[name] for role, name in columns.items() if name in first.cells}
         sample_id = value.get("id", f"row-{first.number:05d}")
-        fault = first.fault or _odd_cell(rows, columns)
+        fault = first.fault or odd_cell(rows, columns)
         split: str | None = "train"  # of a faulty row too, so that it counts among the bad ones
         image = audio = None
         if fault is None:
@@ -256,49 +257,3 @@ class _Media:
         if cell in self._faults:
             raise _RowError(self._faults[cell])
         return self._archive.read(member_name(cell))
-
-
-def grouped(rows: Iterable[Row], columns: dict[str, str]) -> Iterator[list[Row]]:
-    """Bring together rows that are one sample, in the order of their first rows.
-
-    These are questions about the same file or id and, in a table without labels, texts that say what is in it;
-    all other cells must be the same. Only such a table is held in memory, without its files.
-    """
-    anchors: tuple[str, ...]
-    if "question" in columns:
-        anchors, varying = ("image", "audio", "id", "text"), {"question", "answer", "id"}
-    elif "text" in columns and "label" not in columns:
-        anchors, varying = ("image", "audio", "id"), {"text", "id"}
-    else:
-        yield from ([row] for row in rows)
-        return
-    fixed = [columns[role] for role in columns if role not in varying]
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        anchor = next((row.cells[columns[r]] for r in anchors if columns.get(r) in row.cells), None)
-        alone = anchor is None or row.fault
-        key = (row.number,) if alone else (anchor, *(row.cells.get(name) for name in fixed))
-        groups.setdefault(key, []).append(row)
-    yield from groups.values()
-
-
-def _questions(table: str, rows: list[Row], columns: dict[str, str]) -> tuple[tuple[Question, ...], list[Fault]]:
-    """Take the questions with their answers; a row with one of them alone is a fault."""
-    found, faults = [], []
-    for row in rows if "question" in columns else ():
-        question, answer = (row.cells.get(columns[role]) for role in ("question", "answer"))
-        if question and answer:
-            found.append(Question(question, whole_number(answer)))
-        elif question or answer:
-            lacks = "an answer" if question else "a question"
-            faults.append(Fault(f"{table}: row {row.number}", f"{lacks} is missing"))
-    return tuple(found), faults
-
-
-def _odd_cell(rows: list[Row], columns: dict[str, str]) -> str | None:
-    """Name a cell of a used column that is neither text nor number."""
-    for row in rows:
-        for name in columns.values():
-            if name in row.odd:
-                return f"column {name} holds a {row.odd[name]}; expected text or a number"
-    return None

@@ -1,0 +1,53 @@
+"""Rows that are one sample: brought together, and what they say that is no single cell."""
+
+from collections.abc import Iterable, Iterator
+
+from stages.sources.base import Fault, Question
+from stages.sources.table.labels import whole_number
+from stages.sources.table.rows import Row
+
+
+def grouped(rows: Iterable[Row], columns: dict[str, str]) -> Iterator[list[Row]]:
+    """Bring together rows that are one sample, in the order of their first rows.
+
+    These are questions about the same file or id and, in a table without labels, texts that say what is in it;
+    all other cells must be the same. Only such a table is held in memory, without its files.
+    """
+    anchors: tuple[str, ...]
+    if "question" in columns:
+        anchors, varying = ("image", "audio", "id", "text"), {"question", "answer", "id"}
+    elif "text" in columns and "label" not in columns:
+        anchors, varying = ("image", "audio", "id"), {"text", "id"}
+    else:
+        yield from ([row] for row in rows)
+        return
+    fixed = [columns[role] for role in columns if role not in varying]
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        anchor = next((row.cells[columns[r]] for r in anchors if columns.get(r) in row.cells), None)
+        alone = anchor is None or row.fault
+        key = (row.number,) if alone else (anchor, *(row.cells.get(name) for name in fixed))
+        groups.setdefault(key, []).append(row)
+    yield from groups.values()
+
+
+def questions_of(table: str, rows: list[Row], columns: dict[str, str]) -> tuple[tuple[Question, ...], list[Fault]]:
+    """Take the questions with their answers; a row with one of them alone is a fault."""
+    found, faults = [], []
+    for row in rows if "question" in columns else ():
+        question, answer = (row.cells.get(columns[role]) for role in ("question", "answer"))
+        if question and answer:
+            found.append(Question(question, whole_number(answer)))
+        elif question or answer:
+            lacks = "an answer" if question else "a question"
+            faults.append(Fault(f"{table}: row {row.number}", f"{lacks} is missing"))
+    return tuple(found), faults
+
+
+def odd_cell(rows: list[Row], columns: dict[str, str]) -> str | None:
+    """Name a cell of a used column that is neither text nor number."""
+    for row in rows:
+        for name in columns.values():
+            if name in row.odd:
+                return f"column {name} holds a {row.odd[name]}; expected text or a number"
+    return None

@@ -19,7 +19,7 @@ from PIL import Image
 
 from stages.base.store import QUARANTINE_FILE, SPLITS, media_type, read_manifest
 from stages.media.audio import seconds_of
-from stages.media.colours import SAID
+from stages.media.colours import SAID, WHITE
 from stages.media.text import tokenize
 
 MOST_NAMED = 8  # classes, answers and reasons in a line
@@ -195,7 +195,8 @@ def screen(folder: Path) -> str:
     overview = Overview()
     for row, split in prepared_rows(folder):
         overview.add(row, split)
-    lines = [*_counts(manifest["counts"]), *overview.lines(), *_put_aside(folder / QUARANTINE_FILE)]
+    background = manifest["params"].get("prepare", {}).get("transparent_on", WHITE)
+    lines = [*_counts(manifest["counts"], background), *overview.lines(), *_put_aside(folder / QUARANTINE_FILE)]
     return "\n".join([f"data set {manifest['name']}, as the model will see it", *(f"  {line}" for line in lines)])
 
 
@@ -210,7 +211,7 @@ def prepared_rows(folder: Path) -> Iterator[tuple[dict[str, Any], str]]:
                         yield row, split
 
 
-def _counts(counts: dict[str, int]) -> Iterator[str]:
+def _counts(counts: dict[str, int], background: str) -> Iterator[str]:
     kept = sum(counts[split] for split in SPLITS)
     read = kept + counts["bad_samples"] + counts["not_on_a_split"]
     if "rows_read" in counts:
@@ -223,7 +224,7 @@ def _counts(counts: dict[str, int]) -> Iterator[str]:
         f"{counts['not_on_a_split']} on no split"
     )
     yield "splits: " + ", ".join(f"{split} {counts[split]}" for split in SPLITS)
-    altered = [f"{counts[key]} {text.format(background='a background')}" for key, text in SAID.items() if key in counts]
+    altered = [f"{counts[key]} {text.format(background=background)}" for key, text in SAID.items() if key in counts]
     if altered:
         yield f"altered images: {', '.join(altered)}"
 

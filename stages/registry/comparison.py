@@ -4,12 +4,14 @@ When the test data changed, the champion is scored again on it, by its own code 
 of its own; its new predictions are kept in the challenger's run, so that the decision can be checked later.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from stages.base.tracking import flatten
 from stages.params import Params
 from stages.registry.gate import check_floors, decide, hold_floors, largest_fall
 from stages.registry.lineage import TEST_DATA_TAG, test_data_digest
+from stages.registry.lineage_files import LINEAGE
 from stages.registry.registry import fault_of
+from stages.registry.trained_on import TRAINED_ON, num_seen
 from stages.registry.trivial import proves_nothing
 
 AUTO = "auto"  # as register.metric: the headline of the task
@@ -132,18 +136,34 @@ def _champions(mlflow_client: Any, params: Params, name: str, number: int, champ
             raise NotComparableError(f"{why}, and scored again it has other values of {', '.join(different)}")
         run = mlflow_client.get_model_version(name, str(number)).run_id
         mlflow_client.log_artifact(run, str(path), f"{RESCORED}/champion-{champion}")
-    return theirs, [f"the champion, version {champion}, was scored again on this test data: {why}"]
+    told = f"the champion, version {champion}, was scored again on this test data: {why}"
+    return theirs, [told, *_seen(mlflow_client, version.run_id, dataset)]
+
+
+def _seen(mlflow_client: Any, run_id: str, dataset: str) -> list[str]:
+    """Say how much of the test data the champion was trained on; nothing where there is none, or it is not known."""
+    with _kept(mlflow_client, run_id, f"{LINEAGE}/{TRAINED_ON}") as path:
+        seen, total = num_seen(path, dataset) if path else (0, 0)
+    told = f"{seen} of {total} test samples were in its training, so that its score flatters it"
+    return [told] if seen else []
 
 
 def _kept_predictions(mlflow_client: Any, run_id: str) -> Columns | None:
     """Return what a version's evaluation predicted, or None where it is gone."""
+    with _kept(mlflow_client, run_id, f"evaluate/{PREDICTIONS}") as path:
+        return read_predictions(path) if path else None
+
+
+@contextlib.contextmanager
+def _kept(mlflow_client: Any, run_id: str, place: str) -> Iterator[Path | None]:
+    """Yield a copy of a file of a version's run, or None where it is gone or was never kept."""
     import mlflow
 
-    place = f"evaluate/{PREDICTIONS}"
-    if place not in [item.path for item in mlflow_client.list_artifacts(run_id, "evaluate")]:
-        return None
+    if place not in [item.path for item in mlflow_client.list_artifacts(run_id, place.partition("/")[0])]:
+        yield None
+        return
     with tempfile.TemporaryDirectory() as folder:
-        return read_predictions(Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{place}", dst_path=folder)))
+        yield Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/{place}", dst_path=folder))
 
 
 def score_again(uri: str, prepared: Path, folder: Path) -> Path:

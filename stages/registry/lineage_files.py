@@ -1,7 +1,8 @@
 """What rebuilds a version beside its commit, as files of its run: `lineage/`.
 
 The commit with `uncommitted.diff` is the code of the stages, `params.yaml` what was asked of them; `dvc.lock` and
-the manifests say which bytes came out, `environment.json` on what. No data goes there and no file that git ignores;
+the manifests say which bytes came out, `environment.json` on what, `trained_on.parquet` digests of the training
+samples. No data goes there and no file that git ignores;
 names and passwords in addresses are left out.
 """
 
@@ -18,6 +19,7 @@ from stages.base.addresses import without_credentials
 from stages.base.store import MANIFEST, artifact_path, say, write_json
 from stages.params import Params
 from stages.registry.lineage import REQUIREMENTS_LOCK, commit_of, git_output, lock_entries, version_stages
+from stages.registry.trained_on import TRAINED_ON, write_trained_on
 
 LINEAGE = "lineage"
 PARAMS_FILE, LOCK_FILE = "params.yaml", "dvc.lock"
@@ -43,6 +45,7 @@ def write_lineage(folder: Path, params: Params, name: str, packages: Iterable[st
             target.parent.mkdir(parents=True, exist_ok=True)
             _leave_out_credentials(source, target)
     write_json(folder / ENVIRONMENT, environment(packages))
+    write_trained_on(folder / TRAINED_ON, params.experiments[name].dataset)
     _write_diff(folder / DIFF, root)
 
 

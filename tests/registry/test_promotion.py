@@ -38,8 +38,8 @@ def register_with(project, changes: dict) -> dict:
     return version_file()
 
 
-def change_test_data(change) -> None:
-    """Change the table of the prepared test split, and what is made of it."""
+def change_test_data(change) -> int:
+    """Change the table of the prepared test split, and what is made of it; return its number of samples."""
     folder = artifact_path("prepare", "scenes")
     (path,) = folder.glob("test-*.parquet")
     pq.write_table(change(pq.read_table(path)), path)
@@ -48,6 +48,7 @@ def change_test_data(change) -> None:
     manifest["counts"]["test"] = len(pq.read_table(path))
     write_json(folder / MANIFEST, manifest)
     features.run(load_params(), "scenes-image")
+    return manifest["counts"]["test"]
 
 
 def swap_images(table):
@@ -103,6 +104,22 @@ def test_on_changed_test_data_the_champion_is_scored_again_by_its_own_code(proje
     assert decision["gain"] == 0 and decision["champion"] == decision["challenger"]  # the weights are the same
     kept = client().download_artifacts(found["run_id"], f"rescored/champion-1/{PREDICTIONS}", str(project))
     assert pq.read_table(kept).equals(pq.read_table(artifact_path("evaluate", "caption") / PREDICTIONS))
+
+
+def test_a_test_on_what_the_champion_was_trained_on_is_told(project):
+    register.run(load_params(), "caption")
+    (train,) = artifact_path("prepare", "scenes").glob("train-*.parquet")
+
+    def some_of_training(table):
+        place = table.schema.get_field_index("image")
+        images = [*pq.read_table(train)["image"].to_pylist()[:5], *table["image"].to_pylist()[5:]]
+        return table.set_column(place, table.schema.field(place), [images])
+
+    num_test = change_test_data(some_of_training)
+    decision = register_with(project, {"register.max_loss": 0.0})["decision"]
+    assert decision["reasons"][1] == (
+        f"5 of {num_test} test samples were in its training, so that its score flatters it"
+    )
 
 
 @pytest.mark.parametrize(

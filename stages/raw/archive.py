@@ -48,8 +48,11 @@ class ArchiveLimits:
     """One member, decompressed: it is held in memory when it is read."""
 
 
-JUDGED = ArchiveLimits(max_members=10_000_000, max_total_bytes=1 << 43)
+JUDGED = ArchiveLimits(max_members=10_000_000, max_total_bytes=1 << 43, max_member_bytes=1 << 43)
 """For archives that the stage download has judged by its params, or has written itself."""
+
+OWN_FILE_BYTES = 256 << 20
+"""The most that one of a user's own files may have: it is held in memory when it is read."""
 
 
 class Archive:
@@ -179,7 +182,8 @@ def _judge(path: Path, members: zipfile.ZipFile, limits: ArchiveLimits) -> None:
     infos = members.filelist
     if len(infos) > limits.max_members:
         raise InputError(
-            f"{path}: it has {len(infos)} members, allowed are {limits.max_members}: split it into several archives"
+            f"{path}: it has {len(infos)} members, allowed are {limits.max_members} (download.max_members): "
+            "raise it, or split the archive"
         )
     total = 0
     for info in infos:
@@ -187,7 +191,7 @@ def _judge(path: Path, members: zipfile.ZipFile, limits: ArchiveLimits) -> None:
         if members.NameToInfo[info.filename] is not info:
             reason: str | None = "stands in it twice; each name may stand once"
         elif total > limits.max_total_bytes:
-            reason = f"brings the total to {total} bytes, allowed are {limits.max_total_bytes}"
+            reason = f"brings the total to {total} bytes, allowed are {limits.max_total_bytes} (download.max_total_gb)"
         else:
             reason = _name_fault(info) or _content_fault(info, limits)
         if reason:
@@ -219,7 +223,7 @@ def _content_fault(info: zipfile.ZipInfo, limits: ArchiveLimits) -> str | None:
     if info.compress_type not in METHODS:
         return f"is compressed by method {info.compress_type}; only stored and deflated (0, 8) are allowed"
     if info.file_size > limits.max_member_bytes:
-        return f"has {info.file_size} bytes, allowed are {limits.max_member_bytes}"
+        return f"has {info.file_size} bytes, allowed are {limits.max_member_bytes} (download.max_member_mb)"
     return None
 
 
@@ -239,8 +243,8 @@ def write_stored(path: Path, members: Iterable[tuple[str, Path]]) -> None:
         for name, file in members:
             if re.search(r"[\\\0\ud800-\udfff]", name):
                 raise InputError(f"{str(file)!r}: a backslash or a letter that is no Unicode: rename the file")
-            if (size := file.stat().st_size) > JUDGED.max_member_bytes:
-                raise InputError(f"{file}: it has {size} bytes, allowed are {JUDGED.max_member_bytes}")
+            if (size := file.stat().st_size) > OWN_FILE_BYTES:
+                raise InputError(f"{file}: it has {size} bytes, allowed are {OWN_FILE_BYTES}")
             info = zipfile.ZipInfo(name)  # dated 1980, whatever the file's own date
             info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16
             with file.open("rb") as source, archive.open(info, "w") as target:

@@ -615,7 +615,9 @@ def test_split_by_auto_takes_the_column_where_there_is_one_and_says_so(capsys):
     )
     assert by_auto == by_hash
     assert {sample.split for sample in by_auto} == {"train", "val", "test"}
-    assert "split by hash" in capsys.readouterr().out
+    assert "split by hash: no column of train, val and test" in capsys.readouterr().out
+    read("text,label,fold\n" + "".join(f"t{n},x,{n % 3}\n" for n in range(60)), split_by="auto")
+    assert "split by hash: the column fold has 0, 1, 2, which are not train, val or test" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", [0, 30, 60])

@@ -20,7 +20,7 @@ from stages.base.store import SCRATCH, say, write_json
 from stages.raw.archive import JUDGED, Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
-from stages.sources.table.columns import ROLES, no_label, resolve
+from stages.sources.table.columns import ROLES, no_label, no_split, resolve
 from stages.sources.table.finder import Finder
 from stages.sources.table.groups import grouped, odd_cell, questions_of
 from stages.sources.table.labels import changed_labels, label_of
@@ -109,7 +109,7 @@ class Table(Source):
             how += f"; {GUESSED}"
         say(f"{path}: {how}; {counts['rows_read']} rows, {counts['rows_empty']} of them empty")
         self.fields = tuple(FIELDS[role] for role in FIELDS if role in columns)
-        self._tell_columns(path, columns, names)
+        self._tell_columns(path, columns, names, head)
         if self.wanted["label"] == "auto" and "label" not in columns:
             say(no_label(str(path), names, head, list(columns.values())))
         label = columns.get("label")
@@ -136,7 +136,7 @@ class Table(Source):
         media = next((loose[role] for role in ("image", "audio") if role in loose), None)
         return loose if media and len({row.cells.get(media) for row in head}) == len(head) > 1 else columns
 
-    def _tell_columns(self, path: Path, columns: dict[str, str], names: Sequence[str]) -> None:
+    def _tell_columns(self, path: Path, columns: dict[str, str], names: Sequence[str], head: list[Row]) -> None:
         """Print what was guessed as the lines that would fix it; refuse to split by a column that is not there."""
         if "auto" in self.wanted.values():
             fixed = {role: columns.get(role, "none") for role in ROLES}
@@ -145,7 +145,7 @@ class Table(Source):
         if self.params.split_by == "auto":
             say(
                 f"{path}: split by "
-                + (f"the column {columns['split']}" if "split" in columns else "hash: no column of train, val and test")
+                + (f"the column {columns['split']}" if "split" in columns else f"hash: {no_split(names, head)}")
             )
         needed = {"column": "split", "group": "group"}.get(self.params.split_by)
         if needed and needed not in columns:

@@ -149,6 +149,15 @@ def _ends_in_name(name: str, role: str) -> bool:
     return last in NAMES[role]
 
 
+def no_split(names: Sequence[str], head: Sequence[Row]) -> str:
+    """Say why no column gives the splits: none is called so, or one that is has other words."""
+    for name in names:
+        if _is_name(name, "split") or _ends_in_name(name, "split"):
+            words = sorted({row.cells[name] for row in head if name in row.cells} - SPLIT_OF.keys())
+            return f"the column {name} has {', '.join(words[:5])}, which are not train, val or test"
+    return "no column of train, val and test"
+
+
 def _allows(role: str, name: str, head: Sequence[Row]) -> bool:
     """Refuse a split column with other words than splits."""
     return role != "split" or all(row.cells.get(name, "train").lower() in SPLIT_OF for row in head)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from stages.base.errors import InputError
 from stages.base.parallel import read_ahead
 from stages.base.progress import progress
-from stages.raw.archive import JUDGED, write_stored
+from stages.raw.archive import OWN_FILE_BYTES, write_stored
 from stages.sources.base import RemoteFile
 from stages.sources.folders import IMAGE_SUFFIXES
 from stages.sources.table.finder import Finder, pointer
@@ -20,7 +20,7 @@ EMBEDDED = "in the table: "  # begins the cell of a medium whose bytes are in it
 MAX_NAME_CHARS = 1024  # of a cell that may be a path
 FETCHES_AT_ONCE = 8
 HOPELESS_FETCHES = 20  # this many from the start without one file: the network is away
-ALLOWED = f"allowed are {JUDGED.max_member_bytes}"
+ALLOWED = f"allowed are {OWN_FILE_BYTES}"
 
 
 class _TooLargeError(ValueError):
@@ -128,7 +128,7 @@ def _checked(finder: Finder, cell: str, scratch: Path) -> Path | str:
     size = path.stat().st_size
     if fault := pointer(path):
         return f"{cell} {fault}"
-    return path if size <= JUDGED.max_member_bytes else f"{cell} has {size} bytes, {ALLOWED}"
+    return path if size <= OWN_FILE_BYTES else f"{cell} has {size} bytes, {ALLOWED}"
 
 
 def _fetched(addresses: list[str], scratch: Path) -> Iterator[tuple[str, Path | str]]:
@@ -151,7 +151,7 @@ def fetch_file(url: str, scratch: Path) -> Path | str:
     target = scratch / member_name(url)
 
     def bound(done: int, total: int | None) -> None:
-        if max(done, total or 0) > JUDGED.max_member_bytes:
+        if max(done, total or 0) > OWN_FILE_BYTES:
             raise _TooLargeError
 
     try:

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,18 @@ def imported_files(entry: Path) -> set[Path]:
     """
     found, waiting = {entry}, [entry]
     while waiting:
-        new = set(_imports(waiting.pop())) - found
+        new = _imports(waiting.pop()) - found
         found |= new
         waiting += new
     return found
 
 
-def _imports(path: Path) -> Iterator[Path]:
+@cache
+def _imports(path: Path) -> frozenset[Path]:
+    return frozenset(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
         names = []
         if isinstance(node, ast.Import):

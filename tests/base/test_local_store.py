@@ -48,8 +48,7 @@ def started() -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-W", "ignore", "-c", MAKES], env=environment, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.parametrize("fullness", [0.1, 0.6])
+@pytest.mark.parametrize(("number", "fullness"), [(signal.SIGKILL, 0.6), (signal.SIGINT, 0.1)])
 def test_a_store_whose_making_is_cut_off_is_absent_and_made_by_the_next(number, fullness):
     partial = DATABASE.with_name(".mlflow.db.partial")
     with started() as making:

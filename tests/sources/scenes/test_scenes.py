@@ -32,7 +32,7 @@ WORDS = {
 OBJECT = re.compile(
     r"\ban? (?:({}) )?({}) ({})\b".format(*("|".join(WORDS[k]) for k in WORDS if k in "size colour shape"))
 )
-SAMPLES = 1200
+SAMPLES = 600
 
 
 def scenes(**changes: object) -> Scenes:

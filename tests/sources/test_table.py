@@ -19,7 +19,6 @@ from ruamel.yaml import YAML
 
 from stages.base.errors import InputError
 from stages.params import TableParams
-from stages.raw.archive import ArchiveLimits
 from stages.sources.base import Fault, Question, RawSample
 from stages.sources.table import MEDIA, READING, ROLES, Table, media
 from stages.sources.table.columns import resolve
@@ -476,7 +475,7 @@ def test_other_ways_to_write_a_path_below_the_folder_are_understood():
 
 
 def test_a_file_too_large_is_a_fault(monkeypatch):
-    monkeypatch.setattr(media, "JUDGED", ArchiveLimits(max_member_bytes=len(IMAGE)))
+    monkeypatch.setattr(media, "OWN_FILE_BYTES", len(IMAGE))
     put(["1.png"])
     put(["2.png"], IMAGE + b"x")
     first, second = samples(read("image\n1.png\n2.png\n"))
@@ -511,7 +510,7 @@ def site() -> Iterator[str]:
 
 
 def test_addresses_are_fetched_once_within_the_bound(site, monkeypatch):
-    monkeypatch.setattr(media, "JUDGED", ArchiveLimits(max_member_bytes=50_000))
+    monkeypatch.setattr(media, "OWN_FILE_BYTES", 50_000)
     text = f"image,label\n{site}/good.png?a=1,x\n{site}/gone.png,y\n{site}/large.png,z\n{site}/good.png?a=1,w\n"
     found = samples(read(text))
     assert [sample.image for sample in found] == [IMAGE, None, None, IMAGE]

@@ -18,8 +18,8 @@ repro: $(READY) ## run the pipeline: only what changed runs again
 test: $(READY) ## lint, types and all tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder; tests=$$?; \
+		wait $$types && exit $$tests
 
 preset: $(READY) ## write params.yaml from presets/NAME.yaml and the defaults; alone it lists them: NAME=<name>, FORCE=1
 	@$(BIN)/python -m flows.preset $(NAME) $(if $(FORCE),--force)

@@ -100,10 +100,13 @@ def _opened(database: Path) -> Iterator[sqlite3.Connection]:
 
 def trouble(reason: str, database: Path) -> str:
     """Say what SQLite's reason means for a person, and what to do."""
-    if "is full" in reason:
-        return f"cannot grow: no space left on the disk of {database.parent}; make room and run the same command again"
+    if "is full" in reason or "disk I/O error" in reason:
+        return f"cannot grow ({reason}): make room on the disk of {database.parent} and run the same command again"
     if "readonly" in reason or "unable to open" in reason:
-        return f"cannot be written ({reason}): let this user write in {database.parent}, or set MLFLOW_TRACKING_URI"
+        return (
+            f"cannot be written ({reason}): make room in {database.parent} and let this user write there, or set "
+            "MLFLOW_TRACKING_URI"
+        )
     if "locked" in reason:
         return "is in use by another process for too long; run the same command again when that has ended"
     return (

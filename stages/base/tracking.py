@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +71,7 @@ def needs_server() -> Iterator[None]:
         if cause is None:
             raise
         if is_local(tracking_uri()):
-            told = trouble(str(error).splitlines()[0], local_database())
+            told = trouble(_reason(error), local_database())
             raise InputError(f"the tracking store {local_database()} {told}") from None
         raise InputError(
             f"the MLflow server at {shown(tracking_uri())} does not answer "
@@ -79,17 +80,28 @@ def needs_server() -> Iterator[None]:
         ) from None
 
 
-def _cause_away(error: BaseException) -> str | None:
-    """Return the cause in words when an error, or one that it came from, says that the server is away."""
-    import requests
-    from sqlalchemy.exc import OperationalError
-
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error and those that it came from."""
     chain: list[BaseException] = []
     found: BaseException | None = error
     while found is not None and found not in chain:
         chain.append(found)
         found = found.__cause__ or found.__context__
-    for link in chain:
+    return chain
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the database itself said, which stands deep in MLflow's message."""
+    own = [str(link) for link in _chain(error) if isinstance(link, sqlite3.Error)]
+    return own[0] if own else str(error).splitlines()[0]
+
+
+def _cause_away(error: BaseException) -> str | None:
+    """Return the cause in words when an error, or one that it came from, says that the server is away."""
+    import requests
+    from sqlalchemy.exc import OperationalError
+
+    for link in _chain(error):
         refused = isinstance(link, requests.HTTPError) and link.response is not None and link.response.status_code < 500
         if isinstance(link, requests.RequestException | OperationalError) and not refused:
             return type(link).__name__

@@ -14,6 +14,7 @@ import pytest
 from stages.base.errors import InputError
 from stages.base.local_store import is_local, local_database, ready
 from stages.base.tracking import LiveRun, client, experiment_id, tracking_uri
+from tests.support.small_disk import on_a_small_disk
 
 PROJECT = Path(__file__).parents[2]
 DATABASE = Path("artifacts/mlflow/mlflow.db")
@@ -139,3 +140,26 @@ def test_a_damaged_store_is_told_from_a_server_that_is_away(damage, reason, caps
     LiveRun("toy", "key", {})
     said = capsys.readouterr().out
     assert said.startswith(message) and said.endswith("; training goes on without live curves\n")
+
+
+GROWS = """
+from stages.base.errors import InputError
+from stages.base.tracking import client, experiment_id, needs_server
+from pathlib import Path
+try:
+    with needs_server():
+        made = client()
+        [Path(f'artifacts/mlflow/x{i}').touch() for i in range(2)]
+        experiment_id(made, 'toy')
+except InputError as error:
+    print(error)
+"""
+
+
+def test_a_store_that_cannot_grow_is_not_called_damaged():
+    """SQLite has no place for its journal there; MLflow puts the reason deep in its message."""
+    program = f'{sys.executable} -W ignore -c "{GROWS}"'
+    done = on_a_small_disk(Path.cwd(), "artifacts/mlflow", "20m,nr_inodes=4", program)
+    assert done.stdout.startswith(
+        f"the tracking store {DATABASE.absolute()} cannot be written (unable to open database"
+    )

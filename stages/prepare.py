@@ -30,7 +30,7 @@ from stages.params import Params, load_params
 from stages.params.cli import main, run_named, stage_parser
 from stages.samples.answers import merged
 from stages.samples.checks import Outcome, prepare_rows
-from stages.samples.overview import screen
+from stages.samples.overview import altered, screen
 from stages.samples.schema import QUARANTINE, samples_schema
 from stages.samples.vocabularies import vocabularies
 from stages.samples.writer import write_splits
@@ -65,17 +65,12 @@ def run(params: Params, name: str) -> None:
         }
     say(f"prepare {name}: " + ", ".join(f"{key} {value}" for key, value in draft.counts.items()))
     if outcome.altered:
-        say(f"prepare {name}: images altered: {_told(outcome, params.prepare.transparent_on)}")
+        say(f"prepare {name}: images altered: {altered(outcome.altered, params.prepare.transparent_on)}")
     if told := merged(outcome.answers):
         say(f"prepare {name}: answers: {told}")
     if outcome.first_bad:
         say("\n".join([f"put aside, all in {artifact_path('prepare', name) / QUARANTINE_FILE}:", *outcome.first_bad]))
     say(screen(artifact_path("prepare", name)))
-
-
-def _told(outcome: Outcome, background: str) -> str:
-    found = (f"{outcome.altered[key]} {text}" for key, text in SAID.items() if outcome.altered[key])
-    return ", ".join(found).format(background=background)
 
 
 def _check_bad_fraction(name: str, outcome: Outcome, allowed: float, quarantine: Path) -> None:

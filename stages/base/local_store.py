@@ -90,7 +90,7 @@ def _remove(database: Path) -> None:
 
 @contextlib.contextmanager
 def _opened(database: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection whose statements are one transaction; SQLite's errors say what is wrong with the file."""
+    """Yield a connection in which each statement is done at once; SQLite's errors say what is wrong with the file."""
     try:
         with contextlib.closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
             yield connection

@@ -4,6 +4,7 @@ A stage writes beside its place and moves the finished folder in, `manifest.json
 refuse a folder without a manifest or with files of another size. No time, host, path or random id goes inside.
 """
 
+import base64
 import contextlib
 import errno
 import hashlib
@@ -41,6 +42,11 @@ MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "aud
 def media_type(data: bytes) -> str:
     """Return the media type of an image or a sound, as `prepare` writes them."""
     return next((kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)), "application/octet-stream")
+
+
+def data_url(data: bytes) -> str:
+    """Return an image or a sound as a URL that holds it, for pages of one file."""
+    return f"data:{media_type(data)};base64,{base64.b64encode(data).decode()}"
 
 
 @dataclass
@@ -190,10 +196,24 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
+    """Write a text as UTF-8, as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        OSError: naming the file, such as ENOSPC when the disk is full; an older file stays.
+    """
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """The page of samples: what went in, what the model says, what is right; one file, no network."""
 
-import base64
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader
 
-from stages.base.store import MEDIA, SPLITS, media_type
+from stages.base.store import MEDIA, SPLITS, data_url
 from stages.models.tasks import Task
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -66,7 +65,7 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
     texts = text[:1] if isinstance(text, list) else [text] if text else []
     return {
         "id": row["sample_id"],
-        **{medium: _data_url(given[medium]) for medium in MEDIA if given.get(medium)},
+        **{medium: data_url(given[medium]) for medium in MEDIA if given.get(medium)},
         "texts": texts,
         "side": math.isqrt(cells),
         "words": words,
@@ -74,7 +73,3 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
         "references": row["texts"] if words else [],
         "lines": task.lines(answer, row),
     }
-
-
-def _data_url(data: bytes) -> str:
-    return f"data:{media_type(data)};base64,{base64.b64encode(data).decode()}"

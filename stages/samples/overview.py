@@ -8,7 +8,7 @@ import io
 import statistics
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -117,12 +117,11 @@ class Texts:
         self.num_samples += 1
         texts = row[self.column]
         texts = texts if isinstance(texts, list) else [texts]
-        for text in texts:
-            words = tokenize(text)
-            self.words.append(len(words))
-            self.scripts[script(text)] += 1
+        cut = [tokenize(text) for text in texts]
+        self.words += map(len, cut)
+        self.scripts.update(map(script, texts))
         if not (row.get("image") or row.get("audio")):  # beside a medium, the same words may be said of another one
-            self.equal.add(" ".join(tokenize(texts[0])).encode(), row["sample_id"], split)
+            self.equal.add(" ".join(cut[0]).encode(), row["sample_id"], split)
 
     def lines(self) -> Iterator[str]:
         """Say what was found."""
@@ -201,14 +200,13 @@ def screen(folder: Path) -> str:
 
 
 def prepared_rows(folder: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield (row, split) of a prepared data set, a row group in memory at a time."""
+    """Yield (row, split) of a prepared data set, few in memory at a time."""
     for split in SPLITS:
         for path in sorted(folder.glob(f"{split}-*.parquet")):
-            file = pq.ParquetFile(path)
-            for group in range(file.num_row_groups):
-                for batch in file.read_row_group(group).to_batches(ROWS_AT_A_TIME):
-                    for row in batch.to_pylist():
-                        yield row, split
+            file = pq.ParquetFile(path, pre_buffer=False)  # which would read ahead
+            for batch in file.iter_batches(ROWS_AT_A_TIME):
+                for row in batch.to_pylist():
+                    yield row, split
 
 
 def _counts(counts: dict[str, int], background: str) -> Iterator[str]:
@@ -224,9 +222,14 @@ def _counts(counts: dict[str, int], background: str) -> Iterator[str]:
         f"{counts['not_on_a_split']} on no split"
     )
     yield "splits: " + ", ".join(f"{split} {counts[split]}" for split in SPLITS)
-    altered = [f"{counts[key]} {text.format(background=background)}" for key, text in SAID.items() if key in counts]
-    if altered:
-        yield f"altered images: {', '.join(altered)}"
+    if told := altered(counts, background):
+        yield f"altered images: {told}"
+
+
+def altered(counts: Mapping[str, int], background: str) -> str:
+    """Say how many images were altered in which way, by the keys of `colours.SAID`; empty where none was."""
+    found = (f"{counts[key]} {text.format(background=background)}" for key, text in SAID.items() if counts.get(key))
+    return ", ".join(found)
 
 
 def _put_aside(path: Path) -> Iterator[str]:

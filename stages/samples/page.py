@@ -3,7 +3,6 @@
 Nothing is read from the source. One file, no network.
 """
 
-import base64
 import hashlib
 import io
 import json
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from stages.base.store import FEATURES, INDEX, MEDIA, SPLITS, media_type, read_manifest
+from stages.base.store import FEATURES, INDEX, MEDIA, SPLITS, data_url, read_manifest
 from stages.media.text import PAD, UNKNOWN
 from stages.samples.overview import prepared_rows
 
@@ -77,7 +76,7 @@ def _sample(row: dict[str, Any], split: str) -> dict[str, Any]:
     return {
         "id": row["sample_id"],
         "split": split,
-        **{medium: _data_url(row[medium]) for medium in MEDIA if row.get(medium)},
+        **{medium: data_url(row[medium]) for medium in MEDIA if row.get(medium)},
         "texts": [*(row.get("texts") or []), *filter(None, [row.get("message")])],
         "questions": list(questions),
         "facts": [(key, row[key]) for key in ("label", "group") if row.get(key)],
@@ -131,8 +130,4 @@ def _grey(numbers: np.ndarray, low: float, high: float) -> np.ndarray:
 def _png(pixels: np.ndarray) -> str:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG")
-    return _data_url(out.getvalue())
-
-
-def _data_url(data: bytes) -> str:
-    return f"data:{media_type(data)};base64,{base64.b64encode(data).decode()}"
+    return data_url(out.getvalue())

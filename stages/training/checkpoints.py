@@ -4,7 +4,6 @@ Lightning's own are written in the system's temporary folder and copied where th
 """
 
 import io
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from stages.base.store import say
+from stages.base.store import say, write_bytes
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -24,19 +23,10 @@ class WholeCheckpoints(TorchCheckpointIO):
         Raises:
             OSError: ENOSPC, naming the file, when the disk is full.
         """
-        partial, content = Path(f"{path}.partial"), io.BytesIO()
+        content = io.BytesIO()
         torch.save(checkpoint, content)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        finally:
-            partial.unlink(missing_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(Path(path), content.getbuffer())
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -32,6 +33,11 @@ def registered(finished_project, monkeypatch):
 
 def version_file() -> dict:
     return json.loads((artifact_path("register", "caption") / register.VERSION_FILE).read_text())
+
+
+def written_at() -> dict[Path, int]:
+    """Return when each file of registered versions was written, in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in Path("artifacts/mlflow").rglob("*") if path.is_file()}
 
 
 def test_the_first_version_is_champion_with_its_lineage(registered):
@@ -226,8 +232,10 @@ def test_the_shell_lists_and_asks(registered, tmp_path, capfd, monkeypatch):
     assert "champion" in listed and "first version" in listed
     image = tmp_path / "image.png"
     image.write_bytes(pq.read_table(artifact_path("prepare", "scenes") / "test-00000.parquet")["image"][0].as_py())
+    kept = written_at()
     register.command(["caption", "--try", str(image)])
     assert "score" in capfd.readouterr().out
+    assert kept and written_at() == kept  # a store that is only to be read can be asked
     register.command(["classify", "--sample", "scene-00000009"])
     asked, *lines = capfd.readouterr().out.splitlines()
     first = pq.read_table(artifact_path("prepare", "scenes") / "test-00000.parquet").to_pylist()[0]

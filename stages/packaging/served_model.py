@@ -11,13 +11,16 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.artifacts import download_artifacts
 from mlflow.models import set_model
+from mlflow.pyfunc import PyFuncModel
 from mlflow.pyfunc.model import PythonModel
 
 MEDIA = ("image", "audio")
@@ -100,9 +103,14 @@ def ask(uri: str, given: list[str]) -> None:
     """Load a version by its URI and print its answers.
 
     Values named as `modality=value` are one sample; values without a name are a sample each, of the model's
-    first modality. A medium is given by the path of its file.
+    first modality. A medium is given by the path of its file. The version is read from a copy: MLflow writes a file
+    beside what it loads, which a store that is only to be read refuses.
     """
-    model = mlflow.pyfunc.load_model(uri)
+    with tempfile.TemporaryDirectory() as folder:
+        _ask(mlflow.pyfunc.load_model(download_artifacts(artifact_uri=uri, dst_path=folder)), given)
+
+
+def _ask(model: PyFuncModel, given: list[str]) -> None:
     modalities = model.metadata.get_input_schema().input_names()
     named = dict(value.split("=", 1) for value in given if value.partition("=")[0] in modalities)
     plain = [value for value in given if value.partition("=")[0] not in modalities]

@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+UV ?= $(shell command -v uv 2>/dev/null)
+SAY_EVERY_S ?= 30
 READY := $(VENV)/.ready
 
 .PHONY: help repro test preset check-data flow schedule serve results fusion-bench lock clean
@@ -48,10 +50,19 @@ lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
 clean: ## remove artifacts and caches; the environment and the tracking store's folder go too
 	rm -rf artifacts/* .fuseline .prefect .dvc/cache .dvc/tmp $(VENV)
 
+BY_UV = "$(UV)" pip install --python $(BIN)/python --require-hashes -r requirements.lock
+# What pip has on its way lies in the environment too, so that its size tells how far it is.
+BY_PIP = mkdir -p $(VENV)/tmp && TMPDIR=$(CURDIR)/$(VENV)/tmp \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && rm -rf $(VENV)/tmp
+# Run a command and say now and then how large the environment is; the saying ends with the shell, even a killed one.
+saying = while sleep $(SAY_EVERY_S) >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do \
+	echo "$(VENV) holds $$(du -sm $(VENV) | cut -f1) MB"; done & said=$$!; { $(1); }; status=$$?; kill $$said; exit $$status
+
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed; set PYTHON=<path of one>"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "installing $$(grep -c '^[a-zA-Z0-9]' requirements.lock) packages of requirements.lock into $(VENV) with $(if $(UV),uv,pip): up to 7 GB"
+	@$(call saying, $(if $(UV),$(BY_UV) || { echo "uv could not: pip tries"; $(BY_PIP); },$(BY_PIP)))
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@git rev-parse --is-inside-work-tree >/dev/null 2>&1 || $(BIN)/dvc config --local core.no_scm true
 	@touch $(READY)

@@ -24,7 +24,8 @@ from benchmarks.timing import bench_parser, show, show_machine, take_turns
 from stages.base.device import Device, set_up
 from stages.base.errors import InputError
 from stages.base.store import SPLITS, VOCABULARY, artifact_path
-from stages.extractors import EXTRACTORS, Extractor
+from stages.extractors import Extractor
+from stages.extractors import extractor as extractor_of
 from stages.extractors.batches import read_media
 from stages.models.model import build, reading_of
 from stages.models.tables import PRESENT, Split, feature_spec, load_split
@@ -59,7 +60,7 @@ class PlainSamples(Dataset[dict[str, Tensor]]):
         if not self._extractors:
             return kept
         extractor = self._extractors[modality]
-        return extractor.extract(torch.from_numpy(extractor.decode(kept)).unsqueeze(0))[0]
+        return extractor.extract(extractor.decode(kept)[None])[0]
 
 
 def epoch(
@@ -133,7 +134,7 @@ def measure(params: Params, name: str, rounds: int) -> None:
 
 def _extractor(params: Params, feature: str, device: Device, prepared: Any) -> Extractor:
     section = params.features[feature]
-    return EXTRACTORS[section.extractor].from_params(section, device, f"features.{feature}", prepared)
+    return extractor_of(section.extractor).from_params(section, device, f"features.{feature}", prepared)
 
 
 def command(argv: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ from benchmarks.timing import bench_parser, show, show_machine, take_turns
 from stages.base.device import set_up
 from stages.base.store import artifact_path
 from stages.cache.segments import FeatureCache
-from stages.extractors import EXTRACTORS
+from stages.extractors import extractor as extractor_of
 from stages.extractors.batches import read_media
 from stages.features import extract_missing
 from stages.params import Params, column_of, load_params
@@ -28,7 +28,7 @@ def extract(params: Params, names: Iterable[str]) -> None:
     for name in names:
         section = params.features[name]
         prepared = artifact_path("prepare", section.dataset)
-        extractor = EXTRACTORS[section.extractor].from_params(
+        extractor = extractor_of(section.extractor).from_params(
             section, set_up(*params.base.hardware()), f"features.{name}", prepared
         )
         media = (medium for _, _, found in read_media(prepared, column_of(section)) for medium in found)

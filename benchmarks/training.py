@@ -23,7 +23,8 @@ from stages.base.device import Device, set_up
 from stages.base.errors import InputError
 from stages.base.parallel import read_ahead
 from stages.base.store import SPLITS, VOCABULARY, artifact_path
-from stages.extractors import EXTRACTORS, Extractor
+from stages.extractors import Extractor
+from stages.extractors import extractor as extractor_of
 from stages.extractors.batches import read_media
 from stages.models.model import build, reading_of
 from stages.models.tables import FeatureTable, Split, feature_spec, load_split
@@ -47,8 +48,8 @@ class BackboneInTheLoop(FeatureTable):
             features = torch.from_numpy(self._extractor.extract(decoded)).to(self._device.device)
             yield features.unsqueeze(1), torch.ones(len(features), 1, dtype=torch.bool, device=self._device.device)
 
-    def _decode(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.stack([self._extractor.decode(self._images[row]) for row in rows]))
+    def _decode(self, rows: np.ndarray) -> np.ndarray:
+        return np.stack([self._extractor.decode(self._images[row]) for row in rows])
 
 
 def measure(params: Params, name: str, steps: int, rounds: int) -> None:
@@ -63,7 +64,7 @@ def measure(params: Params, name: str, steps: int, rounds: int) -> None:
     vocabularies = json.loads((prepared / VOCABULARY).read_text("utf8"))
     config = ModelConfig(experiment, {"image": feature_spec(inputs["image"])}, vocabularies)
     section: Any = params.features[inputs["image"]]
-    extractor = EXTRACTORS[section.extractor].from_params(section, device, f"features.{inputs['image']}", prepared)
+    extractor = extractor_of(section.extractor).from_params(section, device, f"features.{inputs['image']}", prepared)
     images = [
         medium.data for _, split, media in read_media(prepared, "image") if split == SPLITS[0] for medium in media
     ]

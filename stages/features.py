@@ -18,6 +18,7 @@ from stages.params import Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 
 if TYPE_CHECKING:
+    from stages.base.device import Device
     from stages.extractors import Extractor
     from stages.extractors.batches import Medium
 
@@ -82,14 +83,18 @@ def run(params: Params, name: str) -> None:
 
 
 def _extractor(params: Params, name: str) -> "Extractor":
-    from stages.base.device import set_up
-    from stages.extractors import EXTRACTORS
+    from stages.extractors import ON_ARRAYS, extractor
 
     section = params.features[name]
+    device = None if section.extractor in ON_ARRAYS else _device(params)
     prepared = artifact_path("prepare", section.dataset)
-    return EXTRACTORS[section.extractor].from_params(
-        section, set_up(*params.base.hardware()), f"features.{name}", prepared
-    )
+    return extractor(section.extractor).from_params(section, device, f"features.{name}", prepared)
+
+
+def _device(params: Params) -> "Device":
+    from stages.base.device import set_up
+
+    return set_up(*params.base.hardware())
 
 
 def explain(params: Params, name: str, sample_id: str) -> None:

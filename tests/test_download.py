@@ -1,11 +1,14 @@
 """Raw files come into their place verified and whole, from a mirror or made from the seed."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 import stages.raw.fetch
@@ -14,6 +17,9 @@ from stages.base.errors import InputError
 from stages.base.store import read_manifest, sha256_file
 from stages.params import Params
 from stages.sources.flickr8k import IMAGES, TEXT
+from stages.sources.scenes import FILE
+from tests.conftest import PROJECT, is_alive
+from tests.support.running import wait_until
 from tests.support.small_data import caption_rows, encode, make_image, make_params, write_flickr8k, write_params
 
 NAMES = ["a.jpg", "b.jpg", "c.jpg"]
@@ -70,6 +76,43 @@ def test_the_same_seed_and_section_give_the_same_bytes(change, is_the_same):
     first = {path.name: path.read_bytes() for path in SCENES.iterdir()}
     download.run(scenes(change), "scenes")
     assert ({path.name: path.read_bytes() for path in SCENES.iterdir()} == first) == is_the_same
+
+
+def kill_workers(process: subprocess.Popen) -> None:
+    for child in psutil.Process(process.pid).children():
+        if "spawn_main" in " ".join(child.cmdline()):
+            child.kill()
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "told"),
+    [
+        (lambda process: os.killpg(process.pid, signal.SIGINT), 130, ""),
+        (kill_workers, 1, "error: one of 2 processes at work was killed from outside"),
+    ],
+    ids=["Ctrl-C", "a worker is killed"],
+)
+def test_scenes_that_are_stopped_half_way_leave_nothing_and_one_message(stop, code, told):
+    write_params(Path("params.yaml"), {"datasets.scenes.samples": 10**6})
+    script = (
+        "from stages.sources import scenes; scenes.usable_cores = lambda: 2;"
+        "from stages import download; from stages.params.cli import main; main(download.command)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "scenes"],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    half = SCENES.with_name(".scenes.partial") / FILE
+    wait_until(lambda: half.exists() and half.stat().st_size > 100)
+    children = [child.pid for child in psutil.Process(process.pid).children()]
+    stop(process)
+    stderr = process.communicate(timeout=60)[1]
+    assert (process.returncode, stderr[: len(told)], stderr.count("\n")) == (code, told, bool(told))
+    assert list(SCENES.parent.iterdir()) == []
+    wait_until(lambda: not any(map(is_alive, children)))
 
 
 def test_what_an_earlier_run_fetched_whole_is_not_fetched_again():

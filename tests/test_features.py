@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +21,12 @@ from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import FEATURES, INDEX, artifact_path, read_manifest, sha256_file, writing
 from stages.cache.segments import FeatureCache, clear, evict
-from stages.extractors import EXTRACTORS
+from stages.extractors import ON_ARRAYS, Extractor, on_torch
 from stages.extractors.batches import read_media
 from stages.extractors.torchvision import Torchvision
 from stages.media.text import SPECIALS
 from stages.params import TorchvisionParams, load_params
+from stages.params.features import FeaturesParams
 from stages.samples.schema import samples_schema
 from tests.conftest import PROJECT, SMALL
 from tests.support.small_data import encode, make_image, make_params, write_params
@@ -69,7 +71,7 @@ def test_the_index_names_every_sample_in_the_order_of_the_rows(project):
     assert index["split"] == ["train"] * 128 + ["val"] * 16 + ["test"] * 16
     sample_id, split, (medium,) = next(read_media(artifact_path("prepare", "scenes"), "image"))
     assert (sample_id, split) == (medium.sample_id, "train") == (index["sample_id"][0], index["split"][0])
-    assert np.array_equal(array[0], EXTRACTORS["pixels"](32).decode(medium.data))
+    assert np.array_equal(array[0], ON_ARRAYS["pixels"](32).decode(medium.data))
 
 
 def test_texts_have_a_row_each_and_equal_ones_share_it(project):
@@ -158,7 +160,7 @@ def test_a_killed_extraction_goes_on_from_what_it_had(project, capsys):
     script = (
         "import time; from stages import features; from stages.cache import segments;"
         "from stages.params import load_params;"
-        "from stages.extractors import EXTRACTORS; kind = EXTRACTORS['pixels']; slow = kind.extract;"
+        "from stages.extractors import ON_ARRAYS; kind = ON_ARRAYS['pixels']; slow = kind.extract;"
         "segments.SEGMENT_BYTES = 1; kind.extract = lambda *a: (time.sleep(0.1), slow(*a))[1];"
         f"features.run(load_params(), {NAME!r})"
     )
@@ -207,13 +209,14 @@ def test_backbones_give_their_grid_or_pooled_vector(backbone, layer, shape, tmp_
     params = torchvision_params(tmp_path, backbone=backbone, layer=layer)
     extractor = Torchvision.from_params(params, CPU, "features.x", tmp_path)
     assert extractor.shape == shape
-    decoded = torch.from_numpy(np.stack([extractor.decode(encode(make_image(i, (70, 90)))) for i in range(2)]))
+    decoded = np.stack([extractor.decode(encode(make_image(i, (70, 90)))) for i in range(2)])
     got = extractor.extract(decoded)
     assert got.shape == (2, *shape) and got.dtype == np.float16
     if layer == "pooled" or backbone == "resnet18":
-        x = (decoded.permute(0, 3, 1, 2).float() / 255 - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / (
-            torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-        )
+        x = (
+            torch.from_numpy(decoded).permute(0, 3, 1, 2).float() / 255
+            - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+        ) / (torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
         model.fc = model.classifier = torch.nn.Identity()
         with torch.inference_mode():
             pooled = model(x).numpy()
@@ -224,7 +227,7 @@ def test_backbones_give_their_grid_or_pooled_vector(backbone, layer, shape, tmp_
 def test_an_extractor_saved_and_loaded_gives_the_same_features(tmp_path):
     extractor = Torchvision.from_params(torchvision_params(tmp_path), CPU, "features.x", tmp_path)
     extractor.save(tmp_path)
-    decoded = torch.from_numpy(np.stack([extractor.decode(encode(make_image()))]))
+    decoded = np.stack([extractor.decode(encode(make_image()))])
     again = Torchvision.load(tmp_path, CPU)
     assert again.identity() == extractor.identity()
     assert np.array_equal(again.extract(decoded), extractor.extract(decoded))
@@ -247,7 +250,7 @@ def test_wrong_weights_are_named(changes, message, tmp_path):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_nearly_the_features_of_the_cpu(tmp_path):
-    decoded = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
+    decoded = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8).numpy()
     on_cpu, on_gpu = (
         Torchvision.from_params(torchvision_params(tmp_path), Device(torch.device(d), torch.float32), "x", tmp_path)
         for d in ("cpu", "cuda")
@@ -272,3 +275,21 @@ def test_a_full_disk_is_told_and_leaves_nothing(project, monkeypatch, capsys):
     assert caught.value.errno == errno.ENOSPC and caught.value.filename.endswith(".partial")
     assert not list((project / ".fuseline/features").rglob("*.partial"))
     assert not list((project / "artifacts/features").glob(".*"))
+
+
+@pytest.mark.parametrize("extractor", ON_ARRAYS)
+def test_features_that_need_no_torch_are_made_without_importing_it(project, extractor):
+    name = next(key for key, section in load_params().features.items() if section.extractor == extractor)
+    script = (
+        "import sys; from stages import features; from stages.params import load_params;"
+        f"features.run(load_params(), {name!r}); sys.exit('torch' in sys.modules)"
+    )
+    clear()
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    assert done.returncode == 0
+
+
+def test_every_extractor_that_params_may_name_is_there_and_no_other():
+    kinds, sections = ON_ARRAYS | on_torch(), get_args(get_args(FeaturesParams)[0])
+    assert {get_args(section.model_fields["extractor"].annotation)[0] for section in sections} == set(kinds)
+    assert all(issubclass(kind, Extractor) for kind in kinds.values())

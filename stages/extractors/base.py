@@ -1,13 +1,14 @@
 """What a frozen feature extractor does: one medium in, one array out, the same for training and serving."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 
-from stages.base.device import Device
 from stages.base.errors import MediaError
+
+if TYPE_CHECKING:
+    from stages.base.device import Device
 
 
 class Extractor:
@@ -23,10 +24,11 @@ class Extractor:
     """What a medium is cut at, in words for a person; empty where nothing is cut."""
 
     @classmethod
-    def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
+    def from_params(cls, params: Any, device: "Device | None", key: str, prepared: Path) -> Self:
         """Make it from its section of params.yaml; `key` names the section in errors.
 
-        `prepared` is the folder of the prepared data set, for what is learned from its training split.
+        `prepared` is the folder of the prepared data set, for what is learned from its training split. Those that
+        stand in `ON_ARRAYS` get no device.
 
         Raises:
             InputError: when the section asks for what is not there.
@@ -49,7 +51,7 @@ class Extractor:
         """Tell whether a medium is longer than `longest`."""
         return False
 
-    def extract(self, decoded: torch.Tensor) -> np.ndarray:
+    def extract(self, decoded: np.ndarray) -> np.ndarray:
         """Turn a stack of decoded arrays into features (B, *shape) of `dtype`; runs on the device."""
         raise NotImplementedError
 
@@ -58,7 +60,7 @@ class Extractor:
         raise NotImplementedError
 
     @classmethod
-    def load(cls, folder: Path, device: Device) -> Self:
+    def load(cls, folder: Path, device: "Device") -> Self:
         """Read what `save` wrote."""
         raise NotImplementedError
 

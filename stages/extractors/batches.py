@@ -73,13 +73,12 @@ def extract(
     media: Iterable[Medium], extractor: "Extractor", batch_size: int
 ) -> Iterator[tuple[list[bytes], np.ndarray]]:
     """Yield (keys, features) of all media in batches."""
-    import torch
 
     def decode(batch: list[Medium]) -> tuple[list[bytes], np.ndarray]:
         return [medium.key for medium in batch], np.stack([_decode(extractor, medium) for medium in batch])
 
     for keys, decoded in read_ahead(decode, _batches(media, batch_size), workers=2, ahead=4):
-        yield keys, extractor.extract(torch.from_numpy(decoded))
+        yield keys, extractor.extract(decoded)
 
 
 def _decode(extractor: "Extractor", medium: Medium) -> np.ndarray:

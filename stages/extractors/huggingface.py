@@ -53,12 +53,13 @@ class HuggingFace(Extractor):
         self.shape = (hidden,) if settings["level"] == "pooled" else (self.max_words, hidden)
 
     @classmethod
-    def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
+    def from_params(cls, params: Any, device: Device | None, key: str, prepared: Path) -> Self:
         """Make it from its section of params.yaml; `model` is a local folder, or a name that is fetched once.
 
         Raises:
             InputError: when transformers is not installed, or the model cannot be had or does not read text.
         """
+        assert device, "it works on one"
         try:
             folder = _fetch(params.model)
             settings = {
@@ -87,9 +88,9 @@ class HuggingFace(Extractor):
         return out
 
     @torch.inference_mode()
-    def extract(self, decoded: torch.Tensor) -> np.ndarray:
+    def extract(self, decoded: np.ndarray) -> np.ndarray:
         """Run the model on int64 (B, max_words)."""
-        ids_BL = decoded.to(self._device.device)
+        ids_BL = torch.from_numpy(decoded).to(self._device.device)
         real_BL = ids_BL != PADDING
         with torch.autocast(self._device.device.type, self._device.dtype, enabled=self._device.dtype != torch.float32):
             x_BLH = self._model(input_ids=ids_BL.clamp(min=0), attention_mask=real_BL.long()).last_hidden_state

@@ -53,7 +53,7 @@ class LogMel(Extractor):
         self.shape = (1 + self._num_samples // self._hop, settings["mel_bands"])
 
     @classmethod
-    def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
+    def from_params(cls, params: Any, device: Device | None, key: str, prepared: Path) -> Self:
         """Make it from its section of params.yaml.
 
         Raises:
@@ -91,9 +91,9 @@ class LogMel(Extractor):
         power_TF = spectrum_FT.abs().square().T
         return torch.log(FLOOR + power_TF @ self._filters_FM)
 
-    def extract(self, decoded: torch.Tensor) -> np.ndarray:
+    def extract(self, decoded: np.ndarray) -> np.ndarray:
         """Return the spectrograms as they are."""
-        return decoded.numpy()
+        return decoded
 
     def save(self, folder: Path) -> None:
         """Write the settings."""

@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 
-from stages.base.device import Device
 from stages.base.store import write_json
 from stages.extractors.base import Extractor
 from stages.media.images import to_square
+
+if TYPE_CHECKING:
+    from stages.base.device import Device
 
 VERSION = 2  # since transparency, depth and profiles are shown as a viewer does
 
@@ -26,7 +27,7 @@ class Pixels(Extractor):
         self.shape = (size_px, size_px, 3)
 
     @classmethod
-    def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
+    def from_params(cls, params: Any, device: "Device | None", key: str, prepared: Path) -> Self:
         """Make it from its section of params.yaml."""
         return cls(params.size_px)
 
@@ -38,15 +39,15 @@ class Pixels(Extractor):
         """Decode and resize."""
         return to_square(media, self.size_px)
 
-    def extract(self, decoded: torch.Tensor) -> np.ndarray:
+    def extract(self, decoded: np.ndarray) -> np.ndarray:
         """Return the pixels as they are."""
-        return decoded.numpy()
+        return decoded
 
     def save(self, folder: Path) -> None:
         """Write the settings."""
         write_json(folder / "extractor.json", self.identity())
 
     @classmethod
-    def load(cls, folder: Path, device: Device) -> Self:
+    def load(cls, folder: Path, device: "Device") -> Self:
         """Read the settings."""
         return cls(json.loads((folder / "extractor.json").read_text(encoding="utf8"))["size_px"])

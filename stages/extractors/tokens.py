@@ -5,16 +5,17 @@ The vocabulary travels with the extractor, so a served model turns raw text into
 
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 
-from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import VOCABULARY, digest, write_json
 from stages.extractors.base import Extractor, read_text
 from stages.media.text import PAD, SPECIALS, TOKENIZER, Vocabulary, tokenize
+
+if TYPE_CHECKING:
+    from stages.base.device import Device
 
 VERSION = 1
 
@@ -32,7 +33,7 @@ class Tokens(Extractor):
         self.longest = f"{max_words} words"
 
     @classmethod
-    def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
+    def from_params(cls, params: Any, device: "Device | None", key: str, prepared: Path) -> Self:
         """Make it from its section of params.yaml and the vocabulary of `column` in the prepared data set.
 
         Raises:
@@ -64,16 +65,16 @@ class Tokens(Extractor):
         """Tell whether a text has more words."""
         return len(tokenize(read_text(media))) > self.max_words
 
-    def extract(self, decoded: torch.Tensor) -> np.ndarray:
+    def extract(self, decoded: np.ndarray) -> np.ndarray:
         """Return the numbers as they are."""
-        return decoded.numpy()
+        return decoded
 
     def save(self, folder: Path) -> None:
         """Write settings and vocabulary."""
         write_json(folder / "extractor.json", self._settings() | {"vocabulary": self._vocabulary.words})
 
     @classmethod
-    def load(cls, folder: Path, device: Device) -> Self:
+    def load(cls, folder: Path, device: "Device") -> Self:
         """Read settings and vocabulary."""
         settings = json.loads((folder / "extractor.json").read_text(encoding="utf8"))
         return cls(settings["vocabulary"], settings["max_words"])

@@ -41,7 +41,7 @@ class Torchvision(Extractor):
         self._std = torch.tensor(STD, device=device.device).view(1, 3, 1, 1) * 255
 
     @classmethod
-    def from_params(cls, params: Any, device: Device, key: str, prepared: Path) -> Self:
+    def from_params(cls, params: Any, device: Device | None, key: str, prepared: Path) -> Self:
         """Make it from its section of params.yaml, reading the weights by path or torchvision's own name.
 
         Raises:
@@ -59,6 +59,7 @@ class Torchvision(Extractor):
             "size_px": params.size_px,
             "weights_digest": _state_digest(state),
         }
+        assert device, "it works on one"
         return cls(settings, state, device)
 
     def identity(self) -> dict[str, Any]:
@@ -70,9 +71,11 @@ class Torchvision(Extractor):
         return to_square(media, self.size_px)
 
     @torch.inference_mode()
-    def extract(self, decoded: torch.Tensor) -> np.ndarray:
+    def extract(self, decoded: np.ndarray) -> np.ndarray:
         """Run the backbone on uint8 (B, H, W, 3)."""
-        pixels = decoded.to(self._device.device, non_blocking=True).permute(0, 3, 1, 2)  # is channels-last
+        pixels = (
+            torch.from_numpy(decoded).to(self._device.device, non_blocking=True).permute(0, 3, 1, 2)
+        )  # is channels-last
         x = (pixels.float() - self._mean) / self._std
         with torch.autocast(self._device.device.type, self._device.dtype, enabled=self._device.dtype != torch.float32):
             out = self.model(x)["out"]

@@ -75,8 +75,8 @@ def seconds_of(data: bytes) -> float:
     Raises:
         AudioError: when it does not decode.
     """
-    with _decoding():
-        return float(soundfile.info(io.BytesIO(data)).duration)
+    with _decoding(), soundfile.SoundFile(io.BytesIO(data)) as file:
+        return float(file.frames / file.samplerate)
 
 
 def _read(data: bytes, max_seconds: float) -> tuple[np.ndarray, int, str]:

@@ -7,6 +7,7 @@ are cut into characters with what stands on them, so that no dictionary is neede
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import regex
 
@@ -39,6 +40,7 @@ _SAME = (  # written in two ways: Thai and Lao AM, sigma at the end, quotation m
     (regex.compile(r'(?<=\p{Hebrew})["\u201D](?=\p{Hebrew})'), "\u05f4"),
     (regex.compile(r"\u2019|(?<=\p{Hebrew})\u05F3"), "'"),
 )
+_DIGIT = regex.compile("[0-9]")
 _FOREIGN = regex.compile(r"[\p{L}--[\p{Latin}\p{Common}\u03BC\u03C0\u03C9]]", regex.V1)  # micro, pi and ohm are not
 _TIGHT = rf"[{_UNSPACED}{_SIGN}\p{{Emoji_Modifier}}\u20E3\U000E0020-\U000E007F]"
 _FALSE_SPACE = regex.compile(
@@ -61,9 +63,16 @@ def tokenize(text: str) -> list[str]:
     >>> tokenize("我看到3只猫😀!")
     ['我', '看', '到', '3', '只', '猫', '😀']
     """
+    return list(_tokens(text))
+
+
+@lru_cache(maxsize=1024)  # a text is checked, counted and shown one after the other, and questions come again
+def _tokens(text: str) -> tuple[str, ...]:
     folded = fold(text)
     tokens = cut(folded)
-    return tokens if is_foreign(folded) else [number_word(token) for token in tokens]
+    if (_DIGIT.search(folded) or not folded.isascii()) and not is_foreign(folded):
+        tokens = [number_word(token) for token in tokens]
+    return tuple(tokens)
 
 
 def join(tokens: Iterable[str]) -> str:

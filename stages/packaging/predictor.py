@@ -107,7 +107,7 @@ class Predictor:
         found = {i: data for i, data in enumerate(decoded) if data is not None}
         features = np.zeros((len(decoded), *extractor.shape), extractor.dtype)
         if found:
-            features[list(found)] = extractor.extract(torch.from_numpy(np.stack(list(found.values()))))
+            features[list(found)] = extractor.extract(np.stack(list(found.values())))
         there = torch.tensor([data is not None for data in decoded])
         batch = {modality: torch.from_numpy(features), modality + PRESENT: there}
         if modality in self.task.several:

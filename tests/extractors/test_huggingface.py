@@ -11,7 +11,7 @@ import torch
 
 from stages.base.device import Device
 from stages.base.errors import InputError, MediaError
-from stages.extractors import EXTRACTORS
+from stages.extractors import extractor as extractor_of
 from stages.extractors.huggingface import HuggingFace
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `huggingface`")
@@ -52,11 +52,11 @@ def no_network(monkeypatch):
 
 def make(folder, level="token", max_words=8):
     params = SimpleNamespace(model=str(folder), level=level, max_words=max_words, column="texts", batch_size=2)
-    return EXTRACTORS["huggingface"].from_params(params, CPU, "features.x", None)
+    return extractor_of("huggingface").from_params(params, CPU, "features.x", None)
 
 
 def features(extractor, *texts: str) -> np.ndarray:
-    return extractor.extract(torch.from_numpy(np.stack([extractor.decode(text.encode()) for text in texts])))
+    return extractor.extract(np.stack([extractor.decode(text.encode()) for text in texts]))
 
 
 def test_a_text_becomes_its_word_pieces_cut_with_their_end_kept(bert):

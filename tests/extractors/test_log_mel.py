@@ -8,7 +8,7 @@ import torch
 
 from stages.base.device import Device
 from stages.base.errors import InputError
-from stages.extractors import EXTRACTORS
+from stages.extractors import extractor as extractor_of
 from stages.extractors.log_mel import LogMel, loud_part, mel_filterbank
 from stages.media.audio import AudioError
 from tests.media.test_audio import encode, tone
@@ -22,11 +22,11 @@ SILENCE = np.log(1e-6)
 def make(**changes):
     values = {"rate_hz": RATE_HZ, "seconds": 0.5, "mel_bands": 20, "window_ms": 25.0, "hop_ms": 10.0, "batch_size": 4}
     params = SimpleNamespace(**values | changes)
-    return EXTRACTORS["log_mel"].from_params(params, CPU, "features.x", None)
+    return extractor_of("log_mel").from_params(params, CPU, "features.x", None)
 
 
 def features(extractor, *media: bytes) -> np.ndarray:
-    return extractor.extract(torch.from_numpy(np.stack([extractor.decode(data) for data in media])))
+    return extractor.extract(np.stack([extractor.decode(data) for data in media]))
 
 
 def test_the_filters_are_triangles_between_equal_steps_in_mel():

@@ -9,7 +9,7 @@ import torch
 
 from stages.base.device import Device
 from stages.base.errors import InputError, MediaError
-from stages.extractors import EXTRACTORS
+from stages.extractors import extractor as extractor_of
 from stages.extractors.tokens import Tokens
 from stages.media.text import SPECIALS
 
@@ -28,7 +28,7 @@ def prepared(tmp_path):
 
 def make(prepared, column="texts", max_words=5):
     params = SimpleNamespace(column=column, max_words=max_words)
-    return EXTRACTORS["tokens"].from_params(params, CPU, "features.x", prepared)
+    return extractor_of("tokens").from_params(params, CPU, "features.x", prepared)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_words_become_their_numbers_and_padding_stands_behind(text, ids, prepare
 def test_features_are_the_stacked_numbers(prepared):
     extractor = make(prepared)
     decoded = np.stack([extractor.decode(text) for text in (b"a dog", b"two")])
-    got = extractor.extract(torch.from_numpy(decoded))
+    got = extractor.extract(decoded)
     assert got.tolist() == [[A, DOG, 0, 0, 0], [TWO, 0, 0, 0, 0]]
     assert (got.shape[1:], str(got.dtype), extractor.num_words) == (extractor.shape, extractor.dtype, len(WORDS))
 

@@ -615,7 +615,7 @@ def served(task: Task) -> tuple[Predictor, Split]:
     tables = {}
     for m in modalities:
         decoded = np.stack([EXTRACTORS[m].decode(sample[m]) for sample in GIVEN])
-        features = EXTRACTORS[m].extract(torch.from_numpy(decoded))
+        features = EXTRACTORS[m].extract(decoded)
         tables[m] = FeatureTable(features, [[i] for i in range(len(GIVEN))], CPU, 1e9)
     extractors = {m: EXTRACTORS[m] for m in modalities}
     predictor = Predictor(task.eval(), extractors, PredictSettings(EVALUATE, 1.0, 10.0), CPU)

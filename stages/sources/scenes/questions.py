@@ -4,6 +4,7 @@ The question alone is a weak guide to the answer: of those that ask yes or no, h
 the false ones are near misses; a colour or shape that is counted is missing half of the time.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, combinations, product, zip_longest
@@ -76,10 +77,11 @@ def questions(scene: Scene, rng: np.random.Generator, count: int, language: Engl
     """Ask `count` questions, a kind not a second time before each other kind that the scene allows."""
     kinds = []
     for kind, ask in KINDS.items():
-        asked = [Question(_text(w, slots, language), language.phrase(a), kind) for w, slots, a in ask(scene, rng)]
+        asked = [(kind, *question) for question in ask(scene, rng)]
         kinds.append([asked[i] for i in rng.permutation(len(asked))])
     rounds = zip_longest(*(kinds[i] for i in rng.permutation(len(kinds))))
-    return tuple(question for question in chain.from_iterable(rounds) if question)[:count]
+    chosen = [question for question in chain.from_iterable(rounds) if question][:count]
+    return tuple(Question(_text(w, slots, language), language.phrase(a), kind) for kind, w, slots, a in chosen)
 
 
 def _text(wording: str, slots: Slots, language: English) -> str:
@@ -151,13 +153,15 @@ def _compare(scene: Scene, rng: np.random.Generator) -> Asked:
 def _compare_counts(scene: Scene, rng: np.random.Generator) -> tuple[str, Slots, str]:
     """Ask whether there are more of one look than of another; one of the two is there."""
     looks = [tuple(LOOKS)[i] for i in rng.permutation(2)]
-    answer, pairs = _coin(rng), []
+    answer = _coin(rng)
+    there = [Counter(getattr(thing, look) for thing in scene.things) for look in looks]
+    pairs = []
     for terms in product(*(LOOKS[look] for look in looks)):
-        pair = [{look: term} for look, term in zip(looks, terms, strict=True)]
-        counts = [len(_matches(scene, wanted)) for wanted in pair]
-        if any(counts) and (counts[0] > counts[1]) == (answer == "yes"):
-            pairs.append(pair)
-    things, others = (_noun(rng, wanted, "plural") for wanted in pairs[rng.integers(len(pairs))])
+        more, less = (counts[term] for counts, term in zip(there, terms, strict=True))
+        if (more or less) and (more > less) == (answer == "yes"):
+            pairs.append(terms)
+    chosen = zip(looks, pairs[rng.integers(len(pairs))], strict=True)
+    things, others = (_noun(rng, {look: term}, "plural") for look, term in chosen)
     return *_say(rng, MORE, things=things, others=others), answer
 
 

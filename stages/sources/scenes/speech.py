@@ -156,20 +156,25 @@ def _tracks(phrase: str, slowness: float, pauses_s: np.ndarray) -> np.ndarray:
 
 def _smooth(x_NK: np.ndarray, frames: int) -> np.ndarray:
     weights_W = np.hanning(frames + 2)[1:-1]
-    padded = np.pad(x_NK, ((frames // 2, frames // 2), (0, 0)), mode="edge")
+    edge = frames // 2
+    padded = np.concatenate([x_NK[:1].repeat(edge, 0), x_NK, x_NK[-1:].repeat(edge, 0)])
     return sliding_window_view(padded, frames, axis=0) @ (weights_W / weights_W.sum())
 
 
 def _voice(tracks_NK: np.ndarray, style: Tone, mouth: float, rng: np.random.Generator) -> np.ndarray:
-    """Sound the tracks, (T,): pulses and breath through the formants, hiss through its own resonance."""
+    """Sound the tracks, (T,): pulses and breath through the formants, hiss through its own resonance.
+
+    Only frames that sound are computed: the voice is silent in a third of them, the hiss in most.
+    """
     length = (len(tracks_NK) - 1) * HOP + FRAME
     breath_T = rng.standard_normal(length)
     source_T = _pulses(length, style) + style.breath * breath_T
-    voice_N1, hiss_N1, hiss_hz_N1, formants_hz_N3 = np.split(tracks_NK, [1, 2, 3], axis=1)
-    frequencies_F = np.fft.rfftfreq(FFT, 1 / RATE_HZ)
-    band_NF = 1 / (1 + ((frequencies_F - hiss_hz_N1) / HISS_WIDTH_HZ) ** 2)
-    spectra_NF = _spectra(source_T) * voice_N1 * _formants(formants_hz_N3 * mouth)
-    spectra_NF += _spectra(rng.standard_normal(length)) * hiss_N1 * band_NF
+    noise_T = rng.standard_normal(length)
+    voiced, hissing = (tracks_NK[:, kind] > 0 for kind in (0, 1))
+    spectra_NF = np.zeros((len(tracks_NK), len(_frequencies())), dtype=complex)
+    spectra_NF[voiced] = _spectra(source_T, voiced) * tracks_NK[voiced, :1] * _formants(tracks_NK[voiced, 3:] * mouth)
+    band_NF = 1 / (1 + ((_frequencies() - tracks_NK[hissing, 2:3]) / HISS_WIDTH_HZ) ** 2)
+    spectra_NF[hissing] += _spectra(noise_T, hissing) * tracks_NK[hissing, 1:2] * band_NF
     return _overlap_add(np.fft.irfft(spectra_NF, FFT, axis=1))
 
 
@@ -188,9 +193,9 @@ def _pulses(length: int, style: Tone) -> np.ndarray:
     return pulses_T * np.sqrt(2 * (1 - a_T**2)) / a_T * (1 + style.roughness * np.cos(turn_T / 2))
 
 
-def _spectra(x_T: np.ndarray) -> np.ndarray:
-    """Return the spectrum of each frame, (N, F)."""
-    return np.fft.rfft(sliding_window_view(x_T, FRAME)[::HOP] * _window(), FFT, axis=1)
+def _spectra(x_T: np.ndarray, chosen_N: np.ndarray) -> np.ndarray:
+    """Return the spectrum of each chosen frame, (N, F)."""
+    return np.fft.rfft(sliding_window_view(x_T, FRAME)[::HOP][chosen_N] * _window(), FFT, axis=1)
 
 
 @cache
@@ -199,15 +204,33 @@ def _window() -> np.ndarray:
     return np.hanning(FRAME + 1)[:-1] * 2 * HOP / FRAME
 
 
+@cache
+def _frequencies() -> np.ndarray:
+    """Return the frequencies of a spectrum, (F,)."""
+    return np.fft.rfftfreq(FFT, 1 / RATE_HZ)
+
+
 def _formants(formants_hz_N3: np.ndarray) -> np.ndarray:
     """Return the gain at each frequency, (N, F): four resonators in a row, the last the same for all."""
-    frequencies_F = np.fft.rfftfreq(FFT, 1 / RATE_HZ)
-    fourth_hz_N1 = np.full((len(formants_hz_N3), 1), FOURTH_FORMANT_HZ)
-    loss_NF = np.ones((1, len(frequencies_F)), dtype=complex)
-    for formant_hz_N1 in (*np.split(formants_hz_N3, 3, axis=1), fourth_hz_N1):
-        share_NF = frequencies_F / formant_hz_N1
-        loss_NF = loss_NF * (1 - share_NF * (share_NF - 1j * (WIDTH_SHARE + WIDTH_HZ / formant_hz_N1)))
-    return 1 / loss_NF
+    loss_NF = _loss(formants_hz_N3[:, :1])
+    for formant in (1, 2):
+        loss_NF *= _loss(formants_hz_N3[:, formant : formant + 1])
+    loss_NF *= _fourth_loss()
+    return np.divide(1, loss_NF, out=loss_NF)
+
+
+def _loss(formant_hz_N1: np.ndarray) -> np.ndarray:
+    """Return what a resonator takes at each frequency, (N, F); written in place, as new memory costs more than sums."""
+    share_NF = _frequencies() / formant_hz_N1
+    loss_NF = np.empty(share_NF.shape, dtype=complex)
+    np.multiply(share_NF, WIDTH_SHARE + WIDTH_HZ / formant_hz_N1, out=loss_NF.imag)
+    np.subtract(1, np.square(share_NF, out=share_NF), out=loss_NF.real)
+    return loss_NF
+
+
+@cache
+def _fourth_loss() -> np.ndarray:
+    return _loss(np.full((1, 1), float(FOURTH_FORMANT_HZ)))
 
 
 def _overlap_add(frames_NW: np.ndarray) -> np.ndarray:

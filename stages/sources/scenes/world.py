@@ -159,12 +159,11 @@ def _lay_out(rng: np.random.Generator, looks: list[tuple[str, str]]) -> tuple[Th
     """
     for _ in range(ROUNDS):
         sizes = [pick(rng, SIZES) for _ in looks]
-        radii = np.round([RADIUS[size] * rng.uniform(0.96, 1.04) for size in sizes], 4)
-        tilts = rng.uniform(-TILT_DEG, TILT_DEG, size=len(looks)).round(1)
-        edges_N1 = np.array([[r * REACH[shape] + GAP] for r, (shape, _) in zip(radii, looks, strict=True)])
+        radii = np.round([RADIUS[size] * rng.uniform(0.96, 1.04) for size in sizes], 4).tolist()
+        tilts = rng.uniform(-TILT_DEG, TILT_DEG, size=len(looks)).round(1).tolist()
+        edges = [radius * REACH[shape] + GAP for radius, (shape, _) in zip(radii, looks, strict=True)]
         for _ in range(TRIES_PER_ROUND):
-            places_N2 = _places(rng, edges_N1).round(4)
-            rows = zip(looks, sizes, places_N2.tolist(), radii.tolist(), tilts.tolist(), strict=True)
+            rows = zip(looks, sizes, _places(rng, edges), radii, tilts, strict=True)
             things = [Thing(*look, size, x, y, radius, tilt) for look, size, (x, y), radius, tilt in rows]
             things.sort(key=_turn)
             if _is_clear(things):
@@ -172,12 +171,22 @@ def _lay_out(rng: np.random.Generator, looks: list[tuple[str, str]]) -> tuple[Th
     raise AssertionError(f"no room for {len(looks)} objects")
 
 
-def _places(rng: np.random.Generator, edges_N1: np.ndarray) -> np.ndarray:
-    """Draw centres inside the frame, (N, 2); a lone one near the middle of a ninth, so that it can be named."""
-    if len(edges_N1) > 1:
-        return edges_N1 + rng.random((len(edges_N1), 2)) * (1 - 2 * edges_N1)
+def _places(rng: np.random.Generator, edges: list[float]) -> list[list[float]]:
+    """Draw centres [x, y] inside the frame; a lone one near the middle of a ninth, so that it can be named.
+
+    Plain numbers: arrays of two or three rows cost more to make than to fill, and most tries fail.
+    """
+    if len(edges) > 1:
+        draws = rng.random((len(edges), 2)).tolist()
+        return [[_rounded(edge + at * (1 - 2 * edge)) for at in draw] for edge, draw in zip(edges, draws, strict=True)]
     ninth = rng.choice(list(COLUMNS.values())), rng.choice(list(ROWS.values()))
-    return np.clip(ninth + rng.uniform(-JITTER, JITTER, size=(1, 2)), edges_N1, 1 - edges_N1)
+    near_2 = ninth + rng.uniform(-JITTER, JITTER, size=2)
+    return [near_2.clip(edges[0], 1 - edges[0]).round(4).tolist()]
+
+
+def _rounded(share: float) -> float:
+    """Round to four places as numpy does, which is not always as `round(share, 4)` does."""
+    return round(share * 1e4) / 1e4
 
 
 def _turn(thing: Thing) -> tuple[bool, float]:

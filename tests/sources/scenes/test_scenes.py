@@ -13,8 +13,9 @@ from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu
 from PIL import Image
 
 from stages.base.errors import InputError
+from stages.sources import scenes as scenes_module
 from stages.sources.base import RawSample
-from stages.sources.scenes import FILE, Scenes, captions, world
+from stages.sources.scenes import FILE, ROWS_PER_GROUP, Scenes, captions, world
 from stages.sources.scenes.draw import RGB, render
 
 TERMS = {phrase: term for term, phrases in captions.PHRASES.items() for phrase, _ in phrases}
@@ -89,6 +90,16 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Pa
         scenes().generate(tmp_path / name, seed)
         made.append((tmp_path / name / FILE).read_bytes())
     assert made[0] == made[1] != made[2]
+
+
+def test_several_processes_write_the_same_bytes_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scenes_module, "usable_cores", lambda: 2)
+    made = []
+    for scenes_per_process in (10**9, 1):
+        monkeypatch.setattr(scenes_module, "SCENES_PER_PROCESS", scenes_per_process)
+        scenes(samples=ROWS_PER_GROUP + 20).generate(tmp_path, seed=7)
+        made.append((tmp_path / FILE).read_bytes())
+    assert made[0] == made[1]
 
 
 def test_more_samples_leave_those_before_as_they_were(tmp_path: Path, samples: list[RawSample]):

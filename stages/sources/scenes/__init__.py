@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.base.errors import InputError
+from stages.base.lexicon import Lexicon
 from stages.sources.base import Question, RawSample, RemoteFile, Source
 from stages.sources.scenes import captions, draw, messages, questions, situation, speech, world
 from stages.sources.scenes.languages import LANGUAGES
+from stages.sources.scenes.lexicon import lexicon
 from stages.sources.scenes.world import Stream
 
 FILE = "scenes.parquet"
@@ -132,6 +134,10 @@ class Scenes(Source):
         with pq.ParquetFile(folder / FILE) as file:
             for group in range(file.num_row_groups):
                 yield from map(_sample, file.read_row_group(group).to_pylist())
+
+    def lexicon(self) -> Lexicon:
+        """Return what the phrases of the captions say."""
+        return lexicon(LANGUAGES[self.params.language])
 
     def _row(self, seed: int, index: int) -> dict[str, Any]:
         """Make one scene in all its modalities."""

@@ -13,13 +13,14 @@ Shapes: M mentions of a caption, T objects (things) of a sample.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from stages.base.lexicon import Lexicon
-from stages.models.metrics.statements import OBJECT, RELATED, Claim, Mention, Range, Reading
+from stages.models.metrics.statements import OBJECT, RELATED, Claim, Mention, Range, Reader, Reading
 
 Truth = dict[str, Any]  # of a sample, see `base.lexicon`
 
@@ -127,6 +128,52 @@ class Judge:
         said = {value: (one, other), inverse.get(value, value): (other, one)}
         true = [(a, name, b) for a, name, b in self.truth.get("relations", []) if {a, b} == {one, other}]
         return any(said.get(name) == (a, b) for a, name, b in true) if true else None
+
+
+def judge_all(lexicon: Lexicon, captions: Sequence[Sequence[str]], truths: Sequence[Truth]) -> list[Judgement]:
+    """Hold captions, given as tokens, against the truth of their samples."""
+    reader = Reader(lexicon)
+    pairs = zip(captions, truths, strict=True)
+    return [Judge(lexicon, truth).judge(reader.read(words), len(words)) for words, truth in pairs]
+
+
+def truth_metrics(judgements: Sequence[Judgement]) -> dict[str, Any]:
+    """Score captions by what they say.
+
+    Returns:
+        Fractions `statements_true` (of the statements that can be checked; 0 where there is none), the same
+        `statements_true_by_kind`, `captions_true` (of captions: they state something, and nothing false),
+        `objects_named` (of the samples' objects, by the looks of `Lexicon.naming`), `relations_checkable` (of the
+        relations stated) and `words_unread` (part of no statement); a kind that nobody states has none. And
+        `statements_by_kind`, how many were checked.
+
+    Example:
+        >>> right, wrong = (Verdict("relation", (3, 5), holds) for holds in (True, False))
+        >>> half = Judgement([right, wrong], Counter(), named=1, objects=2, unread=0, num_words=10)
+        >>> truth_metrics([half])["statements_true"], truth_metrics([half])["captions_true"]
+        (0.5, 0.0)
+    """
+    counts: Counter[tuple[str, bool | None]] = Counter()
+    for found in judgements:
+        counts.update((verdict.kind, verdict.holds) for verdict in found.statements)
+        counts.update(found.looks)
+    kinds = sorted({kind for kind, holds in counts if holds is not None})
+    checked = {kind: counts[kind, True] + counts[kind, False] for kind in kinds}
+    scores: dict[str, Any] = {
+        "statements_true": _share(sum(j.num_true for j in judgements), sum(j.num_checked for j in judgements)),
+        "captions_true": _share(sum(j.num_true > 0 and not j.has_false for j in judgements), len(judgements)),
+        "objects_named": _share(sum(j.named for j in judgements), sum(j.objects for j in judgements)),
+        "words_unread": _share(sum(j.unread for j in judgements), sum(j.num_words for j in judgements)),
+        "statements_true_by_kind": {kind: counts[kind, True] / checked[kind] for kind in kinds},
+        "statements_by_kind": checked,
+    }
+    if stated := checked.get(RELATED, 0) + counts[RELATED, None]:
+        scores["relations_checkable"] = checked.get(RELATED, 0) / stated
+    return scores
+
+
+def _share(part: int, whole: int) -> float:
+    return part / max(whole, 1)
 
 
 def _equal(true: Any, value: str) -> bool | None:

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import evaluate
-from stages.base.store import METRICS, PREDICTIONS, artifact_path, sha256_file
+from stages.base.lexicon import LEXICON
+from stages.base.store import MANIFEST, METRICS, PREDICTIONS, artifact_path, read_manifest, sha256_file, write_json
 from stages.media.text import TOKENIZER
 from stages.models.baselines import most_frequent_caption, nearest_captions, swapped
 from stages.models.metrics.captions import caption_metrics
@@ -44,6 +45,33 @@ def test_metrics_have_the_promised_keys(project):
     assert found["settings"]["split"] == "test" and found["settings"]["tokenizer"] == TOKENIZER
     assert found["settings"]["headline"] == "bleu_4"
     assert found["ceiling"]["bleu_4"] > 0.5
+
+
+def test_captions_are_held_against_the_truth_beside_the_honest_rows_and_the_ceiling(project):
+    found = metrics()
+    told = {"statements_true", "captions_true", "objects_named", "words_unread", "statements_true_by_kind"}
+    assert all(told <= set(row) for row in [found, *found["baselines"].values()])
+    ceiling = found["ceiling"]
+    assert ceiling["statements_true"] == ceiling["captions_true"] == ceiling["objects_named"] == 1.0
+    assert set(ceiling["statements_true_by_kind"].values()) == {1.0} and ceiling["words_unread"] == 0.0
+    assert all(row["statements_true"] < 1 for row in found["baselines"].values())
+    table = predictions("caption")
+    assert sum(table["statements_true"]) / sum(table["statements"]) == pytest.approx(found["statements_true"])
+
+
+def test_a_data_set_without_a_lexicon_is_evaluated_as_ever(project):
+    prepared = artifact_path("prepare", "scenes")
+    before, manifest = metrics(), read_manifest(prepared)
+    (prepared / LEXICON).unlink()
+    del manifest["files"][LEXICON]
+    write_json(prepared / MANIFEST, manifest)
+    evaluate.run(load_params(), "caption")
+    after = metrics()
+    assert not [key for key in after if "true" in key or "statements" in key]
+    assert {key: before[key] for key in after if isinstance(after[key], float)} == {
+        key: value for key, value in after.items() if isinstance(value, float)
+    }
+    assert "statements" not in predictions("caption")
 
 
 def test_a_model_of_three_modalities_stands_beside_each_alone_and_each_shuffled(project):
@@ -101,6 +129,7 @@ def test_every_other_task_is_evaluated_the_same_way(every_task, name):
     found, table = metrics(name), predictions(name)
     assert 0 <= found[found["settings"]["headline"]] <= 1 and found["num_samples"] == 16
     assert set(found["baselines"]) == BESIDE[name]
+    assert bool(found["ceiling"]) == (name in ("retrieve", "vqa"))
     assert len(set(table["sample_id"])) == 16
     assert {"figures/comparison.png", "predictions.parquet"} <= set(files(name))
     page = (artifact_path("evaluate", name) / evaluate.SAMPLES_PAGE).read_text()

@@ -48,12 +48,19 @@ class Reader:
     """Reads captions by a lexicon."""
 
     def __init__(self, lexicon: Lexicon) -> None:
-        """Turn the lexicon into tables."""
+        """Turn the lexicon into tables.
+
+        Raises:
+            ValueError: a phrase says two things.
+        """
         self.lexicon = lexicon
         self._phrases: dict[tuple[str, ...], tuple[str, str]] = {}
         for kind, phrases in self._kinds():
-            for value, said in phrases.items():
-                self._phrases |= {tuple(phrase.split()): (kind, value) for phrase in said}
+            for value, phrase in ((value, phrase) for value, said in phrases.items() for phrase in said):
+                known = self._phrases.setdefault(tuple(phrase.split()), (kind, value))
+                if known != (kind, value):
+                    both = f"{' '.join(known)} and {kind} {value}"
+                    raise ValueError(f"lexicon: the phrase {phrase!r} is of both {both}; it can say one of them")
         self._longest = max(map(len, self._phrases))
         self._patterns = sorted((pattern.split() for pattern in lexicon.patterns), key=len, reverse=True)
 

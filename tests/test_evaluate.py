@@ -136,6 +136,14 @@ def test_every_other_task_is_evaluated_the_same_way(every_task, name):
     assert page.count("<figure>") == page.count("data:image/png;base64,") == 4
 
 
+def test_questions_and_retrieval_have_a_ceiling_by_the_truth(every_task):
+    assert set(metrics("vqa")["ceiling"]) == {"accuracy", "accuracy_by_kind", "num_questions"}
+    assert metrics("vqa")["ceiling"]["accuracy"] > 0.9
+    ceiling, found = metrics("retrieve")["ceiling"], metrics("retrieve")
+    assert {key for key in found if "recall" in key} == set(ceiling)
+    assert 0.8 < ceiling["text_to_image_recall_at_1"] <= ceiling["text_to_image_recall_at_5"] <= 1
+
+
 def test_the_page_needs_no_network_and_escapes_what_people_wrote(project):
     page = (artifact_path("evaluate", "caption") / evaluate.SAMPLES_PAGE).read_text()
     assert page.count("<figure>") == 4 and page.count("data:image/png;base64,") == 4

@@ -13,16 +13,16 @@ from typing import Any, Self
 
 LEXICON = "lexicon.json"
 ONE, OTHER, RELATION = "{one}", "{other}", "{relation}"
-Phrases = dict[str, list[str]]  # by the value that they say; tokens joined by a space
+Phrases = dict[str, list[str]]  # by the value that they say, as captions have them
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The phrases by what they say; where several fit, the longest is read.
+    """The phrases by what they say, cut as captions are; where several fit, the one of most tokens is read.
 
     An object is named by looks that stand together, one of them its noun, behind an article or none.
-    A pattern is tokens and slots joined by spaces, such as `{one} is {relation} {other}` or `{place} is {one}`: how a
-    relation, or an attribute of `beside`, is said of objects. One without `{one}`, such as `and {relation} {other}`,
+    A pattern is words and slots, such as `{one} is {relation} {other}` or `{place} is {one}`: how a relation, or an
+    attribute of `beside`, is said of objects. One without `{one}`, such as `and {relation} {other}`,
     goes on about the object that the relation before it was about.
     """
 
@@ -35,7 +35,7 @@ class Lexicon:
     inverse: dict[str, str]  # of a relation: the same seen from the other object, where there is a word for it
     patterns: list[str]
     articles: list[str]
-    glue: list[str]  # tokens that say nothing by themselves
+    glue: list[str]  # words that say nothing by themselves
 
     @classmethod
     def of_json(cls, value: dict[str, Any]) -> Self:

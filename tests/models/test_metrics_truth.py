@@ -4,10 +4,12 @@ import dataclasses
 import doctest
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from stages.base.lexicon import Lexicon
 from stages.models.metrics import truth
+from stages.models.metrics.fitting import misfits
 from stages.models.metrics.statements import Reader
 from stages.models.metrics.truth import Judge, Judgement, judge_all, truth_metrics
 
@@ -151,3 +153,20 @@ def test_a_phrase_that_says_two_things_is_refused():
     twice = dataclasses.replace(LEXICON, scene={"weather": {"rain": ["black"]}})
     with pytest.raises(ValueError, match="lexicon: the phrase 'black' is of both colour black and weather rain"):
         Reader(twice)
+
+
+def test_captions_fit_what_they_say_nothing_false_of_best_where_they_leave_nothing_out():
+    truths = [TRUTH, {"objects": [BLACK_DOG]}, {"objects": [WHITE_CAT]}, {"objects": []}]
+    captions = ["a black dog", "a dog", "a black dog chases a white cat and a white dog", "moo"]
+    found = misfits(LEXICON, [caption.split() for caption in captions], truths)
+    inf, (twice, once, always) = np.inf, (share / 5 for share in (2, 1, 4))
+    assert found == pytest.approx(
+        np.array(
+            [
+                [2 + twice, 2 + twice, once, 3 + always],
+                [twice, twice, inf, 1 + always],
+                [inf, inf, inf, 1 + always],
+                [inf, inf, inf, always],
+            ]
+        )
+    )

@@ -1,15 +1,18 @@
 """The statements of a caption, read by its data set's lexicon: which objects it names, and what it says of them."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 from stages.base.lexicon import ONE, OTHER, RELATION, Lexicon, Phrases
+from stages.media.text import tokenize
 
 OBJECT, ARTICLE = "object", "article"
 RELATED = RELATION.strip("{}")
 SAID = ""  # beside the slots of a pattern: the phrase that it is for
+Looks = frozenset[tuple[str, str]]  # (attribute, value)
 Range = tuple[int, int]  # of words: the first, and the one behind the last
 
 
@@ -17,7 +20,7 @@ Range = tuple[int, int]  # of words: the first, and the one behind the last
 class Mention:
     """An object as a caption names it."""
 
-    looks: frozenset[tuple[str, str]]  # (attribute, value)
+    looks: Looks
     words: Range
 
 
@@ -57,12 +60,13 @@ class Reader:
         self._phrases: dict[tuple[str, ...], tuple[str, str]] = {}
         for kind, phrases in self._kinds():
             for value, phrase in ((value, phrase) for value, said in phrases.items() for phrase in said):
-                known = self._phrases.setdefault(tuple(phrase.split()), (kind, value))
+                known = self._phrases.setdefault(tuple(tokenize(phrase)), (kind, value))
                 if known != (kind, value):
                     both = f"{' '.join(known)} and {kind} {value}"
                     raise ValueError(f"lexicon: the phrase {phrase!r} is of both {both}; it can say one of them")
         self._longest = max(map(len, self._phrases))
-        self._patterns = sorted((pattern.split() for pattern in lexicon.patterns), key=len, reverse=True)
+        self._patterns = sorted(map(_cut, lexicon.patterns), key=len, reverse=True)
+        self._silent = {OBJECT, ARTICLE, *(token for words in lexicon.glue for token in tokenize(words))}
 
     def _kinds(self) -> Iterator[tuple[str, Phrases]]:
         yield ARTICLE, {"": self.lexicon.articles}
@@ -76,9 +80,7 @@ class Reader:
         claims += self._said_of_objects(items)
         read = {claim.words for claim in claims}
         lost = (
-            stop - start
-            for kind, _, (start, stop) in items
-            if kind not in (OBJECT, ARTICLE, *self.lexicon.glue) and (start, stop) not in read
+            stop - start for kind, _, (start, stop) in items if kind not in self._silent and (start, stop) not in read
         )
         return Reading(mentions, sorted(claims, key=lambda claim: claim.words), sum(lost))
 
@@ -133,6 +135,12 @@ class Reader:
                 about = one if kind == RELATED else about
                 break
         return claims
+
+
+def _cut(pattern: str) -> list[str]:
+    """Return the slots of a pattern, and the tokens between them."""
+    parts = re.split(r"({\w+})", pattern)
+    return [token for i, part in enumerate(parts) for token in ([part] if i % 2 else tokenize(part))]
 
 
 def _match(pattern: list[str], items: list[Item]) -> dict[str, Any]:

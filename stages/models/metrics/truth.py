@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from stages.base.lexicon import Lexicon
-from stages.models.metrics.statements import OBJECT, RELATED, Claim, Mention, Range, Reader, Reading
+from stages.models.metrics.statements import OBJECT, RELATED, Claim, Looks, Mention, Range, Reader, Reading
 
 Truth = dict[str, Any]  # of a sample, see `base.lexicon`
 
@@ -51,6 +51,11 @@ class Judgement:
         return sum(verdict.holds is not None for verdict in self.statements)
 
     @property
+    def num_unchecked(self) -> int:
+        """Return how many statements cannot be checked."""
+        return len(self.statements) - self.num_checked
+
+    @property
     def num_true(self) -> int:
         """Return how many statements hold."""
         return sum(verdict.holds is True for verdict in self.statements)
@@ -75,7 +80,7 @@ class Judge:
         right_looks = [self._right_looks(m, t) for m, t in zip(reading.mentions, mine, strict=True)]
         right = [looks == m.looks for m, looks in zip(reading.mentions, right_looks, strict=True)]
         known = [
-            t if ok and self._fit(m).sum() == 1 else None
+            t if ok and len(self.fit(m.looks)) == 1 else None
             for m, t, ok in zip(reading.mentions, mine, right, strict=True)
         ]
         objects = [Verdict(OBJECT, m.words, ok) for m, ok in zip(reading.mentions, right, strict=True)]
@@ -89,14 +94,14 @@ class Judge:
         named = sum(naming <= {kind for kind, _ in ok} for ok in right_looks)
         return Judgement([*objects, *claims], looks, named, len(self.things), reading.unread, num_words)
 
-    def _right_looks(self, mention: Mention, thing: int | None) -> frozenset[tuple[str, str]]:
+    def _right_looks(self, mention: Mention, thing: int | None) -> Looks:
         if thing is None:
             return frozenset()
         return frozenset((kind, value) for kind, value in mention.looks if self.things[thing].get(kind) == value)
 
-    def _fit(self, mention: Mention) -> np.ndarray:
-        """Return which things have all looks of a mention, (T,)."""
-        return np.array([all(t.get(kind) == value for kind, value in mention.looks) for t in self.things], bool)
+    def fit(self, looks: Looks) -> list[int]:
+        """Return the numbers of the objects that have all these looks."""
+        return [i for i, thing in enumerate(self.things) if all(thing.get(kind) == value for kind, value in looks)]
 
     def _own_things(self, mentions: list[Mention]) -> list[int | None]:
         """Return the thing that each mention stands for, see the module."""

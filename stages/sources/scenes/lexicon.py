@@ -3,7 +3,6 @@
 from itertools import chain
 
 from stages.base.lexicon import ONE, OTHER, RELATION, Lexicon, Phrases
-from stages.media.text import tokenize
 from stages.sources.scenes.captions import PHRASES, SLOT, TEMPLATES
 from stages.sources.scenes.languages import English
 from stages.sources.scenes.world import BACKGROUNDS, COLOURS, COLUMNS, INVERSE, ROWS, SHAPES, SIZES, ninth
@@ -16,7 +15,7 @@ def lexicon(language: English) -> Lexicon:
     """Return what the captions in a language say."""
 
     def phrases(terms: tuple[str, ...]) -> Phrases:
-        return {term: [_tokens(language.phrase(phrase)) for phrase, _ in PHRASES[term]] for term in terms}
+        return {term: [language.phrase(phrase) for phrase, _ in PHRASES[term]] for term in terms}
 
     looks = {look: phrases(terms) for look, terms in LOOKS.items()}
     templates = [_cut(language.phrase(template)) for options in TEMPLATES.values() for template, _ in options]
@@ -34,23 +33,17 @@ def lexicon(language: English) -> Lexicon:
     )
 
 
-def _tokens(text: str) -> str:
-    return " ".join(tokenize(text))
-
-
 def _articles(language: English) -> set[str]:
     """Return what stands before the looks of an object that a caption names."""
     words = chain.from_iterable(PHRASES[term] for terms in LOOKS.values() for term in terms)
-    named = {_tokens(language.name([word], "a")): _tokens(language.phrase(word)) for word, _ in words}
+    named = {language.name([word], "a"): language.phrase(word) for word, _ in words}
     return {name.removesuffix(word).strip() for name, word in named.items()} - {""}
 
 
 def _cut(template: str) -> list[str]:
-    """Return a template's tokens and slots."""
-    parts = []
-    for i, part in enumerate(SLOT.split(template)):
-        parts += [f"{{{part}}}"] if i % 2 else tokenize(part)
-    return parts
+    """Return a template's slots and what stands between them."""
+    parts = [f"{{{part}}}" if i % 2 else part.strip() for i, part in enumerate(SLOT.split(template))]
+    return [part for part in parts if part]
 
 
 def _says(part: str) -> bool:

@@ -96,7 +96,7 @@ def test_the_patterns_are_those_of_the_templates():
         "{one} {place}",
         "{place} is {one}",
     }
-    assert {"{one} 在 {other} 的 {relation}", "也 在 {other} 的 {relation}", "{place} 有 {one}"} <= chinese
+    assert {"{one} 在 {other} 的 {relation}", "，也在 {other} 的 {relation}", "{place} 有 {one}"} <= chinese
 
 
 @EVERY_LANGUAGE

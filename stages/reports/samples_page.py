@@ -34,9 +34,10 @@ def write_samples_page(
     """Write the page for (answer, row) pairs; what went in is read from the prepared data set."""
     inputs = _inputs(prepared, {row["sample_id"] for _, row in shown})
     samples = [_sample(task, answer, row, inputs[row["sample_id"]]) for answer, row in shown]
-    headline = metrics["settings"]["headline"]
-    columns = [headline, *(key for key, value in metrics.items() if isinstance(value, float) and key != headline)]
-    columns.sort(key=lambda key: key not in (headline, *TOLD))
+    first = (task.headline, *TOLD)
+    columns = [
+        key for key in (*first, *(key for key in metrics if key not in first)) if isinstance(metrics.get(key), float)
+    ]
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("samples.html").render(
         name=name,

@@ -142,39 +142,30 @@ def judge_all(lexicon: Lexicon, captions: Sequence[Sequence[str]], truths: Seque
     return [Judge(lexicon, truth).judge(reader.read(words), len(words)) for words, truth in pairs]
 
 
-def truth_metrics(judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """Score captions by what they say.
+def truth_metrics(lexicon: Lexicon, judgements: Sequence[Judgement]) -> dict[str, Any]:
+    """Score captions by what they say; a share of nothing is 0.
 
     Returns:
-        Fractions `statements_true` (of the statements that can be checked; 0 where there is none), the same
-        `statements_true_by_kind`, `captions_true` (of captions: they state something, and nothing false),
-        `objects_named` (of the samples' objects, by the looks of `Lexicon.naming`), `relations_checkable` (of the
-        relations stated) and `words_unread` (part of no statement); a kind that nobody states has none. And
-        `statements_by_kind`, how many were checked.
-
-    Example:
-        >>> right, wrong = (Verdict("relation", (3, 5), holds) for holds in (True, False))
-        >>> half = Judgement([right, wrong], Counter(), named=1, objects=2, unread=0, num_words=10)
-        >>> truth_metrics([half])["statements_true"], truth_metrics([half])["captions_true"]
-        (0.5, 0.0)
+        Fractions `statements_true` (of the statements that can be checked), the same `statements_true_by_kind`,
+        `captions_true` (of captions: they state something, and nothing false), `objects_named` (of the samples'
+        objects, by the looks of `Lexicon.naming`), `relations_checkable` (of the relations stated) and `words_unread`
+        (part of no statement). And `statements_by_kind`, how many were checked.
     """
     counts: Counter[tuple[str, bool | None]] = Counter()
     for found in judgements:
         counts.update((verdict.kind, verdict.holds) for verdict in found.statements)
         counts.update(found.looks)
-    kinds = sorted({kind for kind, holds in counts if holds is not None})
+    kinds = sorted({OBJECT, RELATED, *lexicon.looks, *lexicon.beside, *lexicon.scene})
     checked = {kind: counts[kind, True] + counts[kind, False] for kind in kinds}
-    scores: dict[str, Any] = {
+    return {
         "statements_true": _share(sum(j.num_true for j in judgements), sum(j.num_checked for j in judgements)),
         "captions_true": _share(sum(j.num_true > 0 and not j.has_false for j in judgements), len(judgements)),
         "objects_named": _share(sum(j.named for j in judgements), sum(j.objects for j in judgements)),
+        "relations_checkable": _share(checked[RELATED], checked[RELATED] + counts[RELATED, None]),
         "words_unread": _share(sum(j.unread for j in judgements), sum(j.num_words for j in judgements)),
-        "statements_true_by_kind": {kind: counts[kind, True] / checked[kind] for kind in kinds},
+        "statements_true_by_kind": {kind: _share(counts[kind, True], checked[kind]) for kind in kinds},
         "statements_by_kind": checked,
     }
-    if stated := checked.get(RELATED, 0) + counts[RELATED, None]:
-        scores["relations_checkable"] = checked.get(RELATED, 0) / stated
-    return scores
 
 
 def _share(part: int, whole: int) -> float:

@@ -170,7 +170,7 @@ class CaptionTask(FusedTask):
         """Return BLEU, ROUGE-L, CIDEr-D, what tells a model that says the same of all and, where known, truth."""
         scores: dict[str, Any] = dict(caption_metrics([answer["words"] for answer in answers], _references(rows)))
         judgements = self._judgements(answers, rows)
-        return scores | (truth_metrics(judgements) if judgements else {})
+        return scores | (truth_metrics(self.lexicon, judgements) if self.lexicon and judgements else {})
 
     def score(self, answers: Answers, rows: list[dict[str, Any]]) -> float:
         """Return BLEU-4."""
@@ -192,9 +192,14 @@ class CaptionTask(FusedTask):
         return judge_all(self.lexicon, [answer["words"] for answer in answers], truths)
 
     def ceiling(self, test: Split) -> dict[str, Any]:
-        """Return the metrics of captions written from the true attributes."""
+        """Return the metrics of captions written from the true attributes; kinds that they do not state have none."""
         written = [row.get("oracle") for row in test.rows]
-        return self.metrics([{"words": o.split()} for o in written if o], test.rows) if all(written) else {}
+        if not all(written):
+            return {}
+        scores = self.metrics([{"words": oracle.split()} for oracle in written if oracle], test.rows)
+        counts = scores.get("statements_by_kind", {})
+        stated = {kind: share for kind, share in scores.get("statements_true_by_kind", {}).items() if counts[kind]}
+        return scores | ({"statements_true_by_kind": stated} if counts else {})
 
     def settings(self, rows: list[dict[str, Any]], evaluate: Any) -> dict[str, Any]:
         """Say which BLEU and CIDEr-D these are, and how captions were searched."""

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import evaluate
-from stages.base.lexicon import LEXICON
+from stages.base.lexicon import LEXICON, read_lexicon
 from stages.base.store import MANIFEST, METRICS, PREDICTIONS, artifact_path, read_manifest, sha256_file, write_json
 from stages.media.text import TOKENIZER
 from stages.models.baselines import most_frequent_caption, nearest_captions, swapped
@@ -55,8 +55,18 @@ def test_captions_are_held_against_the_truth_beside_the_honest_rows_and_the_ceil
     assert ceiling["statements_true"] == ceiling["captions_true"] == ceiling["objects_named"] == 1.0
     assert set(ceiling["statements_true_by_kind"].values()) == {1.0} and ceiling["words_unread"] == 0.0
     assert all(row["statements_true"] < 1 for row in found["baselines"].values())
-    table = predictions("caption")
-    assert sum(table["statements_true"]) / sum(table["statements"]) == pytest.approx(found["statements_true"])
+    assert {"statements", "statements_true"} <= set(predictions("caption"))
+
+
+def test_the_gate_sums_the_truth_that_the_metrics_have(project):
+    split = load_split(reading_of(load_params().experiments["caption"]), "test", CPU, 0)
+    task = load_model(artifact_path("train", "caption"), CPU)
+    task.lexicon = read_lexicon(artifact_path("prepare", "scenes"))
+    said = [split.rows[i]["oracle"].split() for i in [0, 1, 2, *range(len(split) - 1, 2, -1)]]  # of other scenes
+    answers = [{"words": words, "caption": "", "score": 0.0, "word_probabilities": []} for words in said]
+    summed = task.statistics(task.records(answers, split.rows), "statements_true").sum(0)
+    share = task.metrics(answers, split.rows)["statements_true"]
+    assert task.metric_of(summed, "statements_true") == pytest.approx(share) and 0.1 < share < 0.9
 
 
 def test_a_data_set_without_a_lexicon_is_evaluated_as_ever(project):

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.base.lexicon import read_lexicon
 from stages.base.store import (
     CURVES,
     METRICS,
@@ -50,13 +51,15 @@ def run(params: Params, name: str) -> None:
     with writing("evaluate", name, params.evaluate.model_dump()) as draft:
         device = set_up(*params.base.hardware())
         task = load_model(trained, device)
+        prepared = artifact_path("prepare", experiment.dataset)
+        task.lexicon = read_lexicon(prepared)
         reading = reading_of(experiment)
         train, test = (load_split(reading, split, device, limit_bytes=0) for split in (SPLITS[0], TEST))
         answers = task.answer(test, params.evaluate)
         metrics = score(task, answers, train, test, params)
         metrics["settings"] |= {
             "best_epoch": manifest["settings"]["best_epoch"],
-            "tokenizer": read_manifest(artifact_path("prepare", experiment.dataset))["settings"]["tokenizer"],
+            "tokenizer": read_manifest(prepared)["settings"]["tokenizer"],
         }
         write_json(draft.folder / METRICS, metrics)
         pq.write_table(pa.table(task.records(answers, test.rows)), draft.folder / PREDICTIONS)
@@ -67,8 +70,8 @@ def run(params: Params, name: str) -> None:
         shown = np.linspace(0, len(test) - 1, min(params.evaluate.num_samples_shown, len(test))).round().astype(int)
         pairs = [(answers[i], test.rows[i]) for i in shown]
         columns = {m: column_of(params.features[feature]) for m, feature in reading.inputs.items()}
-        prepared = Prepared(artifact_path("prepare", experiment.dataset), columns)
-        write_samples_page(draft.folder / SAMPLES_PAGE, name, metrics, task, pairs, prepared)
+        inputs = Prepared(prepared, columns)
+        write_samples_page(draft.folder / SAMPLES_PAGE, name, metrics, task, pairs, inputs)
         draft.counts["samples"] = len(test)
     say(f"evaluate {name}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items() if isinstance(v, float)))
 
@@ -86,7 +89,7 @@ def score(task: "Task", answers: list[dict[str, Any]], train: "Split", test: "Sp
         **metrics,
         "num_samples": len(test),
         "baselines": {row: task.metrics(found, test.rows) for row, found in baselines.items()},
-        "ceiling": task.ceiling(test.rows),
+        "ceiling": task.ceiling(test),
         "settings": {"headline": task.headline, "split": TEST, **task.settings(test.rows, params.evaluate)},
     }
 

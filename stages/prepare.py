@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.base.errors import InputError
+from stages.base.lexicon import LEXICON
 from stages.base.store import (
     ARTIFACTS,
     MANIFEST,
@@ -53,6 +54,8 @@ def run(params: Params, name: str) -> None:
         _check_bad_fraction(name, outcome, params.prepare.max_bad_fraction, draft.folder / QUARANTINE_FILE)
         words = vocabularies(outcome.words, params.prepare.min_word_count)
         write_json(draft.folder / VOCABULARY, words)
+        if lexicon := source.lexicon():
+            write_json(draft.folder / LEXICON, lexicon.as_json())
         draft.settings["tokenizer"] = TOKENIZER
         draft.counts |= {
             **{key: count for key, count in found.items() if key.startswith("rows_")},

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages import evaluate
-from stages.base.store import METRICS, PREDICTIONS, artifact_path, sha256_file
+from stages.base.lexicon import LEXICON, read_lexicon
+from stages.base.store import MANIFEST, METRICS, PREDICTIONS, artifact_path, read_manifest, sha256_file, write_json
 from stages.media.text import TOKENIZER
 from stages.models.baselines import most_frequent_caption, nearest_captions, swapped
 from stages.models.metrics.captions import caption_metrics
@@ -44,6 +45,43 @@ def test_metrics_have_the_promised_keys(project):
     assert found["settings"]["split"] == "test" and found["settings"]["tokenizer"] == TOKENIZER
     assert found["settings"]["headline"] == "bleu_4"
     assert found["ceiling"]["bleu_4"] > 0.5
+
+
+def test_captions_are_held_against_the_truth_beside_the_honest_rows_and_the_ceiling(project):
+    found = metrics()
+    told = {"statements_true", "captions_true", "objects_named", "words_unread", "statements_true_by_kind"}
+    assert all(told <= set(row) for row in [found, *found["baselines"].values()])
+    ceiling = found["ceiling"]
+    assert ceiling["statements_true"] == ceiling["captions_true"] == ceiling["objects_named"] == 1.0
+    assert set(ceiling["statements_true_by_kind"].values()) == {1.0} and ceiling["words_unread"] == 0.0
+    assert all(row["statements_true"] < 1 for row in found["baselines"].values())
+    assert {"statements", "statements_true"} <= set(predictions("caption"))
+
+
+def test_the_gate_sums_the_truth_that_the_metrics_have(project):
+    split = load_split(reading_of(load_params().experiments["caption"]), "test", CPU, 0)
+    task = load_model(artifact_path("train", "caption"), CPU)
+    task.lexicon = read_lexicon(artifact_path("prepare", "scenes"))
+    said = [split.rows[i]["oracle"].split() for i in [0, 1, 2, *range(len(split) - 1, 2, -1)]]  # of other scenes
+    answers = [{"words": words, "caption": "", "score": 0.0, "word_probabilities": []} for words in said]
+    summed = task.statistics(task.records(answers, split.rows), "statements_true").sum(0)
+    share = task.metrics(answers, split.rows)["statements_true"]
+    assert task.metric_of(summed, "statements_true") == pytest.approx(share) and 0.1 < share < 0.9
+
+
+def test_a_data_set_without_a_lexicon_is_evaluated_as_ever(project):
+    prepared = artifact_path("prepare", "scenes")
+    before, manifest = metrics(), read_manifest(prepared)
+    (prepared / LEXICON).unlink()
+    del manifest["files"][LEXICON]
+    write_json(prepared / MANIFEST, manifest)
+    evaluate.run(load_params(), "caption")
+    after = metrics()
+    assert not [key for key in after if "true" in key or "statements" in key]
+    assert {key: before[key] for key in after if isinstance(after[key], float)} == {
+        key: value for key, value in after.items() if isinstance(value, float)
+    }
+    assert "statements" not in predictions("caption")
 
 
 def test_a_model_of_three_modalities_stands_beside_each_alone_and_each_shuffled(project):
@@ -101,10 +139,19 @@ def test_every_other_task_is_evaluated_the_same_way(every_task, name):
     found, table = metrics(name), predictions(name)
     assert 0 <= found[found["settings"]["headline"]] <= 1 and found["num_samples"] == 16
     assert set(found["baselines"]) == BESIDE[name]
+    assert bool(found["ceiling"]) == (name in ("retrieve", "vqa"))
     assert len(set(table["sample_id"])) == 16
     assert {"figures/comparison.png", "predictions.parquet"} <= set(files(name))
     page = (artifact_path("evaluate", name) / evaluate.SAMPLES_PAGE).read_text()
     assert page.count("<figure>") == page.count("data:image/png;base64,") == 4
+
+
+def test_questions_and_retrieval_have_a_ceiling_by_the_truth(every_task):
+    assert set(metrics("vqa")["ceiling"]) == {"accuracy", "accuracy_by_kind", "num_questions"}
+    assert metrics("vqa")["ceiling"]["accuracy"] > 0.9
+    ceiling, found = metrics("retrieve")["ceiling"], metrics("retrieve")
+    assert {key for key in found if "recall" in key} == set(ceiling)
+    assert 0.8 < ceiling["text_to_image_recall_at_1"] <= ceiling["text_to_image_recall_at_5"] <= 1
 
 
 def test_the_page_needs_no_network_and_escapes_what_people_wrote(project):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.base.lexicon import read_lexicon
 from stages.base.store import SPLITS, read_manifest
 from stages.extractors.batches import Index, Medium, extract, read_media
 from stages.params.cli import main
@@ -41,6 +42,7 @@ def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, 
     task = load_model(model, device)
     reading = reading_of(task.config.experiment)
     read_manifest(prepared)
+    task.lexicon = read_lexicon(prepared)
     rows = read_rows(prepared, TEST, ["sample_id", *reading.columns])
     features = {}
     for modality, column in columns_of(model).items():

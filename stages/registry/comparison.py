@@ -44,9 +44,7 @@ def check_gate(params: Params, name: str) -> None:
     Raises:
         InputError: naming it, and what there is.
     """
-    from stages.models.tasks import TASKS
-
-    _gate_metric(params, TASKS[params.experiments[name].task])
+    _gate_metric(params, name)
     check_floors(_scores(name), params.register_.floors.get(name, {}), f"register.floors.{name}")
 
 
@@ -55,21 +53,21 @@ def compare(mlflow_client: Any, params: Params, name: str, number: int, champion
     from stages.models.tasks import TASKS
 
     task = TASKS[params.experiments[name].task]
-    metric = _gate_metric(params, task)
+    metric = _gate_metric(params, name)
     mine = read_predictions(artifact_path("evaluate", name) / PREDICTIONS)
     nothing = proves_nothing(mine, _metrics(name), metric)
     if nothing:
         by_hand = f"python -m stages.register {name} --promote {number} --reason <text>"
         return {"promote": False, "reasons": [f"not promoted: {nothing}; `{by_hand}` does it all the same"]}
-    theirs: Columns | None = None
+    before = None
     notes: list[str] = []
     if champion is not None:
         try:
             theirs, notes = _champions(mlflow_client, params, name, number, champion)
+            before = _statistics(task, theirs, metric)
         except NotComparableError as error:
             return {"promote": False, "reasons": [f"not compared with the champion, version {champion}: {error}"]}
     statistics = task.statistics(mine, metric)
-    before = None if theirs is None else task.statistics(theirs, metric)
     gate = params.register_.model_copy(update={"metric": metric})
     decision = decide(before, statistics, lambda summed: task.metric_of(summed, metric), gate)
     decision = hold_floors(decision, _scores(name), params.register_.floors.get(name, {}))
@@ -79,8 +77,8 @@ def compare(mlflow_client: Any, params: Params, name: str, number: int, champion
     return {**dataclasses.asdict(decision), "reasons": [*notes, *decision.reasons]}
 
 
-def _gate_metric(params: Params, task: Any) -> str:
-    """Return the metric to compare: the one that params name where the task has it, else the task's headline.
+def _gate_metric(params: Params, name: str) -> str:
+    """Return the metric to compare: the one that params name where the evaluation has it, else the task's headline.
 
     Raises:
         InputError: when no task has it.
@@ -91,7 +89,23 @@ def _gate_metric(params: Params, task: Any) -> str:
     known = sorted({metric for other in TASKS.values() for metric in other.gate_metrics()})
     if named not in (AUTO, *known):
         raise InputError(f"register.metric: got {named!r}; expected one of {', '.join([AUTO, *known])}")
-    return named if named in task.gate_metrics() else task.headline
+    task = TASKS[params.experiments[name].task]
+    return named if named in task.gate_metrics() and named in _metrics(name) else task.headline
+
+
+def _statistics(task: Any, theirs: Columns, metric: str) -> Any:
+    """Return what the gate sums of a champion's predictions.
+
+    Raises:
+        NotComparableError: when they have no column of it, as those of a version from before there was the metric.
+    """
+    try:
+        return task.statistics(theirs, metric)
+    except KeyError as error:
+        raise NotComparableError(
+            f"its predictions have no column {error}, of which {metric} is made: its code is from before that; "
+            f"compare by another register.metric, such as {task.headline}, or promote this version by hand"
+        ) from None
 
 
 def _scores(name: str) -> dict[str, float]:

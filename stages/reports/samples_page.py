@@ -9,10 +9,15 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader
 
 from stages.base.store import MEDIA, SPLITS, data_url
+from stages.media.text import join
+from stages.models.metrics.statements import Range
+from stages.models.metrics.truth import Judgement
 from stages.models.tasks import Task
 
 TEMPLATES = Path(__file__).parent / "templates"
 ROWS_AT_A_TIME = 256
+TOLD = ("statements_true", "objects_named")  # metrics that stand in the table whatever else there is
+MOST_COLUMNS = 7
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,18 @@ def write_samples_page(
     """Write the page for (answer, row) pairs; what went in is read from the prepared data set."""
     inputs = _inputs(prepared, {row["sample_id"] for _, row in shown})
     samples = [_sample(task, answer, row, inputs[row["sample_id"]]) for answer, row in shown]
-    columns = [key for key, value in metrics.items() if isinstance(value, float)]
+    first = (task.headline, *TOLD)
+    columns = [
+        key for key in (*first, *(key for key in metrics if key not in first)) if isinstance(metrics.get(key), float)
+    ]
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("samples.html").render(
-        name=name, metrics=metrics, samples=samples, columns=columns[:7], captions="words" in shown[0][0]
+        name=name,
+        metrics=metrics,
+        samples=samples,
+        columns=columns[:MOST_COLUMNS],
+        captions="words" in shown[0][0],
+        judged=samples[0]["judgement"] is not None,
     )
     path.write_text(page, encoding="utf8")
 
@@ -52,6 +65,8 @@ def _inputs(prepared: Prepared, ids: set[str]) -> dict[str, dict[str, Any]]:
 def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     attention = answer.get("attention") or []
     cells = len(attention[0]) if attention and attention[0] else 0
+    judgement = task.judged(answer, row)
+    false = _false(judgement, answer) if judgement else []
     words, end = [], 0
     for i, word in enumerate(answer.get("words", [])):
         start = answer["caption"].index(word, end)  # spaces stand where the caption has them: not in Chinese
@@ -60,7 +75,8 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
         peak = max(weights, default=0.0) or 1.0
         probability = answer["word_probabilities"][i]
         relative = [round(weight / peak, 2) for weight in weights]
-        words.append({"text": word, "gap": gap, "probability": probability, "weights": relative})
+        wrong = [said for said, (first, behind) in false if first <= i < behind]
+        words.append({"text": word, "gap": gap, "probability": probability, "weights": relative, "false": wrong})
     text = given.get("text")
     texts = text[:1] if isinstance(text, list) else [text] if text else []
     return {
@@ -69,7 +85,15 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
         "texts": texts,
         "side": math.isqrt(cells),
         "words": words,
+        "judgement": judgement,
+        "false": [said for said, _ in false],
         "score": answer.get("score"),
         "references": row["texts"] if words else [],
         "lines": task.lines(answer, row),
     }
+
+
+def _false(judgement: Judgement, answer: dict[str, Any]) -> list[tuple[str, Range]]:
+    """Return the false statements of a caption as they are written, and where their words are."""
+    wrong = [verdict.words for verdict in judgement.statements if verdict.holds is False]
+    return [(join(answer["words"][first:behind]), (first, behind)) for first, behind in wrong]

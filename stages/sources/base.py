@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.base.addresses import RemoteFile
+from stages.base.lexicon import Lexicon
 
 
 @dataclass(frozen=True)
@@ -74,3 +75,7 @@ class Source:
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield samples and faults from the raw folder in a fixed order, one at a time in memory."""
         raise NotImplementedError
+
+    def lexicon(self) -> Lexicon | None:
+        """Return what the phrases of its captions say of the `truth` of its samples; None where it knows none."""
+        return None

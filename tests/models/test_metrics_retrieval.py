@@ -1,12 +1,13 @@
 """Retrieval: ranks against a sort, ties against the model, blocks against the whole."""
 
 import doctest
+from itertools import permutations
 
 import numpy as np
 import pytest
 
 from stages.models.metrics import retrieval
-from stages.models.metrics.retrieval import rank_all, rank_metrics, ranks, recall_at
+from stages.models.metrics.retrieval import RECALL_AT, expected_recalls, rank_all, rank_metrics, ranks, recall_at
 
 
 def retrieval_metrics(images, texts, owner):
@@ -115,3 +116,19 @@ def test_what_is_no_number_is_refused_and_never_ranked_first(value):
 def test_a_space_without_queries_is_refused():
     with pytest.raises(ValueError, match="image_to_text: no query has anything to find"):
         retrieval_metrics(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, int))
+
+
+def test_expected_recall_is_the_mean_over_every_order_of_equal_items():
+    rng = np.random.default_rng(3)
+    misfits_QN = rng.integers(0, 3, (4, 6)).astype(float)
+    own_QN = rng.random((4, 6)) < 0.4
+    own_QN[3] = False  # asks nothing
+    found = expected_recalls("x", misfits_QN, own_QN)
+    for k in RECALL_AT:
+        hits = []
+        for misfits_N, own_N in zip(misfits_QN[:3], own_QN[:3], strict=True):
+            orders = [np.array(order) for order in permutations(range(6))]
+            ranked = [order[np.argsort(misfits_N[order], kind="stable")] for order in orders]
+            hits.append(np.mean([own_N[order[:k]].any() for order in ranked]))
+        assert found[f"x_recall_at_{k}"] == pytest.approx(np.mean(hits))
+    assert 0 < found["x_recall_at_1"] < found["x_recall_at_5"]

@@ -156,7 +156,7 @@ def test_scores_predictions_and_the_gate_tell_one_story(name, modalities, change
     for metric in task.gate_metrics():
         summed = task.statistics(records, metric).sum(0)
         assert task.metric_of(summed, metric) == pytest.approx(metrics[metric])
-    json.dumps([metrics, task.settings(split.rows, EVALUATE), task.ceiling(split.rows)])
+    json.dumps([metrics, task.settings(split.rows, EVALUATE), task.ceiling(split)])
     for answer, row in zip(answers, split.rows, strict=True):
         lines = task.lines(answer, row)
         assert all(isinstance(line, Line) and line.predicted for line in lines) and (lines or name == "caption")

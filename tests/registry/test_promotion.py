@@ -9,7 +9,7 @@ import pytest
 from flows import rollback
 from stages import evaluate, features, register
 from stages.base.errors import InputError
-from stages.base.store import MANIFEST, PREDICTIONS, artifact_path, sha256_file, write_json
+from stages.base.store import MANIFEST, METRICS, PREDICTIONS, artifact_path, sha256_file, write_json
 from stages.base.tracking import client
 from stages.params import load_params
 from stages.registry.journal import history
@@ -148,6 +148,32 @@ def test_a_champion_that_cannot_be_scored_again_stays_until_a_person_decides(pro
     assert now() == {"champion": 2}
     register.run(load_params(), "caption")
     assert now() == {"champion": 2}
+
+
+def test_the_gate_compares_by_what_of_the_captions_is_true(project):
+    kinds = {f"statements_true_by_kind.{kind}": 0.0 for kind in ("object", "colour")}
+    changes = {"register.metric": "statements_true", "register.max_loss": 0.0}
+    found = register_with(project, changes | {"register.floors": {"caption": {"statements_true": 0.0, **kinds}}})
+    share = json.loads((artifact_path("evaluate", "caption") / METRICS).read_text())["statements_true"]
+    assert found["decision"]["challenger"] == pytest.approx(share) and found["aliases"] == ["champion"]
+    assert len(found["decision"]["reasons"]) == 4 and "reaches its floor of 0" in found["decision"]["reasons"][3]
+    shown, floor = {"evaluate.num_samples_shown": 5}, {"statements_true_by_kind.relation": 1.0}  # another version
+    found = register_with(project, changes | shown | {"register.floors": {"caption": floor}})
+    assert found["decision"]["gain"] == 0 and found["aliases"] == ["challenger"]
+    assert found["decision"]["reasons"][-1].endswith("is below its floor of 1")
+
+
+def test_a_champion_from_before_the_metric_is_not_compared_by_it(project):
+    register.run(load_params(), "caption")
+    (kept,) = (project / "artifacts/mlflow/files").rglob(PREDICTIONS)
+    pq.write_table(pq.read_table(kept).drop_columns(["statements", "statements_true"]), kept)
+    found = register_with(project, {"register.metric": "statements_true", "evaluate.num_samples_shown": 5})
+    assert found["aliases"] == ["challenger"] and now() == {"champion": 1, "challenger": 2}
+    (told,) = found["decision"]["reasons"]
+    assert told.startswith(
+        "not compared with the champion, version 1: its predictions have no column 'statements_true'"
+    )
+    assert "another register.metric, such as bleu_4" in told
 
 
 def test_a_settling_cut_off_before_any_of_its_changes_ends_the_same(project):

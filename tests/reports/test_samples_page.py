@@ -1,5 +1,6 @@
 """The page of samples shows captions of any script as they read."""
 
+import json
 import re
 
 import pyarrow as pa
@@ -28,3 +29,32 @@ def test_words_stand_on_the_page_as_in_the_caption(text, tmp_path):
     (caption,) = re.findall(r'<div class="caption" dir="auto">(.*?)</div>', page, re.DOTALL)
     assert re.sub(r"<[^>]*>", "", caption).strip() == join(words)
     assert f'<blockquote dir="auto">{text}</blockquote>' in page and f'<li dir="auto">{text}</li>' in page
+
+
+@pytest.mark.parametrize(
+    ("caption", "told", "marked"),
+    [
+        ("a red dog", "1 of 1 statements true", {}),
+        ("it is a blue dog", '0 of 1 statements true: <b dir="auto">✗ a blue dog</b>', {"a", "blue", "dog"}),
+        ("a dog a cat", '1 of 2 statements true: <b dir="auto">✗ a cat</b>', {"a", "cat"}),
+        ("it is", "0 of 0 statements true", {}),
+    ],
+)
+def test_false_statements_are_marked_and_counted(caption, told, marked, tmp_path):
+    words = caption.split()
+    answer = {"caption": caption, "words": words, "word_probabilities": [0.5] * len(words), "score": -1.0}
+    truth = json.dumps({"objects": [{"kind": "dog", "colour": "red"}]})
+    pq.write_table(pa.table({"sample_id": ["a"]}), tmp_path / "test-00000.parquet")
+    task, page = make_task("caption", ("image",)), tmp_path / "page.html"
+    row = {"sample_id": "a", "texts": ["A dog."], "truth": truth}
+    write_samples_page(page, "x", METRICS, task, [(answer, row)], Prepared(tmp_path, {}))
+    text = " ".join(page.read_text(encoding="utf8").split())
+    assert told in text
+    false = re.findall(r'<button class="false" [^>]*title="[^"]*; false: ([^"]*)"[^>]*>(.*?)<', text)
+    assert {word for _, word in false} == set(marked)
+    assert all(f"✗ {said}</b>" in text for said, _ in false)
+    row["truth"] = None
+    write_samples_page(page, "x", METRICS, task, [(answer, row)], Prepared(tmp_path, {}))
+    assert "statements true" not in page.read_text(encoding="utf8") and "wavy one" not in page.read_text(
+        encoding="utf8"
+    )

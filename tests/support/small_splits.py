@@ -3,6 +3,7 @@
 Eight samples: each has an image, a sound, one to three texts and one to three questions, and one of three labels.
 """
 
+import json
 from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from stages.base.device import Device
+from stages.base.lexicon import Lexicon
 from stages.media.text import SPECIALS
 from stages.models.encoders.base import FeatureSpec
 from stages.models.model import build
@@ -24,6 +26,18 @@ CPU = Device(torch.device("cpu"), torch.float32)
 NUM_SAMPLES = 8
 WORDS = [*SPECIALS, "a", "red", "blue", "dog", "cat", "bird", "what", "is", "it", "colour"]
 LABELS, ANSWERS = ["bird", "cat", "dog"], ["blue", "no", "red", "yes"]
+LEXICON = Lexicon(
+    noun="kind",
+    naming=["kind"],
+    looks={"kind": {label: [label] for label in LABELS}, "colour": {"red": ["red"], "blue": ["blue"]}},
+    beside={},
+    scene={},
+    relations={},
+    inverse={},
+    patterns=[],
+    articles=["a"],
+    glue=["is", "it"],
+)
 SPECS = {
     "image": FeatureSpec((32, 32, 3)),
     "audio": FeatureSpec((20, 16)),
@@ -66,7 +80,7 @@ def make_rows(num_samples: int = NUM_SAMPLES) -> list[dict[str, Any]]:
                 "label": label,
                 "group": ("anna", "ben")[i % 2],
                 "oracle": tokens[0],
-                "truth": f'{{"best_label": "{label}"}}',
+                "truth": json.dumps({"best_label": label, "objects": [{"kind": label, "colour": colour}]}),
             }
         )
     return rows
@@ -130,6 +144,8 @@ def make_config(task: str, modalities: Collection[str], **changes: Any) -> Model
 
 
 def make_task(task: str, modalities: Collection[str], **changes: Any) -> Task:
-    """Build a small model, untrained."""
+    """Build a small model, untrained, as it is evaluated."""
     torch.manual_seed(0)
-    return build(make_config(task, modalities, **changes))
+    built = build(make_config(task, modalities, **changes))
+    built.lexicon = LEXICON
+    return built

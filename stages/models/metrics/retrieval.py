@@ -5,6 +5,7 @@ item is relevant to a query of the same owner. Of several relevant items the bes
 """
 
 from collections.abc import Iterator
+from math import comb
 
 import numpy as np
 
@@ -61,6 +62,31 @@ def rank_metrics(way: str, ranks_Q: np.ndarray) -> dict[str, float]:
         raise ValueError(f"{way}: no query has anything to find")
     scores = {f"{way}_recall_at_{k}": recall_at(ranks_Q, k) for k in RECALL_AT}
     return scores | {f"{way}_median_rank": float(np.median(ranks_Q))}
+
+
+def expected_recalls(way: str, misfits_QN: np.ndarray, own_QN: np.ndarray) -> dict[str, float]:
+    """Return `<way>_recall_at_1`, `_5` and `_10` where items come by how little they misfit, equal ones at random.
+
+    Queries without an item of their own ask nothing. Of n equal items of which o are the query's own, r of them are
+    none of these with the chance C(n - o, r) / C(n, r).
+
+    Example:
+        The first query finds one of two equal items at once, the second its only one behind two others:
+
+        >>> misfits = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+        >>> expected_recalls("x", misfits, np.array([[True, False, False], [False, False, True]]))["x_recall_at_1"]
+        0.25
+    """
+    chances: dict[int, list[float]] = {k: [] for k in RECALL_AT}
+    for misfits_N, own_N in zip(misfits_QN, own_QN, strict=True):
+        if own_N.any():
+            best = misfits_N[own_N].min()
+            equal, before = misfits_N == best, int((misfits_N < best).sum())
+            total, other = int(equal.sum()), int((equal & ~own_N).sum())
+            for k, found in chances.items():
+                room = max(0, min(k - before, total))
+                found.append(1 - comb(other, room) / comb(total, room))
+    return {f"{way}_recall_at_{k}": float(np.mean(found)) for k, found in chances.items()}
 
 
 def rank_all(queries_QD: np.ndarray, items_ND: np.ndarray, owner_Q: np.ndarray, owner_N: np.ndarray) -> np.ndarray:

@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
+from stages.base.lexicon import Lexicon
 from stages.models.encoders.base import FeatureSpec
+from stages.models.metrics.truth import Judgement
 from stages.models.tables import Picks, Split
 from stages.models.targets import Fault, Splits
 from stages.params import ExperimentBase
@@ -51,6 +53,7 @@ class Task(nn.Module):
     answer_types: ClassVar[dict[str, str]]  # of a served answer: "string", "double", "strings" or "doubles"
     compared: ClassVar[tuple[str, ...]] = ("sample_id",)  # columns of the predictions that two models must share
     sliced: ClassVar[str] = ""  # the column of the predictions by whose values a change is worth a look, if any
+    lexicon: Lexicon | None = None  # of the data set that is evaluated, where its source has one
 
     def __init__(self, config: ModelConfig) -> None:
         """Build the model."""
@@ -109,7 +112,7 @@ class Task(nn.Module):
         modalities = tuple(self.config.features)
         return {f"only_{modality}": (modality,) for modality in modalities} if len(modalities) > 1 else {}
 
-    def ceiling(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def ceiling(self, test: Split) -> dict[str, Any]:
         """Return the metrics of answers from the truth, where it is known."""
         return {}
 
@@ -128,6 +131,10 @@ class Task(nn.Module):
     def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
         """Return what the page of samples says of one sample."""
         raise NotImplementedError
+
+    def judged(self, answer: dict[str, Any], row: dict[str, Any]) -> Judgement | None:
+        """Return which statements of an answer's words hold for its sample, None where nobody can know."""
+        return None
 
     @classmethod
     def statistics(cls, records: dict[str, list[Any]], metric: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 Shapes: B samples, C captions of a sample, T words, L places of all modalities, D dim, V vocabulary.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from stages.models.heads import HEADS
 from stages.models.heads.beam import beam_search
 from stages.models.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
 from stages.models.metrics.captions import caption_metrics
+from stages.models.metrics.truth import Judgement, judge_all, truth_metrics
 from stages.models.tables import Picks, Split
 from stages.models.targets import Fault, Splits, text_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
@@ -26,6 +28,7 @@ from stages.params import CaptionParams
 
 USUAL_WORDS = 16  # that the captions of an image have together, roughly
 IMAGE = "image"
+STATEMENTS, STATEMENTS_TRUE = "statements", "statements_true"  # of the predictions; the second is the metric's name too
 
 
 class CaptionTask(FusedTask):
@@ -35,7 +38,7 @@ class CaptionTask(FusedTask):
     a learned vector.
     """
 
-    columns: ClassVar[tuple[str, ...]] = ("texts", "tokens", "oracle")
+    columns: ClassVar[tuple[str, ...]] = ("texts", "tokens", "oracle", "truth")
     needed: ClassVar[tuple[str, ...]] = ("texts",)
     vocabularies: ClassVar[tuple[str, ...]] = ("texts",)
     headline: ClassVar[str] = "bleu_4"
@@ -164,8 +167,10 @@ class CaptionTask(FusedTask):
         return length if len(self.encoders) == 1 else getattr(self.encoders[IMAGE], "place_LD", torch.empty(0)).shape[0]
 
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return BLEU, ROUGE-L, CIDEr-D, and what tells a model that always says the same."""
-        return dict(caption_metrics([answer["words"] for answer in answers], _references(rows)))
+        """Return BLEU, ROUGE-L, CIDEr-D, what tells a model that says the same of all and, where known, truth."""
+        scores: dict[str, Any] = dict(caption_metrics([answer["words"] for answer in answers], _references(rows)))
+        judgements = self._judgements(answers, rows)
+        return scores | (truth_metrics(self.lexicon, judgements) if self.lexicon and judgements else {})
 
     def score(self, answers: Answers, rows: list[dict[str, Any]]) -> float:
         """Return BLEU-4."""
@@ -179,10 +184,22 @@ class CaptionTask(FusedTask):
             rows["nearest_training_image"] = [{"words": words} for words in nearest_captions(test, train)]
         return rows
 
-    def ceiling(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the metrics of captions written from the true attributes."""
-        written = [row.get("oracle") for row in rows]
-        return self.metrics([{"words": o.split()} for o in written if o], rows) if all(written) else {}
+    def _judgements(self, answers: Answers, rows: list[dict[str, Any]]) -> list[Judgement]:
+        """Hold captions against the truth; nothing where a sample's is not known."""
+        if self.lexicon is None or not all(row.get("truth") for row in rows):
+            return []
+        truths = [json.loads(row["truth"]) for row in rows]
+        return judge_all(self.lexicon, [answer["words"] for answer in answers], truths)
+
+    def ceiling(self, test: Split) -> dict[str, Any]:
+        """Return the metrics of captions written from the true attributes; kinds that they do not state have none."""
+        written = [row.get("oracle") for row in test.rows]
+        if not all(written):
+            return {}
+        scores = self.metrics([{"words": oracle.split()} for oracle in written if oracle], test.rows)
+        counts = scores.get("statements_by_kind", {})
+        stated = {kind: share for kind, share in scores.get("statements_true_by_kind", {}).items() if counts[kind]}
+        return scores | ({"statements_true_by_kind": stated} if counts else {})
 
     def settings(self, rows: list[dict[str, Any]], evaluate: Any) -> dict[str, Any]:
         """Say which BLEU and CIDEr-D these are, and how captions were searched."""
@@ -199,10 +216,16 @@ class CaptionTask(FusedTask):
     def records(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
         """Return one row a sample."""
         keys = ("caption", "score", "words", "word_probabilities")
+        judgements = self._judgements(answers, rows)
+        counts = {
+            STATEMENTS: [found.num_checked for found in judgements],
+            STATEMENTS_TRUE: [found.num_true for found in judgements],
+        }
         return {
             "sample_id": [row["sample_id"] for row in rows],
             **{key: [answer[key] for answer in answers] for key in keys},
             "references": [row["tokens"] for row in rows],
+            **(counts if judgements else {}),
         }
 
     def details(self, answer: dict[str, Any]) -> dict[str, Any]:
@@ -215,20 +238,28 @@ class CaptionTask(FusedTask):
         """Return nothing: the page shows captions word by word."""
         return []
 
+    def judged(self, answer: dict[str, Any], row: dict[str, Any]) -> Judgement | None:
+        """Return which statements of a caption are true."""
+        return next(iter(self._judgements([answer], [row])), None)
+
     @classmethod
     def statistics(cls, records: dict[str, list[Any]], metric: str) -> np.ndarray:
-        """Return the n-gram counts of each caption."""
+        """Return the n-gram counts of each caption or, for their truth, how many statements it makes and are true."""
+        if metric == STATEMENTS_TRUE:
+            return np.array([records[STATEMENTS_TRUE], records[STATEMENTS]], np.float64).T
         return bleu_statistics(records["words"], [[c.split() for c in found] for found in records["references"]])
 
     @classmethod
     def metric_of(cls, summed: np.ndarray, metric: str) -> np.ndarray:
-        """Return corpus BLEU of the order that the metric names."""
+        """Return the share of statements that are true, or corpus BLEU of the order that the metric names."""
+        if metric == STATEMENTS_TRUE:
+            return summed[..., 0] / np.maximum(summed[..., 1], 1)
         return bleu_from_statistics(summed, int(metric.removeprefix("bleu_")))
 
     @classmethod
     def gate_metrics(cls) -> tuple[str, ...]:
-        """Name the BLEU of each order."""
-        return ("bleu_4", "bleu_3", "bleu_2", "bleu_1")
+        """Name the BLEU of each order, and the share of true statements."""
+        return ("bleu_4", "bleu_3", "bleu_2", "bleu_1", STATEMENTS_TRUE)
 
 
 def _references(rows: list[dict[str, Any]]) -> list[list[list[str]]]:

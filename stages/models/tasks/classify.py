@@ -81,10 +81,10 @@ class ClassifyTask(FusedTask):
         """Return the most frequent label for everything."""
         return {"majority": [majority([row["label"] for row in train.rows], "label")] * len(test)}
 
-    def ceiling(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def ceiling(self, test: Split) -> dict[str, Any]:
         """Return the metrics of the most probable label given the true cues, where the source knows them."""
-        best = [json.loads(row.get("truth") or "{}").get("best_label") for row in rows]
-        return self.metrics([{"label": label, "probability": 1.0} for label in best], rows) if all(best) else {}
+        best = [json.loads(row.get("truth") or "{}").get("best_label") for row in test.rows]
+        return self.metrics([{"label": label, "probability": 1.0} for label in best], test.rows) if all(best) else {}
 
     def records(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
         """Return one row a sample."""

@@ -3,6 +3,7 @@
 Shapes: B samples, K targets of each (such as its captions), D dim.
 """
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from stages.base.errors import InputError
 from stages.models.encoders.base import Encoded
 from stages.models.fusions.base import VERY_LOW
-from stages.models.metrics.retrieval import RECALL_AT, rank_all, rank_metrics
+from stages.models.metrics.fitting import misfits
+from stages.models.metrics.retrieval import RECALL_AT, expected_recalls, rank_all, rank_metrics
 from stages.models.tables import PRESENT, Split
 from stages.models.targets import Fault, Splits, pair_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
@@ -29,7 +31,7 @@ SHOWN = 3
 class RetrieveTask(FusedTask):
     """Two towers: the fusion of the other modalities, and the target."""
 
-    columns: ClassVar[tuple[str, ...]] = ("texts", "label")
+    columns: ClassVar[tuple[str, ...]] = ("texts", "tokens", "label", "truth")
     several: ClassVar[tuple[str, ...]] = ("text",)
     headline: ClassVar[str] = "mean_recall"
     answer_types: ClassVar[dict[str, str]] = {"query": "doubles", "target": "doubles"}
@@ -40,6 +42,7 @@ class RetrieveTask(FusedTask):
         assert isinstance(config.experiment, RetrieveParams)
         self.target = config.experiment.target
         self.others = [modality for modality in config.features if modality != self.target]
+        self.source = "_".join(self.others)
         self.kept = (self.target,) if len(self.others) > 1 else tuple(config.features)
         self.query_tower = self._tower(self.others)
         self.target_tower = self._tower([self.target])
@@ -109,27 +112,48 @@ class RetrieveTask(FusedTask):
     def answer(self, split: Split, evaluate: Any) -> Answers:
         """Predict a split, and rank its targets for each query and its queries for each target."""
         ranked = _rank(super().answer(split, evaluate))
-        texts = [row.get("texts") or [] for row in split.rows]
-        if self.target == "text" and [len(found) for found in texts] == split.features["text"].counts.tolist():
-            for answer in ranked:  # the features are of the texts, and not of a message
-                answer["nearest_texts"] = [texts[i][k] for i, k in answer["nearest"]]
+        if self._seeks_texts(split):
+            for answer in ranked:
+                answer["nearest_texts"] = [split.rows[i]["texts"][k] for i, k in answer["nearest"]]
         return ranked
+
+    def _seeks_texts(self, split: Split) -> bool:
+        """Tell whether the target's features are of the texts, and not of a message."""
+        counts = [len(row.get("texts") or []) for row in split.rows]
+        return self.target == "text" and counts == split.features["text"].counts.tolist()
 
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return recall at 1, 5 and 10 and the median rank both ways; all targets of the split are in the pool."""
         ranked = answers if "query_rank" in answers[0] else _rank(answers)
         forward = np.array([answer["query_rank"] for answer in ranked if answer["query_rank"]])
         back = np.array([rank for answer in ranked for rank in answer["target_ranks"]])
-        source = "_".join(self.others)
         if not len(forward):
-            raise InputError(f"the task retrieve: no sample of the split has both {source} and {self.target}")
-        scores = rank_metrics(f"{source}_to_{self.target}", forward) | rank_metrics(f"{self.target}_to_{source}", back)
+            raise InputError(f"the task retrieve: no sample of the split has both {self.source} and {self.target}")
+        scores = rank_metrics(f"{self.source}_to_{self.target}", forward) | rank_metrics(
+            f"{self.target}_to_{self.source}", back
+        )
         recalls = [value for name, value in scores.items() if "recall" in name]
         return {"mean_recall": float(np.mean(recalls)), **scores, "num_targets": len(back)}
 
     def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
         """Return none: chance is what the shuffled rows show."""
         return {}
+
+    def ceiling(self, test: Split) -> dict[str, Any]:
+        """Return the recalls of who ranks by the truth, where texts are sought: what says something false comes last.
+
+        See `misfits` for the order of the rest; what fits equally well comes at random.
+        """
+        if self.lexicon is None or not self._seeks_texts(test) or not all(row.get("truth") for row in test.rows):
+            return {}
+        owners = np.array([i for i, row in enumerate(test.rows) for _ in row["tokens"]])
+        asking = np.flatnonzero(np.any([test.features[modality].counts for modality in self.others], axis=0))
+        captions = [caption.split() for row in test.rows for caption in row["tokens"]]
+        misfits_QT = misfits(self.lexicon, captions, [json.loads(row["truth"]) for row in test.rows])[asking]
+        own_QT = owners == asking[:, None]
+        scores = expected_recalls(f"{self.source}_to_{self.target}", misfits_QT, own_QT)
+        scores |= expected_recalls(f"{self.target}_to_{self.source}", misfits_QT.T, own_QT.T)
+        return {"mean_recall": float(np.mean(list(scores.values()))), **scores}
 
     def ablations(self) -> dict[str, tuple[str, ...]]:
         """Name, of several query modalities, each alone with the target."""

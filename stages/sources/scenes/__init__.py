@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.base.errors import InputError
+from stages.base.lexicon import Lexicon
 from stages.base.parallel import in_processes, usable_cores
 from stages.sources.base import Question, RawSample, RemoteFile, Source
 from stages.sources.scenes import captions, draw, messages, questions, situation, speech, world
 from stages.sources.scenes.languages import LANGUAGES
+from stages.sources.scenes.lexicon import lexicon
 from stages.sources.scenes.world import Stream
 
 FILE = "scenes.parquet"
@@ -137,6 +139,10 @@ class Scenes(Source):
         with pq.ParquetFile(folder / FILE) as file:
             for group in range(file.num_row_groups):
                 yield from map(_sample, file.read_row_group(group).to_pylist())
+
+    def lexicon(self) -> Lexicon:
+        """Return what the phrases of the captions say."""
+        return lexicon(LANGUAGES[self.params.language])
 
     def _group(self, seed: int, start: int) -> pa.Table:
         """Make the scenes of one row group."""

@@ -135,6 +135,11 @@ def place(thing: Thing) -> str:
     """Name the ninth of the frame that holds the centre: "top left", "bottom", "middle"."""
     row = min(ROWS, key=lambda name: abs(ROWS[name] - thing.y))
     column = min(COLUMNS, key=lambda name: abs(COLUMNS[name] - thing.x))
+    return ninth(row, column)
+
+
+def ninth(row: str, column: str) -> str:
+    """Name a ninth of the frame by its row and column."""
     return f"{row} {column}".strip() or "middle"
 
 

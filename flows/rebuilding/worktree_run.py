@@ -38,7 +38,7 @@ def lay_out(root: Path, tree: Path, version: Version) -> Params:
     )
     shutil.copyfile(version.file(LOCK_FILE), tree / LOCK_FILE)
     params = load_params(tree / PARAMS_FILE)
-    share(root, tree, params.datasets[params.experiments[version.name].dataset].folder)
+    share(root, tree, params.data_folders(version.name))
     return params
 
 

@@ -45,7 +45,7 @@ def write_lineage(folder: Path, params: Params, name: str, packages: Iterable[st
             target.parent.mkdir(parents=True, exist_ok=True)
             _leave_out_credentials(source, target)
     write_json(folder / ENVIRONMENT, environment(packages))
-    write_trained_on(folder / TRAINED_ON, params.experiments[name].dataset)
+    write_trained_on(folder / TRAINED_ON, [dataset for stage, dataset in stages if stage == "prepare"])
     _write_diff(folder / DIFF, root)
 
 

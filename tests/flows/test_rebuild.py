@@ -20,6 +20,7 @@ from flows.preset import composed, preset_names
 from flows.rebuilding.version import check_commit, read_version
 from stages.base.addresses import with_credentials, without_credentials
 from stages.base.errors import InputError
+from stages.base.store import artifact_path, read_manifest
 from stages.base.tracking import client
 from stages.packaging.logged_model import log_run
 from stages.params import load_params
@@ -131,19 +132,20 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def write_tiny_params(root: Path) -> None:
+def write_tiny_params(root: Path, experiments: dict[str, dict[str, Any]]) -> None:
     write_params(root / "params.yaml", TINY)
     params = YAML(typ="safe").load(root / "params.yaml")
     params["features"] = {"scenes-message": params["features"]["scenes-message"]}
-    params["experiments"] = {"tiny": {**params["experiments"]["classify"], "inputs": INPUTS, "dim": 16, "train": {}}}
+    tiny = {**params["experiments"]["classify"], "inputs": INPUTS, "dim": 16, "train": {}}
+    params["experiments"] = {name: tiny | changes for name, changes in experiments.items()}
     with (root / "params.yaml").open("w") as file:
         YAML(typ="safe").dump(params, file)
 
 
-def commit_project(root: Path) -> None:
+def commit_project(root: Path, experiments: dict[str, dict[str, Any]]) -> None:
     (root / ".gitignore").write_text("/artifacts/\n/.fuseline/\n/data/\n__pycache__/\n")
     (root / "requirements.lock").write_text("torch==2\n")
-    write_tiny_params(root)
+    write_tiny_params(root, experiments)
     git(root, "init", "--quiet")
     git(root, "add", ".")
     git(root, "commit", "--quiet", "-m", "tiny")
@@ -159,7 +161,7 @@ def committed_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".dvc").mkdir()
     shutil.copyfile(PROJECT / ".dvc/config", root / ".dvc/config")
     (root / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")
-    commit_project(root)
+    commit_project(root, {"tiny": {}})
     dvc(root, "repro")
     return root
 
@@ -213,7 +215,10 @@ def num_runs() -> int:
 
 @pytest.fixture
 def real_project(tmp_path: Path, store: Callable[[Path], None]) -> Path:
-    """The project's own stages with tiny params, committed, then changed in three ways, run and registered."""
+    """The project's own stages with tiny params, committed, then changed in three ways, run and registered.
+
+    The model registered starts from another, `first`.
+    """
     root = tmp_path / "project"
     root.mkdir()
     ignored = shutil.ignore_patterns("__pycache__")
@@ -221,7 +226,7 @@ def real_project(tmp_path: Path, store: Callable[[Path], None]) -> Path:
     (root / ".dvc").mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copyfile(PROJECT / name, root / name)
-    commit_project(root)
+    commit_project(root, {"first": {}, "tiny": {"init": "first"}})
     with (root / "stages/media/text.py").open("a") as file:
         file.write("# not committed\n")
     (root / "stages/new.py").write_text("# not known to git\n")
@@ -243,7 +248,11 @@ def test_a_version_of_an_uncommitted_tree_is_rebuilt_to_the_byte_and_the_project
     assert "note: requirements.lock is another than the version's" in output
     assert "train tiny: best epoch" in output and "features scenes-message: " in output and " 0 extracted" not in output
     assert f"same bytes: version 1 of tiny is rebuilt, digest {version_digest('tiny')[:12]}" in output
-    assert output.count("same bytes") == 6
+    assert "train tiny: starts with first's encoder of text" in output
+    assert output.count("same bytes") == 7
+    tags = client().get_model_version("tiny", "1").tags
+    first = read_manifest(artifact_path("train", "first"))["files"]["model.safetensors"]["sha256"]
+    assert (tags["fuseline.init"], tags["fuseline.init_weights"]) == ("first", first)
     assert table_rows(output)["download@scenes"][:2] == ["DVC's", "cache"]
     assert state(real_project) == before and num_runs() == runs
     assert len(git(real_project, "worktree", "list").splitlines()) == 1

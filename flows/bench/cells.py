@@ -20,7 +20,7 @@ from flows.bench.report import Result
 from flows.graph.checkout import git, run_dvc, share
 from stages.base.errors import InputError
 from stages.base.store import MANIFEST, METRICS, SCRATCH, artifact_path, write_json
-from stages.params import NONE, ExperimentBase, Params, differing, variant_names
+from stages.params import NONE, Params, differing, variant_names
 
 BRANCH = "bench"  # of the clone
 COSTS = "costs.json"  # seconds and peak MB of trainings by key; what the run cache brings back prints none
@@ -71,25 +71,27 @@ def make_bench(params: Params, name: str, fusions: list[str], num_seeds: int) ->
     seed_key = f"experiments.{name}.train.seed" if "seed" in experiment.train else "train.seed"
     return Bench(
         name,
-        (*rows, *single_rows(name, experiment, params.experiments.get(experiment.init))),
+        (*rows, *single_rows(params, name)),
         tuple(range(1, num_seeds + 1)),
         seed_key,
     )
 
 
-def single_rows(name: str, experiment: ExperimentBase, start: ExperimentBase | None = None) -> Iterator[Row]:
+def single_rows(params: Params, name: str) -> Iterator[Row]:
     """Yield a row for each modality that the task can do with alone, or with its target alone.
 
-    Where the experiment `start` that it starts from has nothing for that modality, the row starts from nothing.
+    Where it then has nothing in common with the experiment that it starts from, it starts from nothing.
     """
-    used = experiment.inputs.used()
+    experiment = params.experiments[name]
+    used, start = experiment.inputs.used(), params.experiments.get(experiment.init)
     target = getattr(experiment, "target", None)
+    starting = [other for other, values in params.experiments.items() if values.init == name]
     for modality in used:
         left = {modality, *([target] if target else [])}
         if modality != target and left >= set(experiment.needs) and experiment.least <= len(left) < len(used):
+            alone = start is not None and all(differing(experiment, start, kept) for kept in left)
             changes = [f"experiments.{name}.inputs.{other}={NONE}" for other in used if other not in left]
-            if start and all(differing(experiment, start, kept) for kept in left):
-                changes.append(f"experiments.{name}.init={NONE}")
+            changes += [f"experiments.{other}.init={NONE}" for other in [*([name] if alone else []), *starting]]
             yield Row(f"only_{modality}", tuple(changes), False)
 
 

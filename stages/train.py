@@ -38,16 +38,16 @@ def run(params: Params, name: str) -> None:
         "train": params.train_of(name).model_dump(),
         "base": params.base.model_dump(include={"device", "precision", "threads"}),
     }
-    start = start_of(experiment)
+    start = start_of(name, experiment)
     if _is_follower():
-        _fit(params, name, training_key(used, experiment.dataset, inputs, start.values()), used)
+        _fit(params, name, training_key(used, experiment.dataset, inputs, start), used)
         return
     with writing("train", name, used) as draft:
         from stages.models.model import save_model
         from stages.training.curves import write_curves
         from stages.training.start import kept_of
 
-        key = training_key(used, experiment.dataset, inputs, start.values())
+        key = training_key(used, experiment.dataset, inputs, start)
         fitted, config, counts = _fit(params, name, key, used)
         assert fitted is not None
         folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
@@ -78,7 +78,7 @@ def _fit(
     from stages.models.model import build, load_pretrained, reading_of
     from stages.models.tables import load_split
     from stages.training.fit import Setting, fit
-    from stages.training.start import take_encoders
+    from stages.training.start import begin
 
     experiment, train = params.experiments[name], params.train_of(name)
     device = set_up(*params.base.hardware(), train.seed)
@@ -90,10 +90,11 @@ def _fit(
         _check_targets(name, config, splits | {SPLITS[2]: load_split(reading, SPLITS[2], device, 0)}, train.batch_size)
     task = build(config)
     load_pretrained(task, f"experiments.{name}")
-    told = [take_encoders(task, name, other, folder) for other, folder in start_of(experiment).items()]
+    begins = start_of(name, experiment)
+    told = begin(task, name, begins) if begins else ""
     live = None if _is_follower() else LiveRun(name, key, used)
     if not _is_follower():
-        for line in filter(None, [*told, task.cut(splits[SPLITS[0]].rows)]):
+        for line in filter(None, [told, task.cut(splits[SPLITS[0]].rows)]):
             say(f"train {name}: {line}")
     setting = Setting(train, device, _checkpoint_folder(name, key))
     start = time.monotonic()

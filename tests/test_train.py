@@ -169,6 +169,9 @@ def test_a_training_begins_with_the_encoders_of_another_and_the_same_bytes_come_
     theirs, mine = (load_file(artifact_path("train", name) / WEIGHTS) for name in ("caption", "classify"))
     learnt = [key for key in theirs if key.startswith("encoders.image.") and theirs[key].ndim > 1]
     assert learnt and all(torch.allclose(mine[key], theirs[key], atol=1e-6) for key in learnt)
-    assert read_manifest(artifact_path("train", "classify"))["settings"]["init"] == {"caption": hashes()[WEIGHTS]}
+    assert read_manifest(artifact_path("train", "classify"))["settings"]["init"] == {
+        "init": "caption",
+        "weights": hashes()[WEIGHTS],
+    }
     train.run(load_params(), "classify")
     assert hashes("classify") == before

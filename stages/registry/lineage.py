@@ -68,7 +68,7 @@ def lineage_tags(params: Params, name: str, root: Path = Path()) -> dict[str, st
 def _start_tags(name: str) -> dict[str, str]:
     """Return the tags of the trained model that this one began with, if any: whose it is, and its weights' digest."""
     kept = read_manifest(artifact_path("train", name))["settings"].get("init", {})
-    return {"init": ", ".join(kept), "init_weights": ", ".join(kept.values())} if kept else {}
+    return {key if key == "init" else f"init_{key}": str(value) for key, value in kept.items()}
 
 
 def _used_params(params: Params, name: str) -> dict[str, Any]:

@@ -226,7 +226,10 @@ def test_a_modality_that_the_task_needs_is_never_left_out(tmp_path: Path):
 def test_a_row_that_has_nothing_in_common_with_its_start_starts_from_nothing(tmp_path: Path):
     dim = {"experiments.classify.dim": 128, "experiments.classify.init": "caption"}
     alone = {name: row for name, row in changes(tmp_path, "classify", dim).items() if name.startswith("only_")}
-    assert [name for name, row in alone.items() if "experiments.classify.init=none" in row] == ["only_audio", "only_text"]
+    assert [name for name, row in alone.items() if "experiments.classify.init=none" in row] == [
+        "only_audio",
+        "only_text",
+    ]
     edits = {"experiments.vqa.init": "retrieve", "experiments.retrieve.inputs.audio": "scenes-audio"}
     edits |= {"experiments.retrieve.encoders.audio": "cnn"}
     row = changes(tmp_path, "retrieve", edits)["only_audio"]

@@ -10,8 +10,8 @@ from stages.base.errors import InputError
 from stages.base.store import artifact_path, write_json, writing
 from stages.models.model import save_model
 from stages.models.tasks import Task
-from stages.training.key import start_of, training_key
-from stages.training.start import kept_of, take_encoders
+from stages.training.key import Start, start_of, training_key
+from stages.training.start import begin, kept_of
 from tests.support.small_splits import make_task
 
 EXTRACTORS = {
@@ -52,7 +52,7 @@ def taken(task: Task) -> list[str]:
 
 
 def take(task: Task) -> str:
-    return take_encoders(task, "mine", "other", artifact_path("train", "other"))
+    return begin(task, "mine", Start("other", None, artifact_path("train", "other")))
 
 
 def test_what_both_have_is_taken_and_the_rest_named_with_its_reason():
@@ -107,12 +107,11 @@ def test_layers_and_heads_are_held_where_an_encoder_has_them():
 
 def test_the_key_of_a_training_and_its_manifest_know_the_weights_it_begins_with():
     experiment = make_task("classify", ("image",)).config.experiment
-    assert start_of(experiment) == {} == kept_of({})
-    start = start_of(experiment.model_copy(update={"init": "other"}))
-    with writing("prepare", "scenes", {}):
+    assert start_of("mine", experiment) is None and kept_of(None) == {}
+    start = start_of("mine", experiment.model_copy(update={"init": "other"}))
+    with writing("prepare", "small", {}):
         pass
-    keys, kept = [training_key({}, "scenes", {}, start.values())], [kept_of(start)]
+    keys, kept = [training_key({}, "small", {}), training_key({}, "small", {}, start)], kept_of(start)
+    assert kept["init"].keys() == {"init", "weights"} and kept["init"]["init"] == "other"
     train_other(make_task("caption", ("image",)))
-    keys, kept = [*keys, training_key({}, "scenes", {}, start.values())], [*kept, kept_of(start)]
-    assert keys[0] != keys[1] and len({*keys, training_key({}, "scenes", {})}) == 3
-    assert kept[0]["init"].keys() == {"other"} and kept[0] != kept[1]
+    assert len({*keys, training_key({}, "small", {}, start)}) == 3 and kept_of(start) != kept

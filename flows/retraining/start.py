@@ -30,4 +30,4 @@ def choose_start(root: Path, name: str, choice: str, force: bool) -> None:
     if done.returncode:
         raise StageError(f"start@{experiment}", done.stderr.strip().removeprefix("error: "))
     get_run_logger().info(done.stdout.strip())
-    run_stage(root, f"start@{experiment}", get_run_logger().info)
+    run_stage(root, f"start@{experiment}", on_line=lambda line: None)  # DVC takes in what now lies there

@@ -26,14 +26,22 @@ from stages.packaging.logged_model import log_run
 from stages.params import load_params
 from stages.registry.lineage import DIGEST_TAG, lineage_tags, version_digest
 from stages.registry.lineage_files import DIFF, LINEAGE, write_lineage
+from stages.registry.start import start_from
 from tests.conftest import dvc, is_alive, table_rows
 from tests.support.small_data import PROJECT, write_params
+from tests.support.small_registry import add_version
 
 TOY_STAGES = """
 stages:
   nothing:
     cmd: mkdir -p artifacts/features && echo none > artifacts/features/none
     outs: [artifacts/features/none]
+  start:
+    foreach: ${experiments}
+    do:
+      cmd: mkdir -p artifacts/start/${key}
+      outs:
+        - artifacts/start/${key}: {persist: true}
   download:
     foreach: ${datasets}
     do:
@@ -56,7 +64,11 @@ stages:
     do:
       cmd: python stages/work.py train ${key} artifacts/features/${item.inputs.text}
       params: [train]
-      deps: [stages/work.py, artifacts/features/none, "artifacts/features/${item.inputs.text}"]
+      deps:
+        - stages/work.py
+        - artifacts/features/none
+        - artifacts/features/${item.inputs.text}
+        - artifacts/start/${key}
       outs: ["artifacts/train/${key}"]
   evaluate:
     foreach: ${experiments}
@@ -87,6 +99,10 @@ def write(file_name, value):
 
 
 text = "".join(pathlib.Path(path, "out.txt").read_text() for path in inputs) or os.environ.get("TOY_RAW", "raw")
+settings, start = {"train_key": "k"}, pathlib.Path("artifacts/start", name)
+if stage == "train" and (start / "version.json").exists():
+    text += (start / "model/weights").read_text()
+    settings["init"] = {"init": name, **json.loads((start / "version.json").read_text())}
 if stage == "train":
     text += str(YAML(typ="safe").load(pathlib.Path("params.yaml"))["train"]["epochs"])
     write("curves.csv", "epoch,val_loss\\n0,0.5\\n")
@@ -97,7 +113,7 @@ write("out.txt", text)
 files = {path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in sorted(folder.glob("*.*"))}
 files = {name: file for name, file in files.items() if name != "manifest.json"}
 known = {"schema_version": 1, "files": {n: {**f, "bytes": (folder / n).stat().st_size} for n, f in files.items()}}
-write("manifest.json", json.dumps({**known, "settings": {"train_key": "k"}, "params": {}, "counts": {}}))
+write("manifest.json", json.dumps({**known, "settings": settings, "params": {}, "counts": {}}))
 """
 
 INPUTS = {"image": "none", "audio": "none", "text": "scenes-message", "question": "none"}
@@ -298,6 +314,23 @@ def test_code_that_changed_between_training_and_registration_is_named(toy: Path)
     assert code == 1, output
     assert "settings.train_key: k, rebuilt other" in output
     assert "stages/work.py: when the stage ran for the version, it was not what the version's commit has" in output
+
+
+def test_what_a_version_went_on_from_comes_from_the_registry_or_is_missed_by_name(toy: Path, tmp_path: Path):
+    number = add_version(client(), "tiny", tmp_path)
+    start_from(client(), "tiny", number)
+    dvc(toy, "repro")
+    register_toy()
+    shutil.rmtree(toy / "artifacts/start/tiny")
+    assert "xxxxxxx" in (toy / "artifacts/train/tiny/out.txt").read_text()
+    code, output = rebuilt(toy, "tiny", str(number + 1))
+    assert code == 0, output
+    assert f"same bytes: version {number + 1} of tiny is rebuilt" in output
+    client().delete_model_version("tiny", str(number))
+    code, output = rebuilt(toy, "tiny", str(number + 1))
+    assert code == 2, output
+    told = f"version {number + 1} of tiny cannot be rebuilt without what it went on from: tiny: nothing can start from"
+    assert f"error: {told} version {number}: it is not there" in " ".join(output.split())
 
 
 def test_an_interruption_leaves_neither_process_nor_worktree(toy: Path):

@@ -18,9 +18,10 @@ TRAINED_ON = "trained_on.parquet"  # in the folder `lineage` of a version's run
 CONTENT = ("image", "audio", "message", "texts", "questions")
 
 
-def write_trained_on(path: Path, datasets: Iterable[str]) -> None:
-    """Write the digests of the training samples of data sets."""
+def write_trained_on(path: Path, datasets: Iterable[str], before: Iterable[Path] = ()) -> None:
+    """Write the digests of the training samples of data sets, and those kept of versions that training went on from."""
     digests = [digest for dataset in datasets for digest in _digests(dataset, SPLITS[0])]
+    digests += [digest for kept in before for digest in pq.read_table(kept)["digest"].to_pylist()]
     pq.write_table(pa.table({"digest": np.unique(np.array(digests, np.uint64))}), path)
 
 

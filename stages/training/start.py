@@ -37,9 +37,15 @@ def begin(task: Task, name: str, start: Start) -> str:
     """Put trained weights in the place of a new task's, and return in a line what was taken and what was not.
 
     Raises:
-        InputError: when nothing of another experiment fits, with the reasons.
+        InputError: when nothing of another experiment fits, with the reasons; when this code cannot read the model.
     """
-    state, there = load_file(start.folder / WEIGHTS), load_config(start.folder).experiment
+    try:
+        state, there = load_file(start.folder / WEIGHTS), load_config(start.folder).experiment
+    except (ValueError, LookupError) as error:
+        raise InputError(
+            f"{start.folder}: this code cannot read the model to start from ({str(error).splitlines()[0]}); to start "
+            f"from nothing: python -m stages.register {name} --start none"
+        ) from None
     if start.version is not None:
         return _go_on(task, start, state, there)
     fitting, left = _encoders(task, start.folder, state, there)

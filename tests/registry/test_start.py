@@ -1,7 +1,10 @@
 """The champion is put where the next training starts from, and what comes of it says so."""
 
 import shutil
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from stages import evaluate, register, train
@@ -10,6 +13,7 @@ from stages.base.store import VERSION_FILE, artifact_path, read_manifest, sha256
 from stages.base.tracking import client
 from stages.params import load_params
 from stages.registry.start import start_from
+from stages.registry.trained_on import TRAINED_ON
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 NAME = "caption"
@@ -17,6 +21,10 @@ NAME = "caption"
 
 def weights() -> str:
     return sha256_file(artifact_path("train", NAME) / "model.safetensors")
+
+
+def digests(path: Path) -> list[int]:
+    return pq.read_table(path)["digest"].to_pylist()
 
 
 def test_the_champion_is_what_a_training_goes_on_from_until_nothing_is_chosen(project, capsys):
@@ -34,8 +42,12 @@ def test_the_champion_is_what_a_training_goes_on_from_until_nothing_is_chosen(pr
     gone_on = weights()
     train.run(params, NAME)
     assert weights() == gone_on != from_nothing
+    gone = digests(place / TRAINED_ON)
+    pq.write_table(pa.table({"digest": pa.array([*gone, 7], pa.uint64())}), place / TRAINED_ON)  # it is in no data now
     evaluate.run(params, NAME)
     register.run(params, NAME)
+    (kept,) = (path for path in (project / "artifacts/mlflow").rglob(f"lineage/{TRAINED_ON}") if 7 in digests(path))
+    assert sorted(digests(kept)) == sorted([*gone, 7])
     tags = client().get_model_version(NAME, "2").tags
     found = {key: tags[f"fuseline.{key}"] for key in ("init", "init_version", "init_weights")}
     assert found == {"init": NAME, "init_version": "1", "init_weights": from_nothing}

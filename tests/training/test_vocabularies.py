@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stages.base.errors import InputError
 from stages.base.store import START_MODEL, VERSION_FILE, artifact_path, write_json, writing
 from stages.models.model import build, save_model
 from stages.models.tasks import Task
@@ -99,6 +100,17 @@ def test_what_is_built_otherwise_starts_new_and_is_said():
     for key, value in task.state_dict().items():
         same = old if key.startswith("encoders.question.") else fresh
         assert torch.equal(value, same[key]), key
+
+
+def test_a_model_that_this_code_cannot_read_is_named_with_the_way_out():
+    task = make(WORDS, ANSWERS)
+    keep_as_start(task)
+    path = artifact_path("start", "vqa") / START_MODEL / "model.json"
+    path.write_text(path.read_text().replace('"fusion"', '"mixing"'))
+    with pytest.raises(
+        InputError, match="artifacts/start/vqa/model: this code cannot .*; to start from nothing: python"
+    ):
+        go_on(task)
 
 
 def test_without_a_version_put_there_a_training_starts_from_nothing():

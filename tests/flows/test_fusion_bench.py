@@ -274,7 +274,7 @@ def test_without_a_commit_git_says_so(tmp_path: Path):
 def test_the_clone_reads_the_users_own_data_and_goes_away(toy: Path):
     (toy / "data/photos").mkdir(parents=True)
     (toy / "data/photos/one.txt").write_text("here")
-    with cloned(toy, snapshot(toy), "vqa", "photos") as clone:
+    with cloned(toy, snapshot(toy), "vqa", ["photos"]) as clone:
         assert (clone / "data/photos/one.txt").read_text() == "here"
         cache = subprocess.run(
             [sys.executable, "-m", "dvc", "cache", "dir"], cwd=clone, capture_output=True, text=True, check=True

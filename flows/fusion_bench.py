@@ -65,7 +65,7 @@ def _run_all(root: Path, params: Params, bench: Bench, out: Path, tell: Callable
     with locked(f"fusion_bench-{bench.experiment}"):
         shared = [f"features@{feature}" for feature in experiment.inputs.used().values()]
         repro(root, tell, lambda run: None, shared)
-        with cloned(root, snapshot(root), bench.experiment, params.datasets[experiment.dataset].folder) as clone:
+        with cloned(root, snapshot(root), bench.experiment, params.data_folders(bench.experiment)) as clone:
             results = run(root, bench, clone, out, tell)
     write_report(out, bench.experiment, experiment.fusion, results)
     return out

@@ -1,1 +1,7 @@
 """The stages of the pipeline: one module a stage, each run as `python -m stages.<stage> <name>`."""
+
+import os
+
+# torch's threads spin while they wait for each other, for milliseconds: beside other work on the same cores they keep
+# from it, and so from themselves, what they wait for. Read when torch is loaded; one's own value stays.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from stages.base.errors import InputError
-from stages.base.store import artifact_path, read_manifest, say, write_json, writing
+from stages.base.store import VERSION_FILE, artifact_path, read_manifest, say, write_json, writing
 from stages.params import Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 from stages.registry.lineage import version_digest
 from stages.registry.registry import CHAMPION, aliases, aliases_of, find_version
 from stages.registry.versions import add_arguments, run_versions
-
-VERSION_FILE = "version.json"
 
 
 def run(params: Params, name: str) -> None:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from stages.base.errors import InputError
 from stages.base.store import CURVES, SCRATCH, SPLITS, VOCABULARY, artifact_path, say, writing
-from stages.params import Params, column_of
+from stages.params import ExperimentBase, Params, column_of
 from stages.params.cli import main, run_named, stage_parser
-from stages.training.key import training_key
+from stages.training.key import start_of, training_key
 
 if TYPE_CHECKING:
     from stages.base.device import Device
@@ -38,14 +38,16 @@ def run(params: Params, name: str) -> None:
         "train": params.train_of(name).model_dump(),
         "base": params.base.model_dump(include={"device", "precision", "threads"}),
     }
+    start = start_of(name, experiment)
     if _is_follower():
-        _fit(params, name, training_key(used, experiment.dataset, inputs), used)
+        _fit(params, name, training_key(used, experiment.dataset, inputs, start), used)
         return
     with writing("train", name, used) as draft:
         from stages.models.model import save_model
         from stages.training.curves import write_curves
+        from stages.training.start import kept_of
 
-        key = training_key(used, experiment.dataset, inputs)
+        key = training_key(used, experiment.dataset, inputs, start)
         fitted, config, counts = _fit(params, name, key, used)
         assert fitted is not None
         folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
@@ -53,6 +55,7 @@ def run(params: Params, name: str) -> None:
         save_model(draft.folder, config, fitted.weights, folders, columns)
         write_curves(draft.folder / CURVES, fitted.curves)
         draft.settings |= {"train_key": key, "best_epoch": fitted.best_epoch, "precision": fitted.precision}
+        draft.settings |= kept_of(start)
         draft.counts |= {
             "epochs": len(fitted.curves),
             "parameters": sum(value.numel() for value in fitted.weights.values()),
@@ -73,35 +76,46 @@ def _fit(
     from stages.base.device import set_up
     from stages.base.tracking import LiveRun
     from stages.models.model import build, load_pretrained, reading_of
-    from stages.models.tables import feature_spec, load_split
-    from stages.models.tasks import TASKS
-    from stages.models.tasks.base import ModelConfig
+    from stages.models.tables import load_split
     from stages.training.fit import Setting, fit
+    from stages.training.start import begin
 
     experiment, train = params.experiments[name], params.train_of(name)
     device = set_up(*params.base.hardware(), train.seed)
     reading = reading_of(experiment)
     limit_bytes = train.device_cache_gb * 2**30
     splits = {split: load_split(reading, split, device, limit_bytes) for split in SPLITS[:2]}
-    known = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
-    config = ModelConfig(
-        experiment,
-        {modality: feature_spec(feature) for modality, feature in reading.inputs.items()},
-        {column: known[column] for column in TASKS[experiment.task].vocabularies},
-    )
+    config = _config(experiment)
     if not _is_follower():
         _check_targets(name, config, splits | {SPLITS[2]: load_split(reading, SPLITS[2], device, 0)}, train.batch_size)
     task = build(config)
     load_pretrained(task, f"experiments.{name}")
+    begins = start_of(name, experiment)
+    told = begin(task, name, begins) if begins else ""
     live = None if _is_follower() else LiveRun(name, key, used)
-    if (told := task.cut(splits[SPLITS[0]].rows)) and not _is_follower():
-        say(f"train {name}: {told}")
+    if not _is_follower():
+        for line in filter(None, [told, task.cut(splits[SPLITS[0]].rows)]):
+            say(f"train {name}: {line}")
     setting = Setting(train, device, _checkpoint_folder(name, key))
     start = time.monotonic()
     fitted = fit(task, splits, setting, live)
     if fitted:
         say(f"train {name}: fitted in {time.monotonic() - start:.1f} s, {_peak_mb(device)} MB at the peak")
     return fitted, config, {split: len(rows) for split, rows in splits.items()}
+
+
+def _config(experiment: ExperimentBase) -> "ModelConfig":
+    """Return what builds the experiment's model, from its features and the prepared vocabularies."""
+    from stages.models.tables import feature_spec
+    from stages.models.tasks import TASKS
+    from stages.models.tasks.base import ModelConfig
+
+    known = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
+    return ModelConfig(
+        experiment,
+        {modality: feature_spec(feature) for modality, feature in experiment.inputs.used().items()},
+        {column: known[column] for column in TASKS[experiment.task].vocabularies},
+    )
 
 
 def _check_targets(name: str, config: "ModelConfig", splits: "Splits", batch_size: int) -> None:

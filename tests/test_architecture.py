@@ -27,7 +27,8 @@ LAYERS = [  # of `stages/`: an import may only go down, to a room that stands fu
 ]
 FLOW_LAYERS = [{"graph"}, {"retraining", "rebuilding", "bench"}]
 OPEN_TO_FLOWS = {"base", "params", "raw", "registry"}  # rooms of `stages/` that flows may import
-MOST_FILES, MOST_ENTRIES, MOST_DEPS = 13, 23, 60
+MOST_FILES, MOST_ENTRIES, MOST_DEPS = 13, 23, 62
+NOTHINGS = [f"data/{NONE}", f"artifacts/features/{NONE}", f"artifacts/train/{NONE}"]
 GROUND = "stages/base"  # every stage stands on it, so each names it whole
 TRAVELLING = ["packaging/served_model", "packaging/rescore"]  # with every version that `register` logs
 
@@ -94,10 +95,10 @@ def outs(definition: dict) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
-def test_dvc_has_the_stages_in_order_after_what_none_stands_for():
-    nothing, *others = dvc_stages()
+def test_dvc_has_the_stages_in_order_after_what_none_stands_for_and_what_trainings_start_from():
+    nothing, start, *others = dvc_stages()
     assert others == ORDER
-    assert nothing == "nothing" and outs(dvc_stages()[nothing]) == [f"data/{NONE}", f"artifacts/features/{NONE}"]
+    assert (nothing, start) == ("nothing", "start") and outs(dvc_stages()[nothing]) == NOTHINGS
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
@@ -117,7 +118,7 @@ def test_dvc_makes_a_stage_of_every_name_in_a_preset(name, graph_project):
         found = sorted(stage.addressing for stage in repo.index.stages)
     sections = {"datasets": params.datasets, "features": params.features, "experiments": params.experiments}
     keyed = {"download": "datasets", "prepare": "datasets", "features": "features"}
-    wanted = [f"{stage}@{name}" for stage in ORDER for name in sections[keyed.get(stage, "experiments")]]
+    wanted = [f"{stage}@{name}" for stage in ["start", *ORDER] for name in sections[keyed.get(stage, "experiments")]]
     assert found == sorted(["nothing", *wanted])
 
 
@@ -126,7 +127,7 @@ def test_what_none_stands_for_is_made_by_a_real_run_and_stays(graph_project):
     with Repo(graph_project) as repo:
         assert [stage.addressing for stage in repo.reproduce("nothing")] == ["nothing"]
         assert repo.reproduce("nothing") == []
-    for place in (f"data/{NONE}", f"artifacts/features/{NONE}"):
+    for place in NOTHINGS:
         assert (graph_project / place).read_text() == "none\n"
 
 

@@ -18,7 +18,7 @@ from stages import train
 from stages.base.device import Device, set_up
 from stages.base.errors import InputError
 from stages.base.store import CURVES, MANIFEST, SPLITS, artifact_path, read_manifest, sha256_file, write_json
-from stages.models.model import load_model, reading_of
+from stages.models.model import WEIGHTS, load_model, reading_of
 from stages.models.tables import load_split
 from stages.params import load_params
 from stages.training.batches import TrainBatches
@@ -157,3 +157,21 @@ def test_two_processes_train_one_model_and_only_one_of_them_writes(project):
     assert done.stdout.count("epoch 2:") == done.stdout.count("best epoch") == 1
     assert read_manifest(artifact_path("train", "caption"))["counts"]["epochs"] == 2
     assert hashes()["model.safetensors"] != before["model.safetensors"]
+
+
+def test_a_training_begins_with_the_encoders_of_another_and_the_same_bytes_come_out(project, capsys):
+    start = {"experiments.classify.init": "caption", "experiments.classify.dim": 32}
+    still = {"experiments.classify.train": {"epochs": 1, "learning_rate": 1e-12, "batch_size": 32, "ema_decay": 0.0}}
+    train.run(make_params(project, SMALL | start | still), "classify")
+    told = "train classify: starts with caption's encoder of image; not that of audio: it has no audio; text: it has no"
+    assert told in capsys.readouterr().out
+    before = hashes("classify")
+    theirs, mine = (load_file(artifact_path("train", name) / WEIGHTS) for name in ("caption", "classify"))
+    learnt = [key for key in theirs if key.startswith("encoders.image.") and theirs[key].ndim > 1]
+    assert learnt and all(torch.allclose(mine[key], theirs[key], atol=1e-6) for key in learnt)
+    assert read_manifest(artifact_path("train", "classify"))["settings"]["init"] == {
+        "init": "caption",
+        "weights": hashes()[WEIGHTS],
+    }
+    train.run(load_params(), "classify")
+    assert hashes("classify") == before

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from flows.bench.report import Result
 from flows.graph.checkout import git, run_dvc, share
 from stages.base.errors import InputError
 from stages.base.store import MANIFEST, METRICS, SCRATCH, artifact_path, write_json
-from stages.params import NONE, ExperimentBase, Params, variant_names
+from stages.params import NONE, Params, differing, variant_names
 
 BRANCH = "bench"  # of the clone
 COSTS = "costs.json"  # seconds and peak MB of trainings by key; what the run cache brings back prints none
@@ -69,18 +69,30 @@ def make_bench(params: Params, name: str, fusions: list[str], num_seeds: int) ->
         raise InputError(f"experiments.{name}.inputs: one modality, so there is nothing to fuse")
     rows = [Row(fusion, (f"experiments.{name}.fusion={fusion}",), True) for fusion in fusions or known]
     seed_key = f"experiments.{name}.train.seed" if "seed" in experiment.train else "train.seed"
-    return Bench(name, (*rows, *single_rows(name, experiment)), tuple(range(1, num_seeds + 1)), seed_key)
+    return Bench(
+        name,
+        (*rows, *single_rows(params, name)),
+        tuple(range(1, num_seeds + 1)),
+        seed_key,
+    )
 
 
-def single_rows(name: str, experiment: ExperimentBase) -> Iterator[Row]:
-    """Yield a row for each modality that the task can do with alone, or with its target alone."""
-    used = experiment.inputs.used()
+def single_rows(params: Params, name: str) -> Iterator[Row]:
+    """Yield a row for each modality that the task can do with alone, or with its target alone.
+
+    Where it then has nothing in common with the experiment that it starts from, it starts from nothing.
+    """
+    experiment = params.experiments[name]
+    used, start = experiment.inputs.used(), params.experiments.get(experiment.init)
     target = getattr(experiment, "target", None)
+    starting = [other for other, values in params.experiments.items() if values.init == name]
     for modality in used:
-        left = {modality, target} - {None}
+        left = {modality, *([target] if target else [])}
         if modality != target and left >= set(experiment.needs) and experiment.least <= len(left) < len(used):
-            changes = tuple(f"experiments.{name}.inputs.{other}={NONE}" for other in used if other not in left)
-            yield Row(f"only_{modality}", changes, False)
+            alone = start is not None and all(differing(experiment, start, kept) for kept in left)
+            changes = [f"experiments.{name}.inputs.{other}={NONE}" for other in used if other not in left]
+            changes += [f"experiments.{other}.init={NONE}" for other in [*([name] if alone else []), *starting]]
+            yield Row(f"only_{modality}", tuple(changes), False)
 
 
 def snapshot(root: Path) -> str:
@@ -101,7 +113,7 @@ def snapshot(root: Path) -> str:
 
 
 @contextmanager
-def cloned(root: Path, commit: str, name: str, data_folder: str) -> Iterator[Path]:
+def cloned(root: Path, commit: str, name: str, data_folders: Iterable[str]) -> Iterator[Path]:
     """Yield a clone at `commit` that shares the project's DVC cache and data; it is removed at the end."""
     clone = root / SCRATCH / "fusion_bench" / name
     shutil.rmtree(clone, ignore_errors=True)
@@ -110,7 +122,7 @@ def cloned(root: Path, commit: str, name: str, data_folder: str) -> Iterator[Pat
         git(clone, "checkout", "--quiet", "-B", BRANCH, commit)
         for key in ("name", "email"):
             git(clone, "config", f"user.{key}", "fuseline")
-        share(root, clone, data_folder)
+        share(root, clone, data_folders)
         yield clone
     finally:
         shutil.rmtree(clone, ignore_errors=True)

@@ -6,7 +6,7 @@ The fusion bench clones, since `dvc exp` needs branches of its own; a rebuild ta
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -49,16 +49,16 @@ def run_dvc(
     return lines
 
 
-def share(root: Path, copy: Path, data_folder: str) -> None:
-    """Let a copy of the project use its DVC cache and settings, and read the user's own `data/` folder."""
+def share(root: Path, copy: Path, data_folders: Iterable[str]) -> None:
+    """Let a copy of the project use its DVC cache and settings, and read the user's own folders under `data/`."""
     if (local := root / ".dvc" / "config.local").exists():
         shutil.copyfile(local, copy / ".dvc" / "config.local")
     cache = run_dvc(root, ["cache", "dir"])[-1]
     run_dvc(copy, ["cache", "dir", "--local", cache])
-    data = Path("data") / data_folder  # a copy lacks it where neither git nor DVC keeps it
-    if data_folder != NONE and not (copy / data).exists() and not (copy / f"{data}.dvc").exists():
-        (copy / data).parent.mkdir(exist_ok=True)
-        (copy / data).symlink_to(root / data, target_is_directory=True)
+    for data in (Path("data") / folder for folder in data_folders if folder != NONE):
+        if not (copy / data).exists() and not (copy / f"{data}.dvc").exists():  # neither git nor DVC keeps it
+            (copy / data).parent.mkdir(exist_ok=True)
+            (copy / data).symlink_to(root / data, target_is_directory=True)
 
 
 @contextmanager

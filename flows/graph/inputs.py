@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.graph.dvc_stages import StageError
-from stages.params import NONE, wrong_names
+from stages.params import NONE, wrong_inits, wrong_names
 
 DATA = Path("data")
 SECTIONS = ("datasets", "features", "experiments")
@@ -27,7 +27,11 @@ def check_inputs(root: Path) -> None:
         raise StageError("writing here", f"{root} is read-only for this user: copy the project to where it is not")
     params = _read(root / "params.yaml")
     lines = [line for key in SECTIONS for line in wrong_names(key, params.get(key) or {})]
-    if lines:
+    experiments = params.get("experiments") or {}
+    inits = {
+        str(name): str(values.get("init", NONE)) for name, values in experiments.items() if isinstance(values, dict)
+    }
+    if lines := lines or list(wrong_inits(inits)):
         raise StageError("reading params.yaml", "\n".join(lines).strip())
     for name, section in (params.get("datasets") or {}).items():
         folder = section.get("folder", NONE) if isinstance(section, dict) else NONE

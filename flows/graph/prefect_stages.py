@@ -109,6 +109,7 @@ def run_graph(
     graph: dict[str, list[str]],
     is_forced: Callable[[str], bool],
     on_done: Callable[[str, State], None] = lambda name, state: None,
+    on_turn: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Done]:
     """Run the stages of a graph in its order; one after a failed one is not ready and does not run.
 
@@ -117,12 +118,15 @@ def run_graph(
         graph: Each stage with those it reads from.
         is_forced: Whether a stage is to run even when nothing changed.
         on_done: Gets each stage and its state as soon as it has ended.
+        on_turn: Gets each stage when those before it have succeeded, just before it runs.
     """
     done: dict[str, Done] = {}
     for name, before in graph.items():
         run = {"download": download_stage, "register": register_stage}.get(name.partition("@")[0], stage)
         start = time.monotonic()
         waited = [done[other].state for other in before]
+        if all(state.is_completed() for state in waited):
+            on_turn(name)
         state = run(name, root, is_forced(name), wait_for=waited, return_state=True)
         done[name] = Done(state, time.monotonic() - start)
         on_done(name, state)

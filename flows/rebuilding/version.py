@@ -4,13 +4,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flows.graph.checkout import git
 from flows.graph.dvc_stages import StageError
 from stages.base.errors import InputError
 from stages.base.store import METRICS
 from stages.registry.lineage import PREFIX, environment_digest
-from stages.registry.lineage_files import DIFF, ENVIRONMENT, LINEAGE, environment
+from stages.registry.lineage_files import DIFF, ENVIRONMENT, LINEAGE, MANIFESTS, environment
+from stages.registry.start import start_from
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,23 @@ def read_version(name: str, number: str, folder: Path) -> Version:
             f"{version.title} has no {LINEAGE}/{DIFF} among the files of its run: it was registered before those were "
             "kept, or with too many uncommitted changes, so that its code is not known"
         )
+    _fetch_starts(mlflow_client, version, folder)
     return version
+
+
+def _fetch_starts(mlflow_client: Any, version: Version, folder: Path) -> None:
+    """Fetch the models that its trainings went on from, each to where it lay in the project.
+
+    Raises:
+        InputError: one of them is not in the registry any more.
+    """
+    for path in sorted((version.file(MANIFESTS) / "train").glob("*.json")):
+        start = json.loads(path.read_text("utf8"))["settings"].get("init", {})
+        if "version" in start:
+            try:
+                start_from(mlflow_client, start["init"], start["version"], folder)
+            except InputError as error:
+                raise InputError(f"{version.title} cannot be rebuilt without what it went on from: {error}") from None
 
 
 def check_commit(root: Path, version: Version) -> None:

@@ -22,6 +22,7 @@ from stages.params import Params, load_params
 from stages.registry.lineage import lock_entries
 from stages.registry.lineage_files import DIFF, LOCK_FILE, MANIFESTS, PARAMS_FILE
 
+STARTS = artifact_path("start", "")
 RAN, AGAIN = "ran", "downloaded again"
 
 Tell = Callable[[str], None]
@@ -37,8 +38,10 @@ def lay_out(root: Path, tree: Path, version: Version) -> Params:
         with_credentials(text, known.read_text("utf8")) if known.exists() else text, encoding="utf8"
     )
     shutil.copyfile(version.file(LOCK_FILE), tree / LOCK_FILE)
+    if (starts := version.files.parent / STARTS).exists():
+        shutil.copytree(starts, tree / STARTS)
     params = load_params(tree / PARAMS_FILE)
-    share(root, tree, params.datasets[params.experiments[version.name].dataset].folder)
+    share(root, tree, params.data_folders(version.name))
     return params
 
 

@@ -5,6 +5,7 @@
 import base64
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -31,6 +32,7 @@ from flows.retraining.crashed_runs import sweep
 from flows.retraining.names import WHAT
 from flows.retraining.news import News, look_around
 from flows.retraining.report import Report, curves_png, page, rows
+from flows.retraining.start import choose_start
 from stages.base.errors import InputError
 from stages.params import load_params
 
@@ -78,8 +80,8 @@ def _clear_the_way(root: Path) -> None:
 
 
 def _retrain(root: Path, force: bool, experiments: list[str] | None) -> State:
-    graph = _chosen(root, experiments)
-    news = look_around(root, load_params(root / "params.yaml"), graph)
+    graph, params = _chosen(root, experiments), load_params(root / "params.yaml")
+    news = look_around(root, params, graph)
     names = _experiments(graph)
     unreported = is_unreported(root, names)
     told = [*news.lines(), *([UNREPORTED] if unreported else []), *news.unknown()]
@@ -89,7 +91,8 @@ def _retrain(root: Path, force: bool, experiments: list[str] | None) -> State:
         news.note(root)
         return Completed(name="NothingToDo", message=_nothing(news))
     before = keep_before(root, names)
-    done = run_graph(root, graph, lambda name: force or name in news.forced, _noting(root, news))
+    start = partial(choose_start, root, choice=params.retrain.init, force=force)
+    done = run_graph(root, graph, lambda name: force or name in news.forced, _noting(root, news), start)
     report = _report(root, told, done, before)
     _publish(root, report)
     forget_before(root, names)

@@ -33,6 +33,8 @@ INDEX = "index.parquet"
 CURVES = "curves.csv"
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.parquet"
+VERSION_FILE = "version.json"
+START_MODEL = "model"  # folder, beside a VERSION_FILE, of the champion that a training starts from
 
 SPLITS = ("train", "val", "test")
 MEDIA = ("image", "audio")  # modalities whose samples are encoded bytes
@@ -61,6 +63,12 @@ class Draft:
 def artifact_path(stage: str, name: str) -> Path:
     """Return the place of a stage's artifact."""
     return ARTIFACTS / stage / name
+
+
+def start_version(name: str, root: Path = Path()) -> int | None:
+    """Return the version of its own model that an experiment's next training starts from, or None."""
+    path = root / artifact_path("start", name) / VERSION_FILE
+    return json.loads(path.read_text(encoding="utf8"))["version"] if path.exists() else None
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ def save_model(
     write_json(
         folder / MODEL,
         {
-            "experiment": config.experiment.model_dump(exclude={"train"}),
+            "experiment": config.experiment.model_dump(exclude={"train", "init"}),
             "features": {modality: dataclasses.asdict(spec) for modality, spec in config.features.items()},
             "vocabularies": config.vocabularies,
             "columns": columns,

@@ -20,7 +20,6 @@ import mlflow
 import pandas as pd
 from mlflow.artifacts import download_artifacts
 from mlflow.models import set_model
-from mlflow.pyfunc import PyFuncModel
 from mlflow.pyfunc.model import PythonModel
 
 MEDIA = ("image", "audio")
@@ -110,7 +109,7 @@ def ask(uri: str, given: list[str]) -> None:
         _ask(mlflow.pyfunc.load_model(download_artifacts(artifact_uri=uri, dst_path=folder)), given)
 
 
-def _ask(model: PyFuncModel, given: list[str]) -> None:
+def _ask(model: Any, given: list[str]) -> None:
     modalities = model.metadata.get_input_schema().input_names()
     named = dict(value.split("=", 1) for value in given if value.partition("=")[0] in modalities)
     plain = [value for value in given if value.partition("=")[0] not in modalities]

@@ -43,6 +43,7 @@ from stages.params.features import (
     TorchvisionParams,
     column_of,
 )
+from stages.params.inits import differing, wrong_inits
 from stages.params.load import Params, load_params, wrong_names
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
 from stages.params.section import NONE, BaseParams, Section, variant_names
@@ -87,8 +88,10 @@ __all__ = [
     "TranslateParams",
     "VqaParams",
     "column_of",
+    "differing",
     "experiment_params",
     "load_params",
     "variant_names",
+    "wrong_inits",
     "wrong_names",
 ]

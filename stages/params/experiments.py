@@ -102,6 +102,7 @@ class ExperimentBase(Section):
     dropout: Share
     modality_dropout: Share
     train: dict[str, Any]
+    init: str = NONE  # another experiment; versions from before it was a value are rebuilt without it
 
     @field_validator("attention_heads")
     @classmethod
@@ -109,6 +110,15 @@ class ExperimentBase(Section):
         if info.data.get("dim", 0) % heads:
             raise ValueError(f"a divisor of dim {info.data['dim']}")
         return heads
+
+    def source_of(self, modality: str, other: "ExperimentBase") -> str:
+        """Return the modality of another experiment whose encoder this one's could be, or "none".
+
+        A question is a text: where the other has no questions, its texts' will do.
+        """
+        there = other.inputs.used()
+        kinds = (modality, "text") if modality == "question" else (modality,)
+        return next((kind for kind in kinds if modality in self.inputs.used() and kind in there), NONE)
 
     def required(self) -> tuple[str, ...]:
         """Return the modalities that must be given when the model is asked."""

@@ -12,6 +12,7 @@ from stages.base.errors import InputError, explain
 from stages.params.datasets import DatasetParams, DownloadParams, PrepareParams
 from stages.params.experiments import ExperimentBase, ExperimentParams, TrainParams
 from stages.params.features import FeaturesParams
+from stages.params.inits import chain, unfit_inits, wrong_inits
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
 from stages.params.section import NONE, BaseParams, Section, variant_names
 
@@ -36,6 +37,14 @@ class Params(Section):
     def train_of(self, experiment: str) -> TrainParams:
         """Return the `train` section with the experiment's own values in place."""
         return TrainParams(**{**self.train.model_dump(), **self.experiments[experiment].train})
+
+    def trained_for(self, name: str) -> list[str]:
+        """Return the experiments that are trained for this one, in order: those that it starts from, then itself."""
+        return [*reversed(chain({name: experiment.init for name, experiment in self.experiments.items()}, name)), name]
+
+    def data_folders(self, name: str) -> set[str]:
+        """Return the folders under data/ that this experiment's trainings come from."""
+        return {self.datasets[self.experiments[other].dataset].folder for other in self.trained_for(name)}
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -80,6 +89,8 @@ def _check_references(path: Path, params: Params) -> None:
             params.train_of(name)
         except ValidationError as error:
             lines += explain(TrainParams, f"experiments.{name}.train.", error)
+    inits = {name: experiment.init for name, experiment in params.experiments.items()}
+    lines += list(wrong_inits(inits)) or list(unfit_inits(params.experiments))
     for name in set(params.register_.floors) - set(params.experiments):
         lines.append(_wrong("register.floors", name, params.experiments))
     if lines:

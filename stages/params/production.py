@@ -1,7 +1,7 @@
 """The sections `evaluate`, `register`, `retrain` and `serve`: what becomes of a trained model."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -33,10 +33,11 @@ class RegisterParams(Section):
 
 
 class RetrainParams(Section):
-    """When the deployment that `make schedule` serves looks for new data."""
+    """When the deployment that `make schedule` serves looks for new data, and what its trainings start from."""
 
     cron: str
     timezone: str
+    init: Literal["none", "champion"] = "none"  # versions from before it was a value are rebuilt without it
 
     @field_validator("cron")
     @classmethod

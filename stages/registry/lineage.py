@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from stages.base.store import MANIFEST, METRICS, SPLITS, artifact_path, digest, read_manifest, sha256_file
-from stages.params import Params
+from stages.params import NONE, Params
 
 PREFIX = "fuseline."
 REQUIREMENTS_LOCK = "requirements.lock"
@@ -30,13 +30,17 @@ def test_data_digest(dataset: str) -> str:
 
 def version_stages(params: Params, name: str) -> list[tuple[str, str]]:
     """Return (stage, name) of every artifact that a version of this experiment comes from, in order."""
+    stages = [stage for trained in params.trained_for(name) for stage in _training_stages(params, trained)]
+    return [*dict.fromkeys(stages), ("evaluate", name)]
+
+
+def _training_stages(params: Params, name: str) -> list[tuple[str, str]]:
     experiment = params.experiments[name]
     return [
         ("download", experiment.dataset),
         ("prepare", experiment.dataset),
-        *(("features", feature) for feature in dict.fromkeys(experiment.inputs.used().values())),
+        *(("features", feature) for feature in experiment.inputs.used().values()),
         ("train", name),
-        ("evaluate", name),
     ]
 
 
@@ -56,8 +60,15 @@ def lineage_tags(params: Params, name: str, root: Path = Path()) -> dict[str, st
         TEST_DATA_TAG.removeprefix(PREFIX): test_data_digest(experiment.dataset),
         "params": digest(_used_params(params, name)),
         "environment": environment_digest(root),
+        **_start_tags(name),
     }
     return {PREFIX + key: value for key, value in tags.items()}
+
+
+def _start_tags(name: str) -> dict[str, str]:
+    """Return the tags of the trained model that this one began with, if any: whose it is, and its weights' digest."""
+    kept = read_manifest(artifact_path("train", name))["settings"].get("init", {})
+    return {key if key == "init" else f"init_{key}": str(value) for key, value in kept.items()}
 
 
 def _used_params(params: Params, name: str) -> dict[str, Any]:
@@ -71,6 +82,7 @@ def _used_params(params: Params, name: str) -> dict[str, Any]:
         "experiment": experiment.model_dump(),
         "train": params.train_of(name).model_dump(),
         "evaluate": params.evaluate.model_dump(),
+        **({"init": _used_params(params, experiment.init)} if experiment.init != NONE else {}),
     }
 
 

@@ -45,7 +45,9 @@ def write_lineage(folder: Path, params: Params, name: str, packages: Iterable[st
             target.parent.mkdir(parents=True, exist_ok=True)
             _leave_out_credentials(source, target)
     write_json(folder / ENVIRONMENT, environment(packages))
-    write_trained_on(folder / TRAINED_ON, params.experiments[name].dataset)
+    starts = (root / artifact_path("start", trained) / TRAINED_ON for trained in params.trained_for(name))
+    datasets = [dataset for stage, dataset in stages if stage == "prepare"]
+    write_trained_on(folder / TRAINED_ON, datasets, [path for path in starts if path.exists()])
     _write_diff(folder / DIFF, root)
 
 

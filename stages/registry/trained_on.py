@@ -4,7 +4,7 @@ A sample is known by its image, else its sound, else its texts; names and places
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ TRAINED_ON = "trained_on.parquet"  # in the folder `lineage` of a version's run
 CONTENT = ("image", "audio", "message", "texts", "questions")
 
 
-def write_trained_on(path: Path, dataset: str) -> None:
-    """Write the digests of a data set's training samples."""
-    pq.write_table(pa.table({"digest": np.unique(np.array(list(_digests(dataset, SPLITS[0])), np.uint64))}), path)
+def write_trained_on(path: Path, datasets: Iterable[str], before: Iterable[Path] = ()) -> None:
+    """Write the digests of the training samples of data sets, and those kept of versions that training went on from."""
+    digests = [digest for dataset in datasets for digest in _digests(dataset, SPLITS[0])]
+    digests += [digest for kept in before for digest in pq.read_table(kept)["digest"].to_pylist()]
+    pq.write_table(pa.table({"digest": np.unique(np.array(digests, np.uint64))}), path)
 
 
 def num_seen(path: Path, dataset: str) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from stages.base.errors import InputError
 from stages.base.store import locked, say
 from stages.registry.journal import Move, allow, forbidden, history, move, recover
 from stages.registry.lineage import PREFIX
-from stages.registry.registry import aliases_of, champion_of, forget_record, require_model, require_version
+from stages.registry.registry import CHAMPION, aliases_of, champion_of, forget_record, require_model, require_version
+from stages.registry.start import start_from
 
 STAGE = "register"
 
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="print versions, aliases, scores and lineage")
     parser.add_argument("--history", action="store_true", help="print how the champion of NAME came to be")
     parser.add_argument("--recover", action="store_true", help="finish a promotion of NAME that was cut off")
+    parser.add_argument("--start", choices=["none", "champion"], help="what the next training of NAME starts from")
     parser.add_argument("--promote", type=int, metavar="VERSION", help="make a version champion past the gate")
     parser.add_argument("--reason", metavar="TEXT", help="why, for --promote")
     parser.add_argument("--allow", action="store_true", help="for --promote: the version is no longer forbidden")
@@ -30,9 +32,12 @@ def run_versions(args: argparse.Namespace) -> bool:
     if args.list:
         list_versions()
         return True
-    if not (args.history or args.recover or args.promote is not None):
+    if not (args.history or args.recover or args.start or args.promote is not None):
         return False
     mlflow_client = client()
+    if args.start:
+        choose_start(mlflow_client, args.name, args.start)
+        return True
     name = require_model(mlflow_client, args.name)
     if args.history:
         show_history(history(mlflow_client, name), name)
@@ -44,6 +49,17 @@ def run_versions(args: argparse.Namespace) -> bool:
                 raise InputError("say why: python -m stages.register <name> --promote <version> --reason <text>")
             promote(mlflow_client, name, args.promote, args.reason, args.allow)
     return True
+
+
+def choose_start(mlflow_client: Any, name: str, choice: str) -> None:
+    """Let the next training of an experiment start from its champion, where it has one, or from nothing."""
+    number = champion_of(mlflow_client, name) if choice == CHAMPION else None
+    start_from(mlflow_client, name, number)
+    told = "nothing" if number is None else f"the champion, version {number}"
+    say(
+        f"{name}: the next training starts from {told}"
+        + (", as there is no champion" if choice == CHAMPION and number is None else "")
+    )
 
 
 def promote(mlflow_client: Any, name: str, number: int, why: str, allowed: bool = False) -> None:

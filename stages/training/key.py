@@ -2,27 +2,50 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stages.base.store import MANIFEST, artifact_path, digest, read_manifest, sha256_file
+from stages.base.store import MANIFEST, START_MODEL, artifact_path, digest, read_manifest, sha256_file, start_version
+from stages.params import NONE, ExperimentBase
 
 STAGES = Path(__file__).parents[1]
 ENTRY = STAGES / "train.py"
 
 
-def training_key(used: dict[str, Any], dataset: str, inputs: dict[str, str]) -> str:
-    """Return a digest of params, inputs, and the code that training imports.
+@dataclass(frozen=True)
+class Start:
+    """A trained model to begin with: another experiment's, for its encoders, or a version of its own."""
+
+    experiment: str
+    version: int | None
+    folder: Path
+
+
+def start_of(name: str, experiment: ExperimentBase) -> Start | None:
+    """Return what a training begins with: what retraining has put there, else what the params say; None for nothing."""
+    version = start_version(name)
+    if version is not None:
+        return Start(name, version, artifact_path("start", name) / START_MODEL)
+    if experiment.init != NONE:
+        return Start(experiment.init, None, artifact_path("train", experiment.init))
+    return None
+
+
+def training_key(used: dict[str, Any], dataset: str, inputs: dict[str, str], start: Start | None = None) -> str:
+    """Return a digest of params, inputs, what it starts from, and the code that training imports.
 
     Args:
         used: The params that training reads.
         dataset: A data set that is prepared.
         inputs: Names of features that are there, by modality.
+        start: What it begins with.
     """
     artifacts = [
         artifact_path("prepare", dataset),
         *(artifact_path("features", name) for name in inputs.values()),
+        *([start.folder] if start else []),
     ]
     for folder in artifacts:
         read_manifest(folder)

@@ -223,6 +223,20 @@ def test_a_modality_that_the_task_needs_is_never_left_out(tmp_path: Path):
     }
 
 
+def test_a_row_that_has_nothing_in_common_with_its_start_starts_from_nothing(tmp_path: Path):
+    dim = {"experiments.classify.dim": 128, "experiments.classify.init": "caption"}
+    alone = {name: row for name, row in changes(tmp_path, "classify", dim).items() if name.startswith("only_")}
+    assert [name for name, row in alone.items() if "experiments.classify.init=none" in row] == [
+        "only_audio",
+        "only_text",
+    ]
+    edits = {"experiments.vqa.init": "retrieve", "experiments.retrieve.inputs.audio": "scenes-audio"}
+    edits |= {"experiments.retrieve.encoders.audio": "cnn"}
+    row = changes(tmp_path, "retrieve", edits)["only_audio"]
+    write_params(tmp_path / "params.yaml", edits | dict(change.split("=") for change in row))
+    assert load_params(tmp_path / "params.yaml").experiments["vqa"].init == "none"
+
+
 def test_every_row_is_a_params_file_that_the_stages_accept(tmp_path: Path):
     for name in ("classify", "vqa"):
         for row in make_bench(load_params(PROJECT / "params.yaml"), name, [], 1).rows:
@@ -260,7 +274,7 @@ def test_without_a_commit_git_says_so(tmp_path: Path):
 def test_the_clone_reads_the_users_own_data_and_goes_away(toy: Path):
     (toy / "data/photos").mkdir(parents=True)
     (toy / "data/photos/one.txt").write_text("here")
-    with cloned(toy, snapshot(toy), "vqa", "photos") as clone:
+    with cloned(toy, snapshot(toy), "vqa", ["photos"]) as clone:
         assert (clone / "data/photos/one.txt").read_text() == "here"
         cache = subprocess.run(
             [sys.executable, "-m", "dvc", "cache", "dir"], cwd=clone, capture_output=True, text=True, check=True

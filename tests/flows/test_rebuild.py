@@ -20,19 +20,28 @@ from flows.preset import composed, preset_names
 from flows.rebuilding.version import check_commit, read_version
 from stages.base.addresses import with_credentials, without_credentials
 from stages.base.errors import InputError
+from stages.base.store import artifact_path, read_manifest
 from stages.base.tracking import client
 from stages.packaging.logged_model import log_run
 from stages.params import load_params
 from stages.registry.lineage import DIGEST_TAG, lineage_tags, version_digest
 from stages.registry.lineage_files import DIFF, LINEAGE, write_lineage
+from stages.registry.start import start_from
 from tests.conftest import dvc, is_alive, table_rows
 from tests.support.small_data import PROJECT, write_params
+from tests.support.small_registry import add_version
 
 TOY_STAGES = """
 stages:
   nothing:
     cmd: mkdir -p artifacts/features && echo none > artifacts/features/none
     outs: [artifacts/features/none]
+  start:
+    foreach: ${experiments}
+    do:
+      cmd: mkdir -p artifacts/start/${key}
+      outs:
+        - artifacts/start/${key}: {persist: true}
   download:
     foreach: ${datasets}
     do:
@@ -55,7 +64,11 @@ stages:
     do:
       cmd: python stages/work.py train ${key} artifacts/features/${item.inputs.text}
       params: [train]
-      deps: [stages/work.py, artifacts/features/none, "artifacts/features/${item.inputs.text}"]
+      deps:
+        - stages/work.py
+        - artifacts/features/none
+        - artifacts/features/${item.inputs.text}
+        - artifacts/start/${key}
       outs: ["artifacts/train/${key}"]
   evaluate:
     foreach: ${experiments}
@@ -86,6 +99,10 @@ def write(file_name, value):
 
 
 text = "".join(pathlib.Path(path, "out.txt").read_text() for path in inputs) or os.environ.get("TOY_RAW", "raw")
+settings, start = {"train_key": "k"}, pathlib.Path("artifacts/start", name)
+if stage == "train" and (start / "version.json").exists():
+    text += (start / "model/weights").read_text()
+    settings["init"] = {"init": name, **json.loads((start / "version.json").read_text())}
 if stage == "train":
     text += str(YAML(typ="safe").load(pathlib.Path("params.yaml"))["train"]["epochs"])
     write("curves.csv", "epoch,val_loss\\n0,0.5\\n")
@@ -96,7 +113,7 @@ write("out.txt", text)
 files = {path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in sorted(folder.glob("*.*"))}
 files = {name: file for name, file in files.items() if name != "manifest.json"}
 known = {"schema_version": 1, "files": {n: {**f, "bytes": (folder / n).stat().st_size} for n, f in files.items()}}
-write("manifest.json", json.dumps({**known, "settings": {"train_key": "k"}, "params": {}, "counts": {}}))
+write("manifest.json", json.dumps({**known, "settings": settings, "params": {}, "counts": {}}))
 """
 
 INPUTS = {"image": "none", "audio": "none", "text": "scenes-message", "question": "none"}
@@ -131,19 +148,20 @@ def git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def write_tiny_params(root: Path) -> None:
+def write_tiny_params(root: Path, experiments: dict[str, dict[str, Any]]) -> None:
     write_params(root / "params.yaml", TINY)
     params = YAML(typ="safe").load(root / "params.yaml")
     params["features"] = {"scenes-message": params["features"]["scenes-message"]}
-    params["experiments"] = {"tiny": {**params["experiments"]["classify"], "inputs": INPUTS, "dim": 16, "train": {}}}
+    tiny = {**params["experiments"]["classify"], "inputs": INPUTS, "dim": 16, "train": {}}
+    params["experiments"] = {name: tiny | changes for name, changes in experiments.items()}
     with (root / "params.yaml").open("w") as file:
         YAML(typ="safe").dump(params, file)
 
 
-def commit_project(root: Path) -> None:
+def commit_project(root: Path, experiments: dict[str, dict[str, Any]]) -> None:
     (root / ".gitignore").write_text("/artifacts/\n/.fuseline/\n/data/\n__pycache__/\n")
     (root / "requirements.lock").write_text("torch==2\n")
-    write_tiny_params(root)
+    write_tiny_params(root, experiments)
     git(root, "init", "--quiet")
     git(root, "add", ".")
     git(root, "commit", "--quiet", "-m", "tiny")
@@ -159,7 +177,7 @@ def committed_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / ".dvc").mkdir()
     shutil.copyfile(PROJECT / ".dvc/config", root / ".dvc/config")
     (root / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")
-    commit_project(root)
+    commit_project(root, {"tiny": {}})
     dvc(root, "repro")
     return root
 
@@ -213,7 +231,10 @@ def num_runs() -> int:
 
 @pytest.fixture
 def real_project(tmp_path: Path, store: Callable[[Path], None]) -> Path:
-    """The project's own stages with tiny params, committed, then changed in three ways, run and registered."""
+    """The project's own stages with tiny params, committed, then changed in three ways, run and registered.
+
+    The model registered starts from another, `first`.
+    """
     root = tmp_path / "project"
     root.mkdir()
     ignored = shutil.ignore_patterns("__pycache__")
@@ -221,7 +242,7 @@ def real_project(tmp_path: Path, store: Callable[[Path], None]) -> Path:
     (root / ".dvc").mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copyfile(PROJECT / name, root / name)
-    commit_project(root)
+    commit_project(root, {"first": {}, "tiny": {"init": "first"}})
     with (root / "stages/media/text.py").open("a") as file:
         file.write("# not committed\n")
     (root / "stages/new.py").write_text("# not known to git\n")
@@ -243,7 +264,11 @@ def test_a_version_of_an_uncommitted_tree_is_rebuilt_to_the_byte_and_the_project
     assert "note: requirements.lock is another than the version's" in output
     assert "train tiny: best epoch" in output and "features scenes-message: " in output and " 0 extracted" not in output
     assert f"same bytes: version 1 of tiny is rebuilt, digest {version_digest('tiny')[:12]}" in output
-    assert output.count("same bytes") == 6
+    assert "train tiny: starts with first's encoder of text" in output
+    assert output.count("same bytes") == 7
+    tags = client().get_model_version("tiny", "1").tags
+    first = read_manifest(artifact_path("train", "first"))["files"]["model.safetensors"]["sha256"]
+    assert (tags["fuseline.init"], tags["fuseline.init_weights"]) == ("first", first)
     assert table_rows(output)["download@scenes"][:2] == ["DVC's", "cache"]
     assert state(real_project) == before and num_runs() == runs
     assert len(git(real_project, "worktree", "list").splitlines()) == 1
@@ -289,6 +314,23 @@ def test_code_that_changed_between_training_and_registration_is_named(toy: Path)
     assert code == 1, output
     assert "settings.train_key: k, rebuilt other" in output
     assert "stages/work.py: when the stage ran for the version, it was not what the version's commit has" in output
+
+
+def test_what_a_version_went_on_from_comes_from_the_registry_or_is_missed_by_name(toy: Path, tmp_path: Path):
+    number = add_version(client(), "tiny", tmp_path)
+    start_from(client(), "tiny", number)
+    dvc(toy, "repro")
+    register_toy()
+    shutil.rmtree(toy / "artifacts/start/tiny")
+    assert "xxxxxxx" in (toy / "artifacts/train/tiny/out.txt").read_text()
+    code, output = rebuilt(toy, "tiny", str(number + 1))
+    assert code == 0, output
+    assert f"same bytes: version {number + 1} of tiny is rebuilt" in output
+    client().delete_model_version("tiny", str(number))
+    code, output = rebuilt(toy, "tiny", str(number + 1))
+    assert code == 2, output
+    told = f"version {number + 1} of tiny cannot be rebuilt without what it went on from: tiny: nothing can start from"
+    assert f"error: {told} version {number}: it is not there" in " ".join(output.split())
 
 
 def test_an_interruption_leaves_neither_process_nor_worktree(toy: Path):

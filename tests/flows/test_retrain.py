@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from flows.graph import dvc_stages
 from flows.graph.dvc_stages import StageBusy, StageRun
 from flows.retraining.before import KEPT
 from flows.retraining.new_data import noted_fingerprint
 from stages.base.store import sha256_file
-from tests.conftest import calls, dvc
+from stages.base.tracking import client
+from tests.conftest import PROJECT, calls, dvc
 from tests.flows.retraining.test_at_work import dvc_by_hand
 from tests.flows.test_pipeline import artifacts, log_lines, task_states
 from tests.support.small_data import write_params
+from tests.support.small_registry import add_version
 
 RunFlow = Callable[..., Any]
 NAMES = ("download@scenes", "features@scenes-image", "features@scenes-text", "train@caption", "register@caption")
@@ -125,6 +128,34 @@ def test_force_runs_all_and_an_experiment_what_it_needs(run_flow: RunFlow, watch
     assert calls(watched) == list(NAMES)
     assert state.message == "no new model version; 5 stages ran, 0 were up to date"  # the toy registers v3 again
     assert "- nothing: the run was forced" not in artifacts(state.state_details.flow_run_id)["retrain-report"]
+
+
+def test_a_training_that_is_to_run_goes_on_from_the_champion_and_no_other(
+    run_flow: RunFlow, watched: Path, tmp_path: Path, made_store: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(made_store, tmp_path / 'mlflow.db')}")
+    write_params(watched / "params.yaml", {"datasets.scenes.folder": "inbox", "retrain.init": "champion"})
+    graph = YAML(typ="safe").load(watched / "dvc.yaml")
+    graph["stages"]["start"] = YAML(typ="safe").load(PROJECT / "dvc.yaml")["stages"]["start"] | {
+        "foreach": {"caption": 1}
+    }
+    graph["stages"]["train"]["do"]["deps"].append("artifacts/start/caption")
+    YAML(typ="safe").dump(graph, watched / "dvc.yaml")
+    dvc(watched, "repro")
+    place = watched / "artifacts/start/caption"
+    number = add_version(client(), "caption", tmp_path)
+    client().set_registered_model_alias("caption", "champion", number)
+    assert run_flow().name == "NothingToDo" and list(place.iterdir()) == []
+    (watched / "settings.txt").write_text("second")
+    state = run_flow()
+    told = "caption: the next training starts from the champion, version 1"
+    assert told in log_lines(state.state_details.flow_run_id, told)
+    assert json.loads((place / "version.json").read_text())["version"] == number
+    assert run_flow().name == "NothingToDo"
+    write_params(watched / "params.yaml", {"datasets.scenes.folder": "inbox"})
+    assert run_flow().name == "NothingToDo" and (place / "version.json").exists()
+    run_flow(force=True)
+    assert list(place.iterdir()) == []
 
 
 def test_an_unknown_experiment_fails_and_lists_the_known(run_flow: RunFlow, watched: Path):

@@ -35,6 +35,8 @@ def add_version(mlflow_client: Any, name: str, folder: Path) -> int:
     files.mkdir(parents=True)
     (files / "weights").write_bytes(b"x" * BYTES)
     (files / MANIFEST).write_text(json.dumps({"files": {"weights": {"bytes": BYTES}}}))
+    package = {"flavors": {"python_function": {"artifacts": {"model": {"path": f"artifacts/{name}"}}}}}
+    (files.parents[1] / "MLmodel").write_text(json.dumps(package))
     if not mlflow_client.search_registered_models(f"name = '{name}'"):
         mlflow_client.create_registered_model(name)
     version = mlflow_client.create_model_version(name, (folder / f"{name}-{number}").as_uri())

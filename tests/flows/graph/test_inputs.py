@@ -89,3 +89,8 @@ def test_of_many_the_first_are_named_and_the_rest_is_counted():
     for number in range(9):
         os.symlink("/nowhere", f"data/own/{number}")
     assert failure().splitlines()[-2].startswith("  data/own/4: ") and failure().endswith("\n  and 4 more")
+
+
+def test_an_experiment_that_dvc_would_not_find_is_named_with_those_there_are():
+    Path("params.yaml").write_text("experiments:\n  caption: {init: none}\n  vqa: {init: captoin}\n", encoding="utf8")
+    assert failure().endswith("experiments.vqa.init: got 'captoin'; expected one of caption, none")

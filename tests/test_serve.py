@@ -520,12 +520,13 @@ def test_the_command_serves_logs_in_json_and_drains_at_sigterm(store):
         for request in asking:
             try:
                 statuses.append(request.result().status_code)
-            except httpx.ConnectError:  # it came after the server had stopped to listen
+            except (httpx.ConnectError, httpx.ReadError):  # not accepted before the server stopped to listen
                 statuses.append(0)
     rest = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + signal.SIGTERM and set(statuses) <= {200, 0} and 200 in statuses
     lines = [json.loads(line) for line in rest.splitlines()]
-    assert {line["status"] for line in lines if line["message"] == "request"} == {200}
+    served = [line["status"] for line in lines if line["message"] == "request" and line["path"].endswith("/predict")]
+    assert served == [200] * statuses.count(200)  # what was accepted was answered
     assert "secret-2" not in rest
 
 

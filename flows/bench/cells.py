@@ -69,12 +69,7 @@ def make_bench(params: Params, name: str, fusions: list[str], num_seeds: int) ->
         raise InputError(f"experiments.{name}.inputs: one modality, so there is nothing to fuse")
     rows = [Row(fusion, (f"experiments.{name}.fusion={fusion}",), True) for fusion in fusions or known]
     seed_key = f"experiments.{name}.train.seed" if "seed" in experiment.train else "train.seed"
-    return Bench(
-        name,
-        (*rows, *single_rows(params, name)),
-        tuple(range(1, num_seeds + 1)),
-        seed_key,
-    )
+    return Bench(name, (*rows, *single_rows(params, name)), tuple(range(1, num_seeds + 1)), seed_key)
 
 
 def single_rows(params: Params, name: str) -> Iterator[Row]:

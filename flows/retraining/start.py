@@ -11,7 +11,7 @@ from pathlib import Path
 from prefect import get_run_logger
 
 from flows.graph.dvc_stages import StageError, changes, run_stage
-from stages.base.store import artifact_path
+from stages.base.store import start_version
 from stages.params import NONE
 
 
@@ -22,8 +22,8 @@ def choose_start(root: Path, name: str, choice: str, force: bool) -> None:
         StageError: The registry does not answer, or the champion is not whole.
     """
     stage, _, experiment = name.partition("@")
-    place = root / artifact_path("start", experiment)
-    if stage != "train" or (choice == NONE and not any(place.glob("*"))) or not (force or changes(root, [name])):
+    nothing_to_do = choice == NONE and start_version(experiment, root) is None
+    if stage != "train" or nothing_to_do or not (force or changes(root, [name])):
         return
     command = [sys.executable, "-m", "stages.register", experiment, "--start", choice]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)

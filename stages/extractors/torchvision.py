@@ -73,9 +73,8 @@ class Torchvision(Extractor):
     @torch.inference_mode()
     def extract(self, decoded: np.ndarray) -> np.ndarray:
         """Run the backbone on uint8 (B, H, W, 3)."""
-        pixels = (
-            torch.from_numpy(decoded).to(self._device.device, non_blocking=True).permute(0, 3, 1, 2)
-        )  # is channels-last
+        images_BHWC = torch.from_numpy(decoded).to(self._device.device, non_blocking=True)
+        pixels = images_BHWC.permute(0, 3, 1, 2)  # is channels-last
         x = (pixels.float() - self._mean) / self._std
         with torch.autocast(self._device.device.type, self._device.dtype, enabled=self._device.dtype != torch.float32):
             out = self.model(x)["out"]

@@ -223,6 +223,7 @@ SMALL = {
     "experiments.caption.dim": 32,
     "experiments.caption.layers": 1,
     "experiments.caption.attention_heads": 2,
+    "experiments.caption.train": {},
     "experiments.classify.dim": 16,
     "experiments.classify.train": {"epochs": 2, "batch_size": 32},
     "register.metric": "bleu_1",

@@ -116,9 +116,13 @@ class ExperimentBase(Section):
 
         A question is a text: where the other has no questions, its texts' will do.
         """
-        there = other.inputs.used()
+        there = other.encoded()
         kinds = (modality, "text") if modality == "question" else (modality,)
-        return next((kind for kind in kinds if modality in self.inputs.used() and kind in there), NONE)
+        return next((kind for kind in kinds if modality in self.encoded() and kind in there), NONE)
+
+    def encoded(self) -> tuple[str, ...]:
+        """Return the modalities that have an encoder: those that are used."""
+        return tuple(self.inputs.used())
 
     def required(self) -> tuple[str, ...]:
         """Return the modalities that must be given when the model is asked."""
@@ -150,11 +154,21 @@ class RetrieveParams(ExperimentBase):
 
 
 class VqaParams(ExperimentBase):
-    """One of the answers for each question."""
+    """One of the answers for each question.
+
+    With a `head` the question has no encoder and passes no fusion: the head, a decoder as captions have, reads it
+    word by word beside the encoded rest.
+    """
 
     needs: ClassVar[tuple[str, ...]] = ("question",)
 
     task: Literal["vqa"]
+    head: Annotated[str, variant("models/heads", also=(NONE,))] = NONE  # so in versions from before it was a value
+
+    def encoded(self) -> tuple[str, ...]:
+        """Return the modalities that have an encoder."""
+        used = super().encoded()
+        return used if self.head == NONE else tuple(modality for modality in used if modality != "question")
 
 
 class MatchParams(ExperimentBase):

@@ -30,9 +30,9 @@ def unfit_inits(experiments: Mapping[str, ExperimentBase]) -> Iterator[str]:
     """Yield a line for each experiment that can take no encoder of the one that it starts from."""
     for name, mine in experiments.items():
         other = experiments.get(mine.init)
-        if other is None or any(not differing(mine, other, modality) for modality in mine.inputs.used()):
+        if other is None or any(not differing(mine, other, modality) for modality in mine.encoded()):
             continue
-        told = [f"{modality}: {differing(mine, other, modality)}" for modality in mine.inputs.used()]
+        told = [f"{modality}: {differing(mine, other, modality)}" for modality in mine.encoded()]
         yield (
             f"  experiments.{name}.init: nothing of {mine.init} fits ({'; '.join(told)}); "
             f"make one encoder and dim of both the same, or set it to {NONE}"

@@ -125,7 +125,7 @@ def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list
                 f"  {key}: got {feature_name!r}, which is {found.modality} of {found.dataset}; "
                 f"expected {kind} of {experiment.dataset}: {', '.join([*fitting, NONE])}"
             )
-        if getattr(experiment.encoders, modality) == NONE:
+        if modality in experiment.encoded() and getattr(experiment.encoders, modality) == NONE:
             allowed = variant_names("models/encoders", kind)
             lines.append(_wrong(f"experiments.{name}.encoders.{modality}", NONE, allowed))
     task = params.experiments[name].task
@@ -136,6 +136,11 @@ def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list
     if len(used) < experiment.least:
         at_least = "one modality" if experiment.least == 1 else f"{experiment.least} modalities"
         lines.append(f"  experiments.{name}.inputs: the task {task} needs at least {at_least}; got {used}")
+    if used and not experiment.encoded():
+        lines.append(
+            f"  experiments.{name}.head: got {getattr(experiment, 'head', NONE)!r}, which reads the question beside other "
+            f"modalities; name one in experiments.{name}.inputs, or set it to {NONE}"
+        )
     if task == "translate" and len(used) != 2:
         lines.append(f"  experiments.{name}.inputs: the task translate needs two modalities; got {used}")
     return lines

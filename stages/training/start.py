@@ -1,8 +1,9 @@
-"""What a training begins with beside chance: another experiment's trained encoders, or its own champion's weights.
+"""What a training begins with beside chance: another experiment's trained parts, or its own champion's weights.
 
 An encoder fits when name and dim are the same, its features are made alike (by the same extractor, with the same
-vocabulary), and its weights have the same names and shapes. Of the own champion the vocabularies may be others:
-what belongs to a word, a label or an answer is taken by its name.
+vocabulary), and its weights have the same names and shapes. A decoder fits when head, dim, layers and heads are the
+same; the words it knows may be others. Of the own champion the vocabularies may be others: what belongs to a word, a
+label or an answer is taken by its name.
 """
 
 import json
@@ -16,11 +17,12 @@ from stages.base.errors import InputError
 from stages.base.store import artifact_path, read_manifest
 from stages.models.encoders.masked_attention import MaskedAttention
 from stages.models.model import NOT_OF_THE_EXTRACTOR, WEIGHTS, load_config
-from stages.models.tasks import Task
+from stages.models.tasks import TASKS, Task
 from stages.params import NONE, ExperimentBase, differing
 from stages.training.key import Start
 from stages.training.vocabularies import EXTRACTOR, WORDS, carry_over
 
+DECODER = "decoder."
 NOT_OF_THE_MODEL = {"dataset", "inputs", "encoders", "dropout", "modality_dropout", "train", "init"}
 
 
@@ -56,8 +58,9 @@ def begin(task: Task, name: str, start: Start) -> str:
         )
     for modality, weights in fitting.items():
         _parts(task)[modality].load_state_dict(weights)
-    not_taken = f"; not that of {'; '.join(left)}" if left else ""
-    return f"starts with {start.experiment}'s encoder of {' and '.join(fitting)}{not_taken}"
+    told = [f"starts with {start.experiment}'s encoder of {' and '.join(fitting)}"]
+    told += [f"not that of {'; '.join(left)}"] if left else []
+    return "; ".join([*told, *_decoder(task, start.folder, state, there)])
 
 
 def _parts(task: Task) -> nn.ModuleDict:
@@ -98,6 +101,21 @@ def _encoders(
         else:
             fitting[modality] = weights
     return fitting, left
+
+
+def _decoder(task: Task, folder: Path, state: dict[str, Tensor], there: ExperimentBase) -> list[str]:
+    """Put a trained decoder in the place of a new task's, where both have one; return in a phrase what was taken."""
+    mine, odd = task.config.experiment, []
+    if not hasattr(task, "decoder") or not any(key.startswith(DECODER) for key in state):
+        return []
+    for key in ("head", "dim", "layers", "attention_heads"):
+        if (theirs := getattr(there, key)) != (own := getattr(mine, key)):
+            odd.append(f"its {key} is {theirs}, here {own}")
+    if odd:
+        return [f"not its decoder: {', '.join(odd)}"]
+    weights = {key: value for key, value in state.items() if key.startswith(DECODER)}
+    num, new = carry_over(task, folder, weights, {task.spoken: TASKS[there.task].spoken})
+    return [f"with {num} of {len(weights)} weights of its decoder", *(f"new words: {phrase}" for phrase in new)]
 
 
 def _reason(task: Task, folder: Path, there: ExperimentBase, modality: str, but: tuple[str, ...] = ()) -> str:

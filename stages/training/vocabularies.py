@@ -5,7 +5,7 @@ Which axis of a tensor belongs to a vocabulary is found by building the model on
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -20,13 +20,16 @@ EXTRACTOR, WORDS = "extractor.json", "vocabulary"
 Vocabularies = dict[str, list[str]]  # by column of the prepared rows, and by modality that is read in numbered words
 
 
-def carry_over(task: Task, folder: Path, state: dict[str, Tensor]) -> tuple[int, list[str]]:
+def carry_over(
+    task: Task, folder: Path, state: dict[str, Tensor], called: Mapping[str, str] | None = None
+) -> tuple[int, list[str]]:
     """Put the weights of a trained model in a folder into a new one, as far as their shapes fit.
 
     Args:
         task: The new model.
         folder: Of the trained one.
         state: Those of its weights that may be taken.
+        called: The only vocabularies that matter, and what each is called in the trained model; None: all, by name.
 
     Returns:
         How many tensors were taken, and in phrases how many words of each vocabulary are new.
@@ -35,6 +38,8 @@ def carry_over(task: Task, folder: Path, state: dict[str, Tensor]) -> tuple[int,
     mine = _vocabularies(task.config, {m: artifact_path("features", feature) for m, feature in used.items()})
     config = load_config(folder)
     theirs = _vocabularies(config, {modality: folder / modality for modality in config.features})
+    if called is not None:
+        mine, theirs = {name: mine[name] for name in called}, {name: theirs[called[name]] for name in called}
     axes, own = _axes(task), task.state_dict()
     taken = {}
     for key in own.keys() & state.keys():

@@ -17,10 +17,12 @@ from stages.extractors.log_mel import LogMel
 from stages.extractors.pixels import Pixels
 from stages.extractors.tokens import Tokens
 from stages.models.fusions import FUSIONS, Fusion
+from stages.models.heads import HEADS
 from stages.models.model import MODEL, load_config, load_model, save_model
 from stages.models.tables import PRESENT, FeatureTable, Split
 from stages.models.tasks import TASKS, Task
 from stages.models.tasks.base import Line
+from stages.models.tasks.caption import CaptionTask
 from stages.models.tasks.fused import augment, cross_entropy, leave_out, shift
 from stages.models.tasks.match import MatchTask, negatives
 from stages.models.tasks.retrieve import RetrieveTask
@@ -48,7 +50,10 @@ CASES: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     "match": [(subset, {"target": subset[-1]}) for subset in SEVERAL],
     "retrieve": [(subset, {"target": subset[-1]}) for subset in SEVERAL],
     "translate": [(subset, {"way": way}) for subset in SEVERAL[:3] for way in ("direct", "shared")],
-    "vqa": [((*subset, "question"), {}) for subset in [(), *SUBSETS]],
+    "vqa": [
+        *(((*subset, "question"), {}) for subset in [(), *SUBSETS]),
+        *(((*subset, "question"), {"head": head}) for subset in [SUBSETS[0], SUBSETS[-1]] for head in HEADS),
+    ],
 }
 EVERY_CASE = pytest.mark.parametrize(
     ("name", "modalities", "changes"),
@@ -112,6 +117,8 @@ def idle(task: Task) -> set[str]:
     for prefix, module in task.named_modules():
         if isinstance(module, Fusion) and len(module.modalities) == 1:
             found |= {f"{prefix}.{n}" for n, _ in module.named_parameters() if n.endswith(IDLE_OF_ONE_MODALITY)}
+    if isinstance(task, CaptionTask) and len(task.config.features) == 1:  # a sample without it is of no use
+        found.add("memory.absent_D")
     if isinstance(task, MatchTask) and len(task.config.features) == 2:  # half a pair is not learnt from
         found |= {name for name, _ in task.named_parameters() if "absent" in name}
     return found

@@ -17,9 +17,8 @@ from tests.support.small_data import make_params
         ({"vqa.init": "vqa"}, "experiments.vqa.init: got 'vqa'; expected one of caption, classify, retrieve, none"),
         ({"vqa.init": None}, "experiments.vqa.init: got None; expected a valid string"),
         (
-            {"vqa.init": "classify"},
-            "experiments.vqa.init: nothing of classify fits (image: its dim is 64, here 128; "
-            "question: its dim is 64, here 128); ",
+            {"vqa.init": "classify", "classify.dim": 64},
+            "experiments.vqa.init: nothing of classify fits (image: its dim is 64, here 128); ",
         ),
         (
             {"retrieve.init": "caption", "retrieve.encoders.image": "vit"},

@@ -100,6 +100,12 @@ def refusal(path: Path) -> str:
         ),
         ("experiments.caption.encoders.image", 3, "experiments.caption.encoders.image: got 3; expected a valid string"),
         (
+            "experiments.vqa.inputs.image",
+            "none",
+            "experiments.vqa.head: got 'transformer', which reads the question beside other modalities; name one in ",
+        ),
+        ("experiments.vqa.head", "none", "experiments.vqa.encoders.question: got 'none'; expected one of bag, "),
+        (
             "experiments.classify.encoders.text",
             "x",
             "experiments.classify.encoders.text: got 'x'; expected one of bag,",

@@ -27,8 +27,13 @@ def _own_params() -> dict[str, Any]:
 
 
 def write_params(path: Path, changes: dict[str, Any]) -> Path:
-    """Write the project's own params with the value at each `section.key` replaced, added or removed."""
+    """Write the project's own params with the value at each `section.key` replaced, added or removed.
+
+    Each experiment starts from nothing, so that a test can run or change one alone.
+    """
     values = copy.deepcopy(_own_params())
+    for experiment in values["experiments"].values():
+        experiment["init"] = "none"
     for place, value in changes.items():
         *sections, key = place.split(".")
         section = values

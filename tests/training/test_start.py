@@ -12,7 +12,7 @@ from stages.models.model import save_model
 from stages.models.tasks import Task
 from stages.training.key import Start, start_of, training_key
 from stages.training.start import begin, kept_of
-from tests.support.small_splits import make_task
+from tests.support.small_splits import WORDS, make_task
 
 EXTRACTORS = {
     "image": {"extractor": "pixels", "size_px": 32},
@@ -68,6 +68,23 @@ def test_a_question_begins_as_a_text_where_the_words_are_the_same():
     task = make_task("vqa", ("image", "question"))
     assert take(task).endswith("; not that of question: its features have another vocabulary")
     assert taken(task) == ["image"]
+
+
+def test_a_decoder_that_reads_questions_begins_as_one_that_writes_with_the_words_that_both_know():
+    train_other(make_task("caption", ("image",)))
+    write_feature("question", EXTRACTORS["question"] | {"vocabulary": [*WORDS[:-2], "how", "many"]})
+    task = make_task("vqa", ("image", "question"), head="transformer")
+    fresh = make_task("vqa", ("image", "question"), head="transformer").decoder
+    assert take(task) == (
+        "starts with other's encoder of image; with 26 of 27 weights of its decoder; new words: 2 of 14 in question"
+    )
+    words = task.decoder.embedding.weight
+    assert (words[:-2] == 0.5).all() and torch.equal(words[-2:], fresh.embedding.weight[-2:])
+    assert all((value == 0.5).all() for value in task.decoder.layers.parameters())
+    assert (take(make_task("vqa", ("image", "question"), head="gru"))).endswith(
+        "not its decoder: its head is transformer, here gru"
+    )
+    assert take(make_task("vqa", ("image", "question"))).startswith("starts with other's encoder of image; not that of")
 
 
 @pytest.mark.parametrize(

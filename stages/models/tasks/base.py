@@ -53,6 +53,7 @@ class Task(nn.Module):
     answer_types: ClassVar[dict[str, str]]  # of a served answer: "string", "double", "strings" or "doubles"
     compared: ClassVar[tuple[str, ...]] = ("sample_id",)  # columns of the predictions that two models must share
     sliced: ClassVar[str] = ""  # the column of the predictions by whose values a change is worth a look, if any
+    spoken: ClassVar[str] = ""  # whose words its `decoder` knows, where it has one: a text column or a modality
     lexicon: Lexicon | None = None  # of the data set that is evaluated, where its source has one
 
     def __init__(self, config: ModelConfig) -> None:

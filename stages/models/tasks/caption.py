@@ -34,8 +34,7 @@ STATEMENTS, STATEMENTS_TRUE = "statements", "statements_true"  # of the predicti
 class CaptionTask(FusedTask):
     """Encoders whose sequence all captions of a sample share, and a decoder.
 
-    With several modalities the decoder attends to all their sequences and to their fusion; what is missing is
-    a learned vector.
+    With several modalities the decoder attends to all their sequences and to their fusion.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("texts", "tokens", "oracle", "truth")
@@ -49,6 +48,7 @@ class CaptionTask(FusedTask):
         "word_probabilities": "doubles",
     }
     compared: ClassVar[tuple[str, ...]] = ("sample_id", "references")
+    spoken: ClassVar[str] = "texts"
 
     def __init__(self, config: ModelConfig) -> None:
         """Build encoders and decoder by their names."""
@@ -67,9 +67,7 @@ class CaptionTask(FusedTask):
         )
         self.words = nn.Linear(experiment.dim, len(self.vocabulary))
         nn.init.constant_(self.words.bias, math.log(USUAL_WORDS / len(self.vocabulary)))
-        if len(config.features) > 1:
-            self.fusion = self.make_fusion(config.features, experiment.dim)
-            self.absent_D = nn.Parameter(torch.randn(experiment.dim) * 0.02)
+        self.memory = self.make_memory()
 
     @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
@@ -113,7 +111,7 @@ class CaptionTask(FusedTask):
 
         In training the word loss of the image alone comes on top.
         """
-        grid_BLD = self.memory(batch, train)
+        grid_BLD = self.memory(self.encode(batch, train))
         inputs_BCT, next_BCT = batch["captions"][..., :-1], batch["captions"][..., 1:]
         real_BCT = next_BCT != PAD
         logits_NV = self.decoder.logits(self.decoder(grid_BLD, inputs_BCT, real_BCT))
@@ -132,18 +130,10 @@ class CaptionTask(FusedTask):
         has_BV[:, : len(SPECIALS)] = 0.0
         return F.binary_cross_entropy_with_logits(logits_BV, has_BV, reduction="sum") / len(logits_BV)
 
-    def memory(self, batch: Batch, train: Any = None) -> Tensor:
-        """Return what the decoder attends to, (B, L, D): the places of each modality, then their fusion."""
-        encoded = self.encode(batch, train)
-        if len(encoded) == 1:
-            return next(iter(encoded.values())).x_BLD
-        parts = [torch.where(e.real_BL.unsqueeze(-1), e.x_BLD, self.absent_D) for e in encoded.values()]
-        return torch.cat([*parts, self.fusion(encoded).unsqueeze(1)], dim=1)
-
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return caption, score, words and, per word, its probability and attention over the image's grid."""
-        memory_BLD = self.memory(batch).float()
+        memory_BLD = self.memory(self.encode(batch)).float()
         captions = beam_search(self.decoder, memory_BLD, evaluate.beam_size, self.max_words, evaluate.length_penalty)
         cells = self._image_cells(memory_BLD.shape[1])
         answers = []

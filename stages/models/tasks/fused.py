@@ -15,6 +15,7 @@ from stages.base.errors import InputError
 from stages.models.encoders import ENCODERS
 from stages.models.encoders.base import Encoded, Encoder, EncoderSize
 from stages.models.fusions import FUSIONS, Fusion
+from stages.models.heads.memory import Memory
 from stages.models.tables import PRESENT
 from stages.models.tasks.base import Batch, ModelConfig, Task
 from stages.params import BackboneParams
@@ -28,7 +29,13 @@ class FusedTask(Task):
     def __init__(self, config: ModelConfig) -> None:
         """Build the encoders by their names."""
         super().__init__(config)
-        self.encoders = nn.ModuleDict({modality: make_encoder(config, modality) for modality in config.features})
+        encoded = config.experiment.encoded()
+        self.encoders = nn.ModuleDict({m: make_encoder(config, m) for m in config.features if m in encoded})
+
+    def make_memory(self) -> Memory:
+        """Build what a decoder attends to, of all modalities that have an encoder."""
+        fusion = self.make_fusion(self.encoders, self.config.experiment.dim) if len(self.encoders) > 1 else None
+        return Memory(self.config.experiment.dim, fusion)
 
     def make_fusion(self, modalities: Iterable[str], out: int) -> Fusion:
         """Build the experiment's fusion for some modalities."""
@@ -48,7 +55,8 @@ class FusedTask(Task):
             x_BLD = encoder(features)
             encoded[modality] = Encoded(x_BLD, encoder.real(features, x_BLD.shape[1]) & present.unsqueeze(1))
         rate = self.config.experiment.modality_dropout
-        return leave_out(encoded, rate, self.kept) if train is not None and rate and len(encoded) > 1 else encoded
+        several = len(self.config.features) > 1
+        return leave_out(encoded, rate, self.kept) if train is not None and rate and several else encoded
 
 
 def make_encoder(config: ModelConfig, modality: str) -> Encoder:

@@ -1,6 +1,6 @@
 """Visual question answering: a question and what it is about in, one of the training split's answers out.
 
-All questions of a sample share its encoding. Shapes: B samples, K questions of each.
+All questions of a sample share its encoding. Shapes: B samples, K questions of each, T words, A answers.
 """
 
 from collections import defaultdict
@@ -12,19 +12,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.models.encoders.base import Encoded
+from stages.base.errors import InputError
+from stages.models.encoders.base import Encoded, FeatureSpec
+from stages.models.heads import HEADS
+from stages.models.heads.reader import BilinearScores, read_texts
 from stages.models.metrics.classification import accuracy_by
 from stages.models.tables import PRESENT, Picks, Split
 from stages.models.targets import Fault, Splits, class_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.classify import class_answer, majority
 from stages.models.tasks.fused import FusedTask, cross_entropy
+from stages.params import NONE, VqaParams
 
 QUESTION = "question"
 
 
 class VqaTask(FusedTask):
-    """Encoders, a fusion of each question with the sample, and a score for each answer."""
+    """Encoders, and a score for each answer from the fusion of each question with the sample.
+
+    With a `head` its decoder reads the question in place of encoder and fusion: each word looks into the sample's
+    places, layer by layer, as an image-grounded text encoder does (Li et al. 2022, "BLIP", section 3.1). That is what
+    relations and comparisons need, and what a captioner's decoder can do already: see `init`.
+    """
 
     columns: ClassVar[tuple[str, ...]] = ("questions", "answers", "question_kinds", "truth")
     needed: ClassVar[tuple[str, ...]] = ("questions",)
@@ -34,15 +43,40 @@ class VqaTask(FusedTask):
     answer_types: ClassVar[dict[str, str]] = {"answer": "string", "probability": "double"}
     compared: ClassVar[tuple[str, ...]] = ("sample_id", "question", "expected")
     sliced: ClassVar[str] = "kind"
+    spoken: ClassVar[str] = QUESTION
     kept = (QUESTION,)
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build encoders and fusion."""
+        """Build encoders, and fusion or decoder."""
         super().__init__(config)
-        self.classes = config.vocabularies["answers"]
-        self.fusion = self.make_fusion(config.features, len(self.classes))
+        experiment = config.experiment
+        assert isinstance(experiment, VqaParams)
+        self.classes, self.reads = config.vocabularies["answers"], experiment.head != NONE
+        if self.reads:
+            self._make_decoder(experiment, config.features[QUESTION])
+        else:
+            self.fusion = self.make_fusion(config.features, len(self.classes))
         self.others = [modality for modality in config.features if modality != QUESTION]
-        self.words = nn.ModuleDict({m: nn.Linear(config.experiment.dim, len(self.classes)) for m in self.others})
+        self.words = nn.ModuleDict({m: nn.Linear(experiment.dim, len(self.classes)) for m in self.others})
+
+    def _make_decoder(self, experiment: VqaParams, question: FeatureSpec) -> None:
+        """Build what reads questions.
+
+        Raises:
+            InputError: when their features are no numbered words.
+        """
+        if not question.num_words:
+            raise InputError(
+                f"a vqa experiment with head {experiment.head} reads questions word by word: its features of the "
+                f"question must be of the extractor tokens; set its head to {NONE} for others"
+            )
+        dim, dropout = experiment.dim, experiment.dropout
+        self.decoder = HEADS[experiment.head](
+            question.num_words, dim, experiment.layers, experiment.attention_heads, dropout, question.shape[0]
+        )
+        del self.decoder.bias  # of the next word's scores: none is written
+        self.memory = self.make_memory()
+        self.scores = BilinearScores(2 * dim, dropout, len(self.classes))
 
     @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
@@ -66,10 +100,16 @@ class VqaTask(FusedTask):
     def loss(self, batch: Batch, train: Any = None) -> Tensor:
         """Return the cross entropy, a mean over questions; in training the word loss comes on top."""
         encoded = self.encode(batch, train)
-        loss = cross_entropy(self.fusion(encoded), batch["answer"].flatten(), train)
+        loss = cross_entropy(self._logits(batch, encoded), batch["answer"].flatten(), train)
         if train is not None and train.word_loss:
             loss = loss + train.word_loss * self._word_loss(encoded, batch["answer"])
         return loss
+
+    def _logits(self, batch: Batch, encoded: dict[str, Encoded]) -> Tensor:
+        """Return the scores of all answers to each question, (B * K, A)."""
+        if not self.reads:
+            return self.fusion(encoded)
+        return self.scores(read_texts(self.decoder, self.memory(encoded), batch[QUESTION])).flatten(0, 1)
 
     def _word_loss(self, encoded: dict[str, Encoded], answers_BK: Tensor) -> Tensor:
         """Return the loss of telling, from what is asked about alone, which answers its questions have.
@@ -95,7 +135,8 @@ class VqaTask(FusedTask):
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return the answer to a sample's first question with its probability, and all of them in lists."""
         there = batch[QUESTION + PRESENT]
-        probabilities = self.fusion(self.encode(batch)).float().softmax(-1).unflatten(0, there.shape).cpu().numpy()
+        logits = self._logits(batch, self.encode(batch))
+        probabilities = logits.float().softmax(-1).unflatten(0, there.shape).cpu().numpy()
         results = []
         for row, known in zip(probabilities, there.cpu().numpy(), strict=True):
             found = [class_answer(p, self.classes) for p in row[known]]

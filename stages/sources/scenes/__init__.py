@@ -92,6 +92,10 @@ class ScenesParams(Protocol):
         """Of captions, questions and answers, one of `LANGUAGES`."""
 
     @property
+    def held_out(self) -> int | str:
+        """The most scenes that validation has, and as many the test; "none" for a tenth of all each."""
+
+    @property
     def noise(self) -> float:
         """The standard deviation of the pixel noise, of full range 1."""
 
@@ -150,6 +154,12 @@ class Scenes(Source):
         stop = min(start + ROWS_PER_GROUP, self.params.samples)
         return pa.Table.from_pylist([self._row(seed, index) for index in range(start, stop)], schema=SCHEMA)
 
+    def _split(self, index: int) -> str:
+        """Return a scene's split: of each ten one for validation and one for the test, until there are enough."""
+        tens, place = divmod(index, 10)
+        enough = isinstance(self.params.held_out, int) and tens >= self.params.held_out
+        return "train" if enough else {8: "val", 9: "test"}.get(place, "train")
+
     def _row(self, seed: int, index: int) -> dict[str, Any]:
         """Make one scene in all its modalities."""
         params, language = self.params, LANGUAGES[self.params.language]
@@ -166,7 +176,7 @@ class Scenes(Source):
         }
         return {
             "sample_id": f"scene-{index:08d}",
-            "split": {8: "val", 9: "test"}.get(index % 10, "train"),
+            "split": self._split(index),
             "image": draw.render(scene, stream(Stream.DRAWING), params.image_size_px, params.noise),
             "audio": speech.speak(phrase, cause.cues["audio"], stream(Stream.SPEECH)),
             "texts": captions.captions(scene, stream(Stream.CAPTIONS), params.captions_per_image, language),

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from stages.params.section import NONE, Colour, Count, Fraction, Positive, Section, Share
+from stages.params.section import Colour, Count, Fraction, Positive, Section, Share
 
 
 class DatasetBase(Section):
@@ -25,7 +25,7 @@ class ScenesParams(DatasetBase):
     noise: Fraction
     cue_error: Fraction
     language: Literal["en", "zh"] = "en"  # versions from before it was a value are rebuilt without it
-    held_out: Count | Literal["none"] = NONE  # so in versions from before it was a value
+    held_out: Count | Literal["none"] = "none"  # so in versions from before it was a value
 
 
 class Flickr8kParams(DatasetBase):

@@ -138,8 +138,8 @@ def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list
         lines.append(f"  experiments.{name}.inputs: the task {task} needs at least {at_least}; got {used}")
     if used and not experiment.encoded():
         lines.append(
-            f"  experiments.{name}.head: got {getattr(experiment, 'head', NONE)!r}, which reads the question beside other "
-            f"modalities; name one in experiments.{name}.inputs, or set it to {NONE}"
+            f"  experiments.{name}.head: got {getattr(experiment, 'head', NONE)!r}, which reads the question beside "
+            f"other modalities; name one in experiments.{name}.inputs, or set it to {NONE}"
         )
     if task == "translate" and len(used) != 2:
         lines.append(f"  experiments.{name}.inputs: the task translate needs two modalities; got {used}")

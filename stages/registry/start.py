@@ -1,7 +1,8 @@
 """What the next training of an experiment starts from: `artifacts/start/<experiment>`, which DVC watches.
 
-It is empty, or has the champion's model as `train` wrote it, with its version and what that was trained on. Only
-retraining (`retrain.init`) and `python -m stages.register <name> --start` write there.
+It has nothing but a line about itself, which DVC's stage `start` writes, or beside it the champion's model as `train`
+wrote it, with its version and what that was trained on. Only retraining (`retrain.init`) and
+`python -m stages.register <name> --start` put it there.
 """
 
 import shutil

@@ -39,7 +39,7 @@ stages:
   start:
     foreach: ${experiments}
     do:
-      cmd: mkdir -p artifacts/start/${key}
+      cmd: mkdir -p artifacts/start/${key} && echo none > artifacts/start/${key}/about.txt
       outs:
         - artifacts/start/${key}: {persist: true}
   download:

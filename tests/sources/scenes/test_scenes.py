@@ -38,7 +38,7 @@ SAMPLES = 600
 
 def scenes(**changes: object) -> Scenes:
     params = {"samples": 60, "image_size_px": 64, "max_objects": 3, "captions_per_image": 5, "noise": 0.05}
-    params |= {"questions_per_image": 4, "cue_error": 0.04, "language": "en"}
+    params |= {"questions_per_image": 4, "cue_error": 0.04, "language": "en", "held_out": "none"}
     return Scenes(SimpleNamespace(**params | changes))
 
 
@@ -150,6 +150,14 @@ def test_eight_in_ten_train_and_one_each_validates_and_tests(samples: list[RawSa
     assert splits == {"train": 0.8 * SAMPLES, "val": 0.1 * SAMPLES, "test": 0.1 * SAMPLES}
     assert [sample.split for sample in samples[:10]] == ["train"] * 8 + ["val", "test"]
     assert samples[42].sample_id == "scene-00000042"
+
+
+def test_no_more_is_held_out_than_asked_for(tmp_path: Path, samples: list[RawSample]):
+    scenes(held_out=3).generate(tmp_path, seed=7)
+    held_out = {"val": [8, 18, 28], "test": [9, 19, 29]}
+    found = list(scenes(held_out=3).read(tmp_path))
+    assert {split: [i for i, sample in enumerate(found) if sample.split == split] for split in held_out} == held_out
+    assert [sample.texts for sample in found] == [sample.texts for sample in samples[:60]]
 
 
 @pytest.mark.parametrize("size_px", [32, 64, 96])

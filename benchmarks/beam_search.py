@@ -68,7 +68,7 @@ def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
     test = load_split(reading_of(experiment), SPLITS[2], device, 2**30)
     rows = torch.arange(min(num_images, len(test))).numpy()
     with torch.inference_mode():
-        grid_BLD = task.memory(next(test.batches([(rows, test.every(rows))]))).float()
+        grid_BLD = task.memory(task.encode(next(test.batches([(rows, test.every(rows))])))).float()
 
     def batched() -> list[list[int]]:
         chunks = grid_BLD.split(evaluate.batch_size)

@@ -65,8 +65,8 @@ def make_bench(params: Params, name: str, fusions: list[str], num_seeds: int) ->
     if num_seeds < 1:
         raise InputError(f"--seeds: got {num_seeds}; expected 1 or more")
     experiment = params.experiments[name]
-    if len(experiment.inputs.used()) < 2:
-        raise InputError(f"experiments.{name}.inputs: one modality, so there is nothing to fuse")
+    if len(experiment.encoded()) < 2:
+        raise InputError(f"experiments.{name}: one modality with an encoder, so there is nothing to fuse")
     rows = [Row(fusion, (f"experiments.{name}.fusion={fusion}",), True) for fusion in fusions or known]
     seed_key = f"experiments.{name}.train.seed" if "seed" in experiment.train else "train.seed"
     return Bench(name, (*rows, *single_rows(params, name)), tuple(range(1, num_seeds + 1)), seed_key)
@@ -83,7 +83,8 @@ def single_rows(params: Params, name: str) -> Iterator[Row]:
     starting = [other for other, values in params.experiments.items() if values.init == name]
     for modality in used:
         left = {modality, *([target] if target else [])}
-        if modality != target and left >= set(experiment.needs) and experiment.least <= len(left) < len(used):
+        able = left >= set(experiment.needs) and left & set(experiment.encoded())
+        if modality != target and able and experiment.least <= len(left) < len(used):
             alone = start is not None and all(differing(experiment, start, kept) for kept in left)
             changes = [f"experiments.{name}.inputs.{other}={NONE}" for other in used if other not in left]
             changes += [f"experiments.{other}.init={NONE}" for other in [*([name] if alone else []), *starting]]

@@ -16,9 +16,15 @@ from flows.bench.cells import TRAIN_COST, cloned, make_bench, snapshot
 from flows.bench.report import Result, ordered, table, write_report
 from flows.graph.dvc_stages import StageError
 from stages import train
+from stages.base.errors import InputError
 from stages.params import load_params, variant_names
 from tests.conftest import SMALL, dvc, is_alive
 from tests.support.small_data import PROJECT, make_params, write_params
+
+FUSED: dict[str, object] = {  # an encoder of the question, so that there is something to fuse with
+    "experiments.vqa.head": "none",
+    "experiments.vqa.encoders": {"image": "cnn", "question": "gru"},
+}
 
 TOY_STAGES = """
 stages:
@@ -96,7 +102,7 @@ def committed_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dvc(root, "config", "core.analytics", "false")
     dvc(root, "config", "core.check_update", "false")
     dvc(root, "config", "core.site_cache_dir", str(tmp_path_factory.mktemp("bench_site_cache")))
-    write_params(root / "params.yaml", {"train.seed": 7})
+    write_params(root / "params.yaml", FUSED | {"train.seed": 7})
     (root / "dvc.yaml").write_text(TOY_STAGES)
     (root / "work.py").write_text(TOY_WORK)
     (root / ".gitignore").write_text("/artifacts/\n/.fuseline/\n/calls*\n")
@@ -188,7 +194,7 @@ def test_a_failing_cell_is_named_with_its_last_lines(toy: Path):
         (["words"], "experiments has no 'words'; expected one of caption, "),
         (["vqa", "--fusions", "late,mean"], "--fusions: mean; expected some of concat, "),
         (["vqa", "--seeds", "0"], "--seeds: got 0; expected 1 or more"),
-        (["caption"], "experiments.caption.inputs: one modality, so there is nothing to fuse"),
+        (["caption"], "experiments.caption: one modality with an encoder, so there is nothing to fuse"),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(committed_toy: Path, arguments: list[str], message: str):
@@ -200,7 +206,7 @@ def test_a_mistake_is_told_before_anything_runs(committed_toy: Path, arguments: 
 
 
 def changes(params_folder: Path, name: str, edits: dict[str, object] | None = None) -> dict[str, tuple[str, ...]]:
-    bench = make_bench(make_params(params_folder, edits or {}), name, ["late"], 1)
+    bench = make_bench(make_params(params_folder, FUSED | (edits or {})), name, ["late"], 1)
     return {row.name: row.changes for row in bench.rows}
 
 
@@ -233,21 +239,30 @@ def test_a_row_that_has_nothing_in_common_with_its_start_starts_from_nothing(tmp
     edits = {"experiments.vqa.init": "retrieve", "experiments.retrieve.inputs.audio": "scenes-audio"}
     edits |= {"experiments.retrieve.encoders.audio": "cnn"}
     row = changes(tmp_path, "retrieve", edits)["only_audio"]
-    write_params(tmp_path / "params.yaml", edits | dict(change.split("=") for change in row))
+    write_params(tmp_path / "params.yaml", FUSED | edits | dict(change.split("=") for change in row))
     assert load_params(tmp_path / "params.yaml").experiments["vqa"].init == "none"
 
 
 def test_every_row_is_a_params_file_that_the_stages_accept(tmp_path: Path):
     for name in ("classify", "vqa"):
-        for row in make_bench(load_params(PROJECT / "params.yaml"), name, [], 1).rows:
-            load_params(write_params(tmp_path / "params.yaml", dict(change.split("=") for change in row.changes)))
+        for row in make_bench(make_params(tmp_path, FUSED), name, [], 1).rows:
+            edits = FUSED | dict(change.split("=") for change in row.changes)
+            load_params(write_params(tmp_path / "params.yaml", edits))
+
+
+def test_a_question_that_a_head_reads_has_no_encoder_to_be_alone_with(tmp_path: Path):
+    with pytest.raises(InputError, match="^experiments.vqa: one modality with an encoder, so there is nothing to fuse"):
+        changes(tmp_path, "vqa", {"experiments.vqa.head": "gru"})
+    sound = {"experiments.vqa.inputs.audio": "scenes-audio", "experiments.vqa.encoders.audio": "cnn"}
+    assert list(changes(tmp_path, "vqa", sound | {"experiments.vqa.head": "gru"})) == ["late"]
+    assert list(changes(tmp_path, "vqa", sound)) == ["late", "only_question"]
 
 
 def test_all_fusions_and_the_experiments_own_seed_are_the_defaults(tmp_path: Path):
-    bench = make_bench(make_params(tmp_path, {"experiments.vqa.train.seed": 3}), "vqa", [], 3)
+    bench = make_bench(make_params(tmp_path, FUSED | {"experiments.vqa.train.seed": 3}), "vqa", [], 3)
     assert [row.name for row in bench.rows if row.is_fusion] == list(variant_names("models/fusions"))
     assert (bench.seeds, bench.seed_key) == ((1, 2, 3), "experiments.vqa.train.seed")
-    assert make_bench(make_params(tmp_path, {}), "vqa", [], 1).seed_key == "train.seed"
+    assert make_bench(make_params(tmp_path, FUSED), "vqa", [], 1).seed_key == "train.seed"
 
 
 def test_the_snapshot_has_what_is_not_committed_and_changes_nothing(toy: Path):

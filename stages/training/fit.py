@@ -8,8 +8,9 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar, WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from stages.base.device import Device
 from stages.base.store import say
@@ -56,7 +57,7 @@ def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun | 
     curves = Curves(live, train.epochs)
     callbacks: list[Callback] = [curves, EarlyStopping(score, mode=mode, patience=train.patience), best]
     if train.ema_decay:
-        callbacks.insert(0, EMAWeightAveraging(decay=train.ema_decay))
+        callbacks.insert(0, WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(train.ema_decay)))
     trainer = _trainer(train, setting.device, callbacks)
     last = last_checkpoint(setting.checkpoints)
     if last:

@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.models.tables import Split
 from stages.models.tasks import Task
@@ -54,6 +54,16 @@ class TrainingModule(L.LightningModule):
             score = self.task.score(answers, self._validation.rows)
             self.log(f"val_{self.task.headline}", score, batch_size=1, prog_bar=True, sync_dist=True)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm; Lightning's own refuses a fused optimiser, for the sake of scaled gradients: none are here."""
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.task.parameters(), gradient_clip_val)
+
     def configure_optimizers(self) -> Any:
         """No decay for vectors; linear warm-up, then a cosine to zero."""
         train = self._train_params
@@ -63,9 +73,9 @@ class TrainingModule(L.LightningModule):
         ]
         optimizer: torch.optim.Optimizer
         if train.optimizer == "sgd":
-            optimizer = torch.optim.SGD(groups, lr=train.learning_rate, momentum=train.momentum, nesterov=True)
+            optimizer = torch.optim.SGD(groups, train.learning_rate, train.momentum, nesterov=True, fused=True)
         else:
-            optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, betas=(0.9, 0.98))
+            optimizer = torch.optim.AdamW(groups, train.learning_rate, betas=(0.9, 0.98), fused=True)
         warmup = max(1, round(train.warmup_fraction * self._total_steps))
 
         def factor(step: int) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stages.base.errors import InputError
 from stages.models.encoders.base import Encoded, FeatureSpec
 from stages.models.heads import HEADS
-from stages.models.heads.reader import BilinearScores, read_texts
+from stages.models.heads.reader import BilinearScores, Reading
 from stages.models.metrics.classification import accuracy_by
 from stages.models.tables import PRESENT, Picks, Split
 from stages.models.targets import Fault, Splits, class_faults
@@ -74,9 +74,8 @@ class VqaTask(FusedTask):
         self.decoder = HEADS[experiment.head](
             question.num_words, dim, experiment.layers, experiment.attention_heads, dropout, question.shape[0]
         )
-        del self.decoder.bias  # of the next word's scores: none is written
-        self.memory = self.make_memory()
-        self.scores = BilinearScores(2 * dim, dropout, len(self.classes))
+        self.memory, self.reading = self.make_memory(), Reading(dim)
+        self.scores = BilinearScores(self.reading.width, dropout, len(self.classes))
 
     @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
@@ -109,7 +108,7 @@ class VqaTask(FusedTask):
         """Return the scores of all answers to each question, (B * K, A)."""
         if not self.reads:
             return self.fusion(encoded)
-        return self.scores(read_texts(self.decoder, self.memory(encoded), batch[QUESTION])).flatten(0, 1)
+        return self.scores(self.reading(self.decoder, self.memory(encoded), batch[QUESTION])).flatten(0, 1)
 
     def _word_loss(self, encoded: dict[str, Encoded], answers_BK: Tensor) -> Tensor:
         """Return the loss of telling, from what is asked about alone, which answers its questions have.

@@ -22,7 +22,7 @@ from stages.base.errors import InputError
 from stages.base.store import FEATURES, INDEX, artifact_path, read_manifest, sha256_file, writing
 from stages.cache.segments import FeatureCache, clear, evict
 from stages.extractors import ON_ARRAYS, Extractor, on_torch
-from stages.extractors.batches import read_media
+from stages.extractors.batches import Medium, extract, read_media
 from stages.extractors.torchvision import Torchvision
 from stages.media.text import SPECIALS
 from stages.params import TorchvisionParams, load_params
@@ -231,6 +231,23 @@ def test_an_extractor_saved_and_loaded_gives_the_same_features(tmp_path):
     again = Torchvision.load(tmp_path, CPU)
     assert again.identity() == extractor.identity()
     assert np.array_equal(again.extract(decoded), extractor.extract(decoded))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_that_take_a_batch_each_change_no_byte_and_no_order(threads, tmp_path):
+    extractor = Torchvision.from_params(torchvision_params(tmp_path), CPU, "features.x", tmp_path)
+    media = [Medium(f"s{i}", bytes([i]) * 32, encode(make_image(i))) for i in range(11)]
+    decoded = np.stack([extractor.decode(medium.data) for medium in media])
+    in_turn = np.concatenate([extractor.extract(decoded[start : start + 3]) for start in range(0, len(media), 3)])
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = list(extract(media, extractor, batch_size=3))
+        assert torch.get_num_threads() == threads, "torch has its threads back"
+    finally:
+        torch.set_num_threads(before)
+    assert [key for keys, _ in found for key in keys] == [medium.key for medium in media]
+    assert np.array_equal(np.concatenate([features for _, features in found]), in_turn)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Which device, number format and threads the work runs with, and the seeds behind exact reruns."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +47,17 @@ def set_up(device: str, precision: str, threads: int, seed: int = 0) -> Device:
     own_gpu = int(os.environ.get("LOCAL_RANK", 0))  # each process of a distributed training has one
     chosen = torch.device("cuda", own_gpu) if use_cuda else torch.device("cpu")
     return Device(chosen, _dtype(precision, chosen))
+
+
+@contextmanager
+def one_thread_each() -> Iterator[int]:
+    """Let torch use one core in each Python thread begun inside; give how many threads it had, as many as may begin."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -1,5 +1,6 @@
 """What a frozen feature extractor does: one medium in, one array out, the same for training and serving."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,6 +23,8 @@ class Extractor:
     num_words: int = 0
     longest: str = ""
     """What a medium is cut at, in words for a person; empty where nothing is cut."""
+    side_by_side: bool = True
+    """Whether threads may extract at once, a batch each; on a GPU one batch comes after the other."""
 
     @classmethod
     def from_params(cls, params: Any, device: "Device | None", key: str, prepared: Path) -> Self:
@@ -54,6 +57,10 @@ class Extractor:
     def extract(self, decoded: np.ndarray) -> np.ndarray:
         """Turn a stack of decoded arrays into features (B, *shape) of `dtype`; runs on the device."""
         raise NotImplementedError
+
+    def threads(self) -> AbstractContextManager[int]:
+        """Give how many threads may work on media at once, those that are begun while it is open."""
+        return nullcontext(2)
 
     def save(self, folder: Path) -> None:
         """Write `extractor.json` and what else `load` needs into the folder, no folders inside it."""

@@ -72,13 +72,19 @@ def _medium(sample_id: str, value: bytes | str) -> Medium:
 def extract(
     media: Iterable[Medium], extractor: "Extractor", batch_size: int
 ) -> Iterator[tuple[list[bytes], np.ndarray]]:
-    """Yield (keys, features) of all media in batches."""
+    """Yield (keys, features) of all media in batches, in order.
 
-    def decode(batch: list[Medium]) -> tuple[list[bytes], np.ndarray]:
-        return [medium.key for medium in batch], np.stack([_decode(extractor, medium) for medium in batch])
+    On a CPU each thread takes a batch from its bytes to its features: threads that share a batch wait for each other
+    in every layer. For a GPU they decode ahead.
+    """
 
-    for keys, decoded in read_ahead(decode, _batches(media, batch_size), workers=2, ahead=4):
-        yield keys, extractor.extract(decoded)
+    def work(batch: list[Medium]) -> tuple[list[bytes], np.ndarray]:
+        decoded = np.stack([_decode(extractor, medium) for medium in batch])
+        return [medium.key for medium in batch], extractor.extract(decoded) if extractor.side_by_side else decoded
+
+    with extractor.threads() as workers:
+        for keys, done in read_ahead(work, _batches(media, batch_size), workers, ahead=2 * workers):
+            yield keys, done if extractor.side_by_side else extractor.extract(done)
 
 
 def _decode(extractor: "Extractor", medium: Medium) -> np.ndarray:

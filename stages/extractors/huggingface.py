@@ -17,7 +17,8 @@ import torch
 from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import digest, sha256_file, write_json
-from stages.extractors.base import Extractor, read_text
+from stages.extractors.base import read_text
+from stages.extractors.torch_extractor import TorchExtractor
 
 VERSION = 1
 INSTALL = "pip install fuseline[huggingface]"
@@ -37,13 +38,14 @@ PADDING = -1  # in decoded ids: the number 0 is a word piece
 POOLER = "pooler."  # a layer behind what is read here; many checkpoints lack it
 
 
-class HuggingFace(Extractor):
+class HuggingFace(TorchExtractor):
     """`token`: float16 (max_words, hidden), zeros behind the text; `pooled`: float16 (hidden,), their mean."""
 
     dtype = "float16"
 
     def __init__(self, settings: dict[str, Any], folder: Path, device: Device) -> None:
         """Read model and tokenizer from a folder; `settings` are level and max_words, and what else is recorded."""
+        super().__init__(device)
         self.settings, self._folder, self._device = settings, folder, device
         self.max_words: int = settings["max_words"]
         self._tokenizer, model = _read(folder)

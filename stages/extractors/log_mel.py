@@ -14,7 +14,7 @@ import torch
 from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import write_json
-from stages.extractors.base import Extractor
+from stages.extractors.torch_extractor import TorchExtractor
 from stages.media.audio import decode_audio, seconds_of
 
 VERSION = 1
@@ -23,7 +23,7 @@ LEADING_SILENCE = 0.01  # of the peak (-40 dB): what stays below it at the start
 SETTINGS = ("rate_hz", "seconds", "mel_bands", "window_ms", "hop_ms")
 
 
-class LogMel(Extractor):
+class LogMel(TorchExtractor):
     """float16 (frames, mel_bands), one frame each `hop_ms`; frames past the sound hold log(FLOOR)."""
 
     dtype = "float16"
@@ -34,6 +34,7 @@ class LogMel(Extractor):
         Raises:
             ValueError: when window or hop is under a sample, or a band is too narrow to hold a frequency.
         """
+        super().__init__()
         self.settings = settings
         self._num_samples, window, self._hop = (
             round(settings["rate_hz"] * seconds)

@@ -17,7 +17,7 @@ from torch.fx.experimental.optimization import fuse
 from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import digest, write_json
-from stages.extractors.base import Extractor
+from stages.extractors.torch_extractor import TorchExtractor
 from stages.media.images import to_square
 from stages.pretrained.torchvision import MEAN, STD, backbone_names, models, read_weights
 
@@ -25,13 +25,14 @@ VERSION = 2  # since transparency, depth and profiles are shown as a viewer does
 WEIGHTS_FILE = "extractor.safetensors"
 
 
-class Torchvision(Extractor):
+class Torchvision(TorchExtractor):
     """`grid`: float16 (cells, channels), rows first; `pooled`: float16 (channels,), the classifier's input."""
 
     dtype = "float16"
 
     def __init__(self, settings: dict[str, Any], state: dict[str, torch.Tensor], device: Device) -> None:
         """Build the backbone from its settings (backbone, layer, size_px) and state dict."""
+        super().__init__(device)
         self.settings, self.state, self._device = settings, state, device
         self.size_px: int = settings["size_px"]
         trunk, self.shape = build_trunk(settings, state)

@@ -76,7 +76,7 @@ def test_a_decoder_that_reads_questions_begins_as_one_that_writes_with_the_words
     task = make_task("vqa", ("image", "question"), head="transformer")
     fresh = make_task("vqa", ("image", "question"), head="transformer").decoder
     assert take(task) == (
-        "starts with other's encoder of image; with 26 of 27 weights of its decoder; new words: 2 of 14 in question"
+        "starts with other's encoder of image; with 27 of 27 weights of its decoder; new words: 2 of 14 in question"
     )
     words = task.decoder.embedding.weight
     assert (words[:-2] == 0.5).all() and torch.equal(words[-2:], fresh.embedding.weight[-2:])

@@ -76,7 +76,7 @@ class Torchvision(TorchExtractor):
         """Run the backbone on uint8 (B, H, W, 3)."""
         images_BHWC = torch.from_numpy(decoded).to(self._device.device, non_blocking=True)
         pixels = images_BHWC.permute(0, 3, 1, 2)  # is channels-last
-        x = (pixels.float() - self._mean) / self._std
+        x = (pixels - self._mean).div_(self._std)
         with torch.autocast(self._device.device.type, self._device.dtype, enabled=self._device.dtype != torch.float32):
             out = self.model(x)["out"]
         if out.ndim == 4:

@@ -8,5 +8,5 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 # bfloat16 products on a CPU are compiled and kept for every shape of their operands, 1024 of them in each of two
 # caches: texts of ever other lengths filled gigabytes with what is never used again.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
-os.environ.setdefault("LRU_CACHE_CAPACITY", "256")
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "96")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "96")

@@ -29,7 +29,7 @@ Picks = dict[str, np.ndarray]  # by modality (B, K): the number of a sample's me
 
 
 class FeatureTable:
-    """One modality of a split: on the device once when it fits, else streamed from the memory map."""
+    """One modality of a split: on a GPU once when it fits, else read from the memory map, which is never copied."""
 
     def __init__(self, features: np.ndarray, rows: list[list[int]], device: Device, limit_bytes: float) -> None:
         """Take the (memory-mapped) feature array and the rows in it of each sample."""
@@ -41,9 +41,13 @@ class FeatureTable:
         self._rows = np.array([row for found in rows for row in found] or [0], np.int64)
         self._resident: Tensor | None = None
         used = np.unique(self._rows)
-        if len(used) * math.prod(self.shape) * features.itemsize <= limit_bytes:
-            self._resident = torch.from_numpy(np.array(features[used])).to(device.device)
+        if len(used) * math.prod(self.shape) * features.itemsize > limit_bytes:
+            return
+        if device.is_cuda:
+            self._resident = torch.from_numpy(features[used]).to(device.device)
             self._rows = np.searchsorted(used, self._rows)
+        else:
+            self._resident = torch.from_numpy(features)
 
     def is_uniform(self) -> bool:
         """Tell whether all samples' media have the same features, or there are none; reads until one differs."""
@@ -99,6 +103,10 @@ class Split:
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.rows)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return itself: nothing in it changes, and who copies a module that holds it means the weights."""
+        return self
 
     def reordered(self, modality: str, order: np.ndarray) -> Self:
         """Return the split in which sample i has this modality of sample order[i]."""
@@ -203,7 +211,8 @@ def load_split(reading: Reading, split: str, device: Device, limit_bytes: float)
     features = {}
     for modality, name in reading.inputs.items():
         places = _read_index(name, split, ids, prepared)
-        features[modality] = np.load(artifact_path("features", name) / FEATURES, mmap_mode="r"), places
+        # "c": a private map, as torch wants arrays that may be written
+        features[modality] = np.load(artifact_path("features", name) / FEATURES, mmap_mode="c"), places
     return join_split(reading, split, rows, features, device, limit_bytes)
 
 

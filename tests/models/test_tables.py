@@ -1,10 +1,14 @@
 """Media are drawn, gathered, left out and swapped as asked, wherever the features lie."""
 
+import copy
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import FEATURES, INDEX, artifact_path, writing
 from stages.models.encoders.base import FeatureSpec
@@ -92,14 +96,37 @@ def test_streamed_features_are_those_on_the_device():
         assert list(one) == list(other) and all(one[key].equal(other[key]) for key in one)
 
 
-def test_the_device_holds_only_the_rows_of_the_split():
+DEVICES = [
+    CPU,
+    pytest.param(
+        Device(torch.device("cuda"), torch.float32),
+        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_gpu_holds_the_rows_of_the_split_and_a_cpu_copies_none(device):
     features = np.arange(20, dtype=np.float16).reshape(10, 2)
-    table = FeatureTable(features, [[7], [2, 7], []], CPU, limit_bytes=2 * 2 * 2)
-    assert table._resident is not None and table._resident.tolist() == [[4, 5], [14, 15]]
+    table = FeatureTable(features, [[7], [2, 7], []], device, limit_bytes=2 * 2 * 2)
+    assert table._resident is not None
+    if device.is_cuda:
+        assert table._resident.tolist() == [[4, 5], [14, 15]]
+    else:
+        assert table._resident.data_ptr() == features.ctypes.data
     found, present = next(table.batches([(np.array([1, 2, 0]), np.array([[1, 0], [-1, -1], [0, -1]]))]))
     assert found.tolist() == [[[14, 15], [4, 5]], [[0, 0], [0, 0]], [[14, 15], [0, 0]]]
     assert present.tolist() == [[True, True], [False, False], [True, False]]
     assert FeatureTable(features, [[7], [2, 7]], CPU, limit_bytes=7)._resident is None
+
+
+def test_a_copy_of_a_module_that_holds_a_split_copies_no_features():
+    """As a weight average copies the module that it averages; a copied memory map is a whole file in memory."""
+    module, split = torch.nn.Linear(1, 1), questions()
+    module.validation = split
+    copied = copy.deepcopy(module)
+    assert copied.weight is not module.weight
+    assert copied.validation.features["image"]._features is split.features["image"]._features
 
 
 def test_a_split_in_order_is_covered_once():

@@ -13,7 +13,12 @@ from flows.graph.dvc_stages import StageError
 from stages.params import NONE, wrong_inits, wrong_names
 
 DATA = Path("data")
-SECTIONS = ("datasets", "features", "experiments")
+MODALITIES = ("image", "audio", "text", "question")
+READ_BY_DVC = {  # of each entry of a section of params.yaml, where the stages have defaults and DVC has none
+    "datasets": ("folder",),
+    "features": ("dataset",),
+    "experiments": ("dataset", "init", *(f"inputs.{modality}" for modality in MODALITIES)),
+}
 MOST_NAMED = 5
 
 
@@ -26,12 +31,12 @@ def check_inputs(root: Path) -> None:
     if not os.access(root, os.W_OK):
         raise StageError("writing here", f"{root} is read-only for this user: copy the project to where it is not")
     params = _read(root / "params.yaml")
-    lines = [line for key in SECTIONS for line in wrong_names(key, params.get(key) or {})]
+    lines = [line for key in READ_BY_DVC for line in wrong_names(key, params.get(key) or {})]
     experiments = params.get("experiments") or {}
     inits = {
         str(name): str(values.get("init", NONE)) for name, values in experiments.items() if isinstance(values, dict)
     }
-    if lines := lines or list(wrong_inits(inits)):
+    if lines := lines or list(wrong_inits(inits)) or list(_missing(params)):
         raise StageError("reading params.yaml", "\n".join(lines).strip())
     for name, section in (params.get("datasets") or {}).items():
         folder = section.get("folder", NONE) if isinstance(section, dict) else NONE
@@ -46,6 +51,19 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, YAMLError, ValueError):
         return {}
     return raw if isinstance(raw, dict) else {}
+
+
+def _missing(params: dict[str, Any]) -> Iterator[str]:
+    for section, keys in READ_BY_DVC.items():
+        for name, values in (params.get(section) or {}).items():
+            for key in keys if isinstance(values, dict) else ():
+                *path, last = key.split(".")
+                within: Any = values
+                for part in path:
+                    within = within.get(part, {})
+                if isinstance(within, dict) and last not in within:
+                    value = "the name of a data set" if last == "dataset" else NONE
+                    yield f"params.yaml: {section}.{name}.{key} is missing, which dvc.yaml reads: add `{last}: {value}`"
 
 
 def _check_folder(root: Path, name: str, folder: Path) -> None:

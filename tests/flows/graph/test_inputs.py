@@ -94,3 +94,19 @@ def test_of_many_the_first_are_named_and_the_rest_is_counted():
 def test_an_experiment_that_dvc_would_not_find_is_named_with_those_there_are():
     Path("params.yaml").write_text("experiments:\n  caption: {init: none}\n  vqa: {init: captoin}\n", encoding="utf8")
     assert failure().endswith("experiments.vqa.init: got 'captoin'; expected one of caption, none")
+
+
+def test_what_dvc_reads_and_a_stage_does_not_need_is_asked_for():
+    experiment = "{dataset: own, inputs: {image: photos, audio: none, text: none}}"
+    Path("params.yaml").write_text(
+        "datasets: {own: {source: table}}\nfeatures: {photos: {modality: image}}\n"
+        f"experiments: {{x: {experiment}}}\n",
+        encoding="utf8",
+    )
+    assert failure() == (
+        "reading params.yaml failed: "
+        "params.yaml: datasets.own.folder is missing, which dvc.yaml reads: add `folder: none`\n"
+        "params.yaml: features.photos.dataset is missing, which dvc.yaml reads: add `dataset: the name of a data set`\n"
+        "params.yaml: experiments.x.init is missing, which dvc.yaml reads: add `init: none`\n"
+        "params.yaml: experiments.x.inputs.question is missing, which dvc.yaml reads: add `question: none`"
+    )

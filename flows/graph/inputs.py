@@ -10,14 +10,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from flows.graph.dvc_stages import StageError
-from stages.params import NONE, wrong_inits, wrong_names
+from stages.params import NONE, Inputs, wrong_inits, wrong_names
 
 DATA = Path("data")
-MODALITIES = ("image", "audio", "text", "question")
 READ_BY_DVC = {  # of each entry of a section of params.yaml, where the stages have defaults and DVC has none
     "datasets": ("folder",),
     "features": ("dataset",),
-    "experiments": ("dataset", "init", *(f"inputs.{modality}" for modality in MODALITIES)),
+    "experiments": ("dataset", "init", *(f"inputs.{modality}" for modality in Inputs.model_fields)),
 }
 MOST_NAMED = 5
 
@@ -54,6 +53,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _missing(params: dict[str, Any]) -> Iterator[str]:
+    """Yield, for each key of `READ_BY_DVC` that an entry lacks, what to add."""
     for section, keys in READ_BY_DVC.items():
         for name, values in (params.get(section) or {}).items():
             for key in keys if isinstance(values, dict) else ():

@@ -1,6 +1,6 @@
 """Extractors whose work is torch's: on a CPU threads share out the batches, not each batch's work."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 from stages.base.device import Device, one_thread_each
 from stages.extractors.base import Extractor
@@ -14,5 +14,5 @@ class TorchExtractor(Extractor):
         self.side_by_side = device is None or not device.is_cuda
 
     def threads(self) -> AbstractContextManager[int]:
-        """Give as many threads as torch may use, each with one core; for a GPU two that decode."""
-        return one_thread_each() if self.side_by_side else nullcontext(2)
+        """Give as many threads as torch may use, each with one core; for a GPU those that decode."""
+        return one_thread_each() if self.side_by_side else super().threads()

@@ -32,7 +32,7 @@ class FeatureTable:
     """One modality of a split: on a GPU once when it fits, else read from the memory map, which is never copied."""
 
     def __init__(self, features: np.ndarray, rows: list[list[int]], device: Device, limit_bytes: float) -> None:
-        """Take the (memory-mapped) feature array and the rows in it of each sample."""
+        """Take the (memory-mapped) feature array, each sample's rows in it, and the size above which it is streamed."""
         self._device = device
         self._features = features
         self.shape: tuple[int, ...] = features.shape[1:]

@@ -51,3 +51,10 @@ class CaptionDecoder(nn.Module):
     def step(self, tokens_BK: Tensor, place: int, state: State) -> tuple[Tensor, Tensor, State]:
         """Take the words at `place`; return hidden (B, K, D), attention over the grid (B, K, L), new state."""
         raise NotImplementedError
+
+
+def padded(x_ND: Tensor, real_BCT: Tensor, fill: float = 0.0) -> Tensor:
+    """Put packed words (N, D) back into the N real places of (B, C, T), (B, C, T, D); `fill` stands elsewhere."""
+    places_BCTD = x_ND.new_full((*real_BCT.shape, x_ND.shape[-1]), fill)
+    places_BCTD[real_BCT] = x_ND
+    return places_BCTD

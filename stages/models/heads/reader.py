@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from stages.media.text import PAD, START
 from stages.models.fusions.base import VERY_LOW
-from stages.models.heads.base import CaptionDecoder
+from stages.models.heads.base import CaptionDecoder, padded
 
 
 class Reading(nn.Module):
@@ -36,12 +36,12 @@ class Reading(nn.Module):
         words_BKT = torch.cat([start_BK1.to(words_BKT.dtype), words_BKT[..., :longest]], dim=-1)
         real_BKT = words_BKT != PAD
         read_ND = decoder(memory_BLD, words_BKT, real_BKT)
-        read_BKTD = _pad(read_ND, real_BKT)
+        read_BKTD = padded(read_ND, real_BKT, VERY_LOW)
         followed_BKT = real_BKT[..., 1:]
         fit_ND = self._fit(decoder, read_BKTD[..., :-1, :][followed_BKT], words_BKT[..., 1:][followed_BKT])
         last_BK = (real_BKT.sum(-1) - 1).clamp_min(0)
         last_BKD = read_BKTD.gather(2, last_BK[..., None, None].expand(-1, -1, 1, read_ND.shape[-1])).squeeze(2)
-        parts = [last_BKD, read_BKTD.amax(2), _pad(fit_ND, followed_BKT).amax(2).to(read_ND.dtype)]
+        parts = [last_BKD, read_BKTD.amax(2), padded(fit_ND, followed_BKT, VERY_LOW).amax(2).to(read_ND.dtype)]
         return torch.cat(parts, dim=-1).masked_fill(~there_BK.unsqueeze(-1), 0.0)
 
     def _fit(self, decoder: CaptionDecoder, expected_ND: Tensor, words_N: Tensor) -> Tensor:
@@ -49,13 +49,6 @@ class Reading(nn.Module):
         product_ND = expected_ND * decoder.embedding(words_N) * expected_ND.shape[-1] ** 0.5
         likelihood_N1 = decoder.logits(expected_ND).float().log_softmax(-1).gather(-1, words_N.long().unsqueeze(-1))
         return self.fit(torch.cat([product_ND, likelihood_N1.to(product_ND.dtype)], dim=-1))
-
-
-def _pad(x_ND: Tensor, real_BKT: Tensor) -> Tensor:
-    """Put what belongs to real words into their places, (B, K, T, D), very low values elsewhere."""
-    padded = x_ND.new_full((*real_BKT.shape, x_ND.shape[-1]), VERY_LOW)
-    padded[real_BKT] = x_ND
-    return padded
 
 
 class BilinearScores(nn.Module):

@@ -6,7 +6,7 @@ Shapes: B images, C captions or K beams of an image, T words, L grid cells, H he
 import torch
 from torch import Tensor, nn
 
-from stages.models.heads.base import CaptionDecoder, State
+from stages.models.heads.base import CaptionDecoder, State, padded
 
 
 class Attention(nn.Module):
@@ -71,10 +71,10 @@ class Layer(nn.Module):
         Captions of one image read the one projection of its grid.
         """
         normed = self.norms[0](x_ND)
-        query, key_value = _pad(self.words.query(normed), real_BCT), _pad(self.words.key_value(normed), real_BCT)
+        query, key_value = padded(self.words.query(normed), real_BCT), padded(self.words.key_value(normed), real_BCT)
         mixed, _ = self.words.mix(query.flatten(0, 1), key_value.flatten(0, 1), causal=True)
         x_ND = x_ND + self.dropout(self.words.out(mixed.unflatten(0, real_BCT.shape[:2])[real_BCT]), caption_N)
-        query = _pad(self.grid.query(self.norms[1](x_ND)), real_BCT)
+        query = padded(self.grid.query(self.norms[1](x_ND)), real_BCT)
         mixed, _ = self.grid.mix(query.flatten(1, 2), self.grid.key_value(grid_BLD))
         x_ND = x_ND + self.dropout(self.grid.out(mixed.unflatten(1, real_BCT.shape[1:])[real_BCT]), caption_N)
         return x_ND + self.dropout(self.feed_forward(self.norms[2](x_ND)), caption_N)
@@ -89,13 +89,6 @@ class Layer(nn.Module):
         mixed, weights = self.grid.mix(self.grid.query(self.norms[1](x_BKD)), grid_BLE)
         x_BKD = x_BKD + self.grid.out(mixed)
         return x_BKD + self.feed_forward(self.norms[2](x_BKD)), weights.mean(1), cache_BKSE
-
-
-def _pad(x_ND: Tensor, real_BCT: Tensor) -> Tensor:
-    """Put packed words back into their places, (B, C, T, D), zeros elsewhere."""
-    padded = x_ND.new_zeros(*real_BCT.shape, x_ND.shape[-1])
-    padded[real_BCT] = x_ND
-    return padded
 
 
 class TransformerDecoder(CaptionDecoder):

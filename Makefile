@@ -14,8 +14,8 @@ READY := $(VENV)/.ready
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
-repro: $(READY) ## run the pipeline: only what changed runs again
-	@$(BIN)/python -m flows.repro
+repro: $(READY) ## run the pipeline: only what changed runs again; JOBS=<stages at work at once>
+	@$(BIN)/python -m flows.repro $(if $(JOBS),--jobs $(JOBS))
 
 test: $(READY) ## lint, types and all tests
 	@$(BIN)/ruff format --check .

@@ -1,7 +1,8 @@
 """The order of DVC's stages: each with those that it reads from."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,40 @@ from flows.graph.inputs import check_inputs
 def dependencies(root: Path | str) -> dict[str, list[str]]:
     """Return the address of every stage with those of the stages it reads from, in topological order.
 
-    Stages that could run side by side stand by name. Raises `StageError` when DVC
+    Stages that could run side by side stand as dvc.yaml and params.yaml have them. Raises `StageError` when DVC
     cannot read the graph, or what it is to watch.
     """
-    import networkx
+    with _opened(root) as repo:
+        return _graph(repo)
+
+
+def dependencies_and_changed(root: Path | str) -> tuple[dict[str, list[str]], set[str]]:
+    """Return what `dependencies` does, and the stages that have changed since they ran, those after them left out."""
+    with _opened(root) as repo:
+        addresses = {stage.addressing: _address(stage, repo.root_dir) for stage in repo.index.stages}
+        return _graph(repo), {addresses[found] for found in repo.status()}
+
+
+@contextmanager
+def _opened(root: Path | str) -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     check_inputs(Path(root))
     try:
-        with Repo(str(root)) as repo:
-            graph = repo.index.graph  # an arrow points from a stage to one that it reads from
-            names = {stage: _address(stage, repo.root_dir) for stage in graph}
+        with Repo(str(root), _wait_for_lock=True) as repo:
+            yield repo
     except DvcException as error:
         raise StageError("dvc", ": ".join(str(e) for e in (error, error.__cause__) if e)) from error
-    order = networkx.lexicographical_topological_sort(graph.reverse(), key=names.__getitem__)
+
+
+def _graph(repo: Any) -> dict[str, list[str]]:
+    import networkx
+
+    graph = repo.index.graph  # an arrow points from a stage to one that it reads from
+    names = {stage: _address(stage, repo.root_dir) for stage in graph}
+    places = {stage: place for place, stage in enumerate(repo.index.stages)}
+    order = networkx.lexicographical_topological_sort(graph.reverse(), key=places.__getitem__)
     return {names[stage]: sorted(names[before] for before in graph.successors(stage)) for stage in order}
 
 

@@ -19,6 +19,8 @@ GRACE_S = 10.0
 PROGRESS_VARIABLE = "FUSELINE_PROGRESS"
 OWNER_VARIABLE = "FUSELINE_OWNER"
 
+_OURS: set[subprocess.Popen[bytes]] = set()
+
 
 def dvc_command(*arguments: str) -> list[str]:
     """Return the command that runs DVC and waits where another one holds its lock for a moment."""
@@ -64,10 +66,18 @@ def dvc_process(root: Path | str, arguments: list[str], asks_progress: bool) -> 
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    _OURS.add(process)
     try:
         yield process
     finally:
         end_child(process)
+        _OURS.discard(process)
+
+
+def end_all_sessions() -> None:
+    """End every DVC of this process, whichever thread follows it."""
+    for process in list(_OURS):
+        end_session(process.pid)
 
 
 def end_child(process: subprocess.Popen[bytes]) -> None:

@@ -121,7 +121,7 @@ def test_a_deleted_output_runs_only_the_stage_that_makes_it(run_flow: RunFlow, t
 def test_lines_are_logged_and_progress_results_and_lineage_are_published(run_flow: RunFlow, toy: Path):
     state = run_flow(targets=["register"], force=True)
     flow_run_id = state.state_details.flow_run_id
-    assert calls(toy) == ["download@scenes", "features@scenes-image", "features@scenes-text"] + [
+    assert calls(toy) == ["download@scenes", "features@scenes-text", "features@scenes-image"] + [
         "train@caption",
         "register@caption",
     ]

@@ -24,8 +24,12 @@ def run(toy: Path, environment: Environment, *arguments: str) -> subprocess.Comp
     return subprocess.run(command, cwd=toy, env=environment, capture_output=True, text=True)
 
 
-def test_nothing_to_do_is_said_and_the_model_is_shown(toy: Path, cli_environment: Environment):
-    done = run(toy, cli_environment)
+JOBS = pytest.mark.parametrize("jobs", ["1", "2"])
+
+
+@JOBS
+def test_nothing_to_do_is_said_and_the_model_is_shown(toy: Path, cli_environment: Environment, jobs: str):
+    done = run(toy, cli_environment, "--jobs", jobs)
     assert (done.returncode, done.stderr) == (0, "")
     assert "nothing to do: every stage is up to date" in done.stdout
     assert table_rows(done.stdout)["train@caption"] == ["cached", "0.0"]
@@ -35,10 +39,11 @@ def test_nothing_to_do_is_said_and_the_model_is_shown(toy: Path, cli_environment
     assert calls(toy) == []
 
 
-def test_what_ran_is_told_from_what_did_not(toy: Path, cli_environment: Environment):
+@JOBS
+def test_what_ran_is_told_from_what_did_not(toy: Path, cli_environment: Environment, jobs: str):
     (toy / "settings.txt").write_text("second")
     shutil.rmtree(toy / "artifacts/features/scenes-text")
-    done = run(toy, cli_environment)
+    done = run(toy, cli_environment, "--jobs", jobs)
     assert done.returncode == 0
     assert "at work on train@caption" in done.stdout
     assert "nothing to do" not in done.stdout
@@ -50,34 +55,40 @@ def test_what_ran_is_told_from_what_did_not(toy: Path, cli_environment: Environm
     ]
 
 
-def test_targets_are_handed_on(toy: Path, cli_environment: Environment):
-    done = run(toy, cli_environment, "features@scenes-text")
+@JOBS
+def test_targets_are_handed_on(toy: Path, cli_environment: Environment, jobs: str):
+    done = run(toy, cli_environment, "features@scenes-text", "--jobs", jobs)
     assert done.returncode == 0
     assert "train@caption" not in done.stdout
     assert "toy-caption" not in done.stdout
 
 
-def test_a_failing_stage_is_named_with_its_own_last_lines(toy: Path, cli_environment: Environment):
+@JOBS
+def test_a_failing_stage_is_named_with_its_own_last_lines(toy: Path, cli_environment: Environment, jobs: str):
     (toy / "settings.txt").write_text("second")
-    done = run(toy, {**cli_environment, "TOY_FAIL": "train@caption"})
+    done = run(toy, {**cli_environment, "TOY_FAIL": "train@caption"}, "--jobs", jobs)
     assert done.returncode == 1
     assert "train@caption failed: exit code 1" in done.stdout
     assert done.stdout.rstrip().endswith("the toy is broken")
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_outside_of_a_dvc_project_dvc_says_so(tmp_path: Path, cli_environment: Environment):
-    done = run(tmp_path, cli_environment)
+@JOBS
+def test_outside_of_a_dvc_project_dvc_says_so(tmp_path: Path, cli_environment: Environment, jobs: str):
+    done = run(tmp_path, cli_environment, "--jobs", jobs)
     assert done.returncode == 1
     assert "not inside of a DVC repository" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_leaves_no_process(toy: Path, cli_environment: Environment, number: signal.Signals, code: int):
+def test_an_interruption_leaves_no_process(
+    toy: Path, cli_environment: Environment, number: signal.Signals, code: int, jobs: str
+):
     (toy / "settings.txt").write_text("second")
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.repro"],
+        [sys.executable, "-m", "flows.repro", "--jobs", jobs],
         cwd=toy,
         env={**cli_environment, "TOY_SLEEP": "train@caption"},
         stdout=subprocess.PIPE,
@@ -86,7 +97,7 @@ def test_an_interruption_leaves_no_process(toy: Path, cli_environment: Environme
         start_new_session=True,
     )
     assert process.stdout is not None
-    assert any(line.startswith("asleep") for line in process.stdout)
+    assert any("asleep" in line for line in process.stdout)
     children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     os.killpg(process.pid, number)
     rest = process.stdout.read()
@@ -94,6 +105,18 @@ def test_an_interruption_leaves_no_process(toy: Path, cli_environment: Environme
     assert len(children) >= 2
     assert not [pid for pid in children if is_alive(pid)]
     assert "Traceback" not in rest
+
+
+@JOBS
+def test_an_unknown_stage_is_said(toy: Path, cli_environment: Environment, jobs: str):
+    done = run(toy, cli_environment, "train@nobody", "--jobs", jobs)
+    assert (done.returncode, "Traceback" in done.stdout + done.stderr) == (1, False)
+    assert "train@nobody" in done.stdout
+
+
+def test_no_jobs_is_a_wrong_number(toy: Path, cli_environment: Environment):
+    done = run(toy, cli_environment, "--jobs", "0")
+    assert (done.returncode, "got 0; expected 1 or more" in done.stderr) == (2, True)
 
 
 def test_no_heavy_package_is_imported():

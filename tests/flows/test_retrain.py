@@ -27,7 +27,7 @@ from tests.support.small_data import write_params
 from tests.support.small_registry import add_version
 
 RunFlow = Callable[..., Any]
-NAMES = ("download@scenes", "features@scenes-image", "features@scenes-text", "train@caption", "register@caption")
+NAMES = ("download@scenes", "features@scenes-text", "features@scenes-image", "train@caption", "register@caption")
 ARCHIVE = "pictures.zip"
 SECTION = {"source": "image_folder", "torchvision": "none", "val_fraction": 0.2, "test_fraction": 0.2, "sha256": ""}
 

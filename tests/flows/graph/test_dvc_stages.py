@@ -14,8 +14,8 @@ from tests.conftest import calls, is_alive
 
 STAGES = [
     "download@scenes",
-    "features@scenes-image",
     "features@scenes-text",
+    "features@scenes-image",
     "train@caption",
     "register@caption",
 ]
@@ -29,7 +29,7 @@ def outcomes(runs: list[StageRun]) -> dict[str, Outcome]:
     return {run.name: run.outcome for run in runs}
 
 
-def test_stages_come_in_the_order_of_the_graph_with_ties_by_name(toy: Path):
+def test_stages_come_in_the_order_of_the_graph_with_ties_as_written(toy: Path):
     assert dependencies.stage_names(toy) == STAGES
     assert dependencies.stage_names(str(toy)) == STAGES
 

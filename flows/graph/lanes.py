@@ -1,0 +1,175 @@
+"""Stages side by side: each lane a DVC of its own, which runs a chain of stages that can only follow one another.
+
+DVC keeps its lock of the project free while a stage's command runs, and guards what each stage reads and writes, so
+several may be at work in one project.
+"""
+
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows.graph.dvc_stages import StageRun, follow
+from flows.graph.sessions import end_all_sessions
+from stages.base.parallel import usable_cores
+
+LANE_BYTES = 3 << 30  # that a training of a default preset may hold, and its evaluation with MLflow
+DEFAULT_THREADS = 2
+
+Graph = dict[str, list[str]]
+"""Each stage with those that it reads from, in topological order."""
+
+
+def lane_count(root: Path) -> int:
+    """Return how many stages the machine can have at work: by cores, by memory, and one where there is a GPU to share.
+
+    Cores are counted by `base.threads` of params.yaml, which is what a stage uses.
+    """
+    base = _base_params(root)
+    if base.get("device", "auto") != "cpu" and shutil.which("nvidia-smi"):
+        return 1
+    threads = base.get("threads")
+    threads = threads if isinstance(threads, int) and threads > 0 else DEFAULT_THREADS
+    return max(1, min(usable_cores() // threads, psutil.virtual_memory().available // LANE_BYTES))
+
+
+def _base_params(root: Path) -> dict[str, Any]:
+    """Return the section `base`; nothing where it cannot be read, which a stage then says."""
+    try:
+        raw = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf8"))
+        return dict(raw["base"])
+    except (OSError, YAMLError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def touched(graph: Graph, changed: Collection[str]) -> Graph:
+    """Return the part of a graph that has changed, or reads from what has."""
+    found: Graph = {}
+    for name, before in graph.items():
+        if name in changed or not found.keys().isdisjoint(before):
+            found[name] = [other for other in before if other in found]
+    return found
+
+
+def chains(graph: Graph) -> list[tuple[str, ...]]:
+    """Join the stages that nothing could run beside: one that alone follows another, and waits for nothing else."""
+    above = _above(graph)
+    below = {name: {other for other in graph if name in above[other]} for name in graph}
+    found: list[list[str]] = []
+    for name in graph:
+        for chain in found:
+            last = chain[-1]
+            if last in graph[name] and below[last] == {name} | below[name] and above[name] <= above[last] | {last}:
+                chain.append(name)
+                break
+        else:
+            found.append([name])
+    return [tuple(chain) for chain in found]
+
+
+def _above(graph: Graph) -> dict[str, set[str]]:
+    """Return each stage with all that must be done before it."""
+    above: dict[str, set[str]] = {}
+    for name, before in graph.items():
+        above[name] = set(before).union(*(above[other] for other in before))
+    return above
+
+
+def _by_followers(graph: Graph) -> list[tuple[str, ...]]:
+    """Return the chains, those that the most stages wait for first."""
+    above = _above(graph)
+    return sorted(chains(graph), key=lambda chain: -sum(chain[-1] in before for before in above.values()))
+
+
+def run_in_lanes(
+    root: Path,
+    graph: Graph,
+    lanes: int,
+    on_line: Callable[[str, str], None],
+    on_stage_done: Callable[[StageRun], None],
+    on_progress: Callable[[str, float], None] | None = None,
+) -> list[StageRun]:
+    """Run the stages of a graph, as many as `lanes` at once, and return them in the order in which they ended.
+
+    When one fails, no other begins and those at work go on to their end.
+
+    Args:
+        root: The DVC project.
+        graph: What to run; stages outside of it are left alone.
+        lanes: The number of chains at work at once.
+        on_line: Gets the name of a lane's work, such as `caption`, and each line of it.
+        on_stage_done: Gets each stage as soon as DVC is done with it.
+        on_progress: Gets a stage's address and a fraction of 1; without it stages are not asked for their progress.
+
+    Raises:
+        StageError: The stage that failed first.
+    """
+    lock = threading.Lock()  # the callbacks are called one at a time
+    runs: list[StageRun] = []
+
+    def ended(run: StageRun) -> None:
+        with lock:
+            runs.append(run)
+            on_stage_done(run)
+
+    def said(label: str) -> Callable[[str], None]:
+        def say(line: str) -> None:
+            with lock:
+                on_line(label, line)
+
+        return say
+
+    def follow_chain(chain: tuple[str, ...]) -> None:
+        label = chain[0].partition("@")[2] or chain[0]
+        follow(root, ["repro", "--single-item", *chain], said(label), ended, on_progress)
+
+    waiting = {chain: {other for name in chain for other in graph[name]} - set(chain) for chain in _by_followers(graph)}
+    begun: list[Future[None]] = []
+    with ThreadPoolExecutor(lanes) as pool:
+
+        def begin(chain: tuple[str, ...]) -> Future[None]:
+            begun.append(pool.submit(follow_chain, chain))
+            return begun[-1]
+
+        try:
+            error = _in_order(waiting, lanes, begin)
+        except BaseException:
+            while not all(future.cancel() or future.done() for future in begun):  # one may be about to start its DVC
+                end_all_sessions()
+                time.sleep(0.05)
+            raise
+    if error is not None:
+        raise error
+    return runs
+
+
+def _in_order(
+    waiting: dict[tuple[str, ...], set[str]],
+    lanes: int,
+    begin: Callable[[tuple[str, ...]], "Future[None]"],
+) -> BaseException | None:
+    """Begin each chain when the stages that it waits for are done and a lane is free; return the first error."""
+    ended: queue.Queue[tuple[tuple[str, ...], Future[None]]] = queue.Queue()
+    done: set[str] = set()
+    at_work = 0
+    error: BaseException | None = None
+    while True:
+        ready = [chain for chain, before in waiting.items() if before <= done] if error is None else []
+        for chain in ready[: lanes - at_work]:
+            del waiting[chain]
+            at_work += 1
+            begin(chain).add_done_callback(lambda future, chain=chain: ended.put((chain, future)))  # type: ignore[misc]
+        if not at_work:
+            return error
+        chain, future = ended.get()
+        at_work -= 1
+        done.update(chain)
+        error = error or future.exception()

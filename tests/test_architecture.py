@@ -160,7 +160,7 @@ TEMPLATES = {
     STAGES / "reports/samples_page.py": STAGES / "reports/templates/samples.html",
     STAGES / "samples/page.py": STAGES / "samples/templates/data.html",
 }
-ROOM_TITLES = {STAGES / "media/__init__.py"}  # a line of words, beside the one file of the room that is named
+ROOM_TITLES = {STAGES / f"{room}/__init__.py" for room in ("media", "pretrained")}  # words, beside a file that is named
 
 
 def named(paths: set[Path]) -> list[str]:

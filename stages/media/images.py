@@ -145,16 +145,23 @@ def _strip_png(data: bytes) -> bytes:
     return bytes(out)
 
 
-def to_square(data: bytes, size_px: int, max_pixels: int = 10**9) -> np.ndarray:
-    """Decode to RGB as a person sees it and resize the whole picture to a square, uint8 (size_px, size_px, 3)."""
+def to_rgb(data: bytes, size_px: int | None = None, max_pixels: int = 10**9) -> Image.Image:
+    """Decode to RGB as a person sees it; a JPEG far larger than `size_px` is decoded smaller."""
     with _decoding():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_pixels(image, max_pixels)
-        image.draft("RGB", (2 * size_px, 2 * size_px))  # a JPEG far larger than needed is decoded smaller
+        if size_px:
+            image.draft("RGB", (2 * size_px, 2 * size_px))
         image.load()
         shown, _ = displayed(image, data, WHITE)
         turn = TURNS.get(_orientation(image))
-        rgb = (shown if turn is None else shown.transpose(turn)).convert("RGB")
+        return (shown if turn is None else shown.transpose(turn)).convert("RGB")
+
+
+def to_square(data: bytes, size_px: int, max_pixels: int = 10**9) -> np.ndarray:
+    """Decode to RGB as a person sees it and resize the whole picture to a square, uint8 (size_px, size_px, 3)."""
+    rgb = to_rgb(data, size_px, max_pixels)
+    with _decoding():
         if rgb.size != (size_px, size_px):
             rgb = rgb.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
         return np.asarray(rgb)

@@ -45,17 +45,43 @@ class TokensParams(Section):
     batch_size: Count
 
 
-class HuggingFaceParams(Section):
-    """Features of a frozen Hugging Face text model, by name or folder."""
+class HuggingFaceBase(Section):
+    """A frozen Hugging Face model: a folder, or a name on the hub with the revision that fixes it."""
 
     dataset: str
-    modality: Literal["text"]
     extractor: Literal["huggingface"]
-    column: TextColumn
     model: str
+    revision: str = ""
     level: Literal["pooled", "token"]
-    max_words: Count
+    layer: int = -1
     batch_size: Count
+
+
+class HuggingFaceTextParams(HuggingFaceBase):
+    """Features of texts."""
+
+    modality: Literal["text"]
+    column: TextColumn
+    max_words: Count
+
+
+class HuggingFaceImageParams(HuggingFaceBase):
+    """Features of images; `pool` x `pool` cells become one."""
+
+    modality: Literal["image"]
+    pool: Count = 1
+
+
+class HuggingFaceAudioParams(HuggingFaceBase):
+    """Features of sounds, cut after `seconds`."""
+
+    modality: Literal["audio"]
+    seconds: Positive
+
+
+HuggingFaceParams = Annotated[
+    HuggingFaceTextParams | HuggingFaceImageParams | HuggingFaceAudioParams, Field(discriminator="modality")
+]
 
 
 class LogMelParams(Section):

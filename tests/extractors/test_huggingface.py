@@ -1,4 +1,4 @@
-"""Hugging Face text models, by a tiny BERT of random weights: read, run, saved and read again without a network."""
+"""Hugging Face models over texts, by a tiny BERT of random weights: read, run, saved, and read without a network."""
 
 import json
 import sys
@@ -13,23 +13,17 @@ from stages.base.device import Device
 from stages.base.errors import InputError, MediaError
 from stages.extractors import extractor as extractor_of
 from stages.extractors.huggingface import HuggingFace
+from tests.support.tiny_models import HIDDEN, PIECES, write_tiny
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `huggingface`")
 
 CPU = Device(torch.device("cpu"), torch.float32)
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "run", "##s", "two"]
 CLS, SEP = 2, 3
-HIDDEN = 16
 
 
 def write_bert(folder):
     """Write a BERT of two layers over nine word pieces, with at most 32 places."""
-    torch.manual_seed(0)
-    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 32}
-    config = transformers.BertConfig(vocab_size=len(PIECES), hidden_size=HIDDEN, **sizes)
-    transformers.BertModel(config).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(PIECES), encoding="utf8")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+    write_tiny("bert", folder)
     (folder / "optimizer.pt").write_bytes(b"what a training left")
     return folder
 
@@ -50,8 +44,10 @@ def no_network(monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", refuse)
 
 
-def make(folder, level="token", max_words=8):
-    params = SimpleNamespace(model=str(folder), level=level, max_words=max_words, column="texts", batch_size=2)
+def make(folder, level="token", max_words=8, layer=-1, revision=""):
+    params = SimpleNamespace(
+        model=str(folder), revision=revision, level=level, layer=layer, max_words=max_words, modality="text"
+    )
     return extractor_of("huggingface").from_params(params, CPU, "features.x", None)
 
 
@@ -102,14 +98,14 @@ def test_save_and_load_needs_no_other_folder(level, tmp_path):
 
 
 def test_weights_tokenizer_level_length_and_precision_are_in_the_identity(bert, tmp_path):
-    other = write_bert(tmp_path)
-    assert make(other).settings["files_digest"] == make(bert).settings["files_digest"]
+    other = write_bert(tmp_path / "other")
+    assert make(other).identity() == make(bert).identity(), "the same files elsewhere are the same model"
     (other / "vocab.txt").write_text("\n".join([*PIECES[:-1], "three"]))
-    changed = [make(other), make(bert, "pooled"), make(bert, max_words=9)]
+    changed = [make(other), make(bert, "pooled"), make(bert, max_words=9), make(bert, layer=0)]
     precise = make(bert)
     precise._device = Device(torch.device("cpu"), torch.bfloat16)
-    identities = [e.identity() | {"model": "same"} for e in (make(bert), *changed, precise)]
-    assert len({json.dumps(identity, sort_keys=True) for identity in identities}) == 5
+    identities = [e.identity() for e in (make(bert), *changed, precise)]
+    assert len({json.dumps(identity, sort_keys=True) for identity in identities}) == 6
 
 
 def test_threads_may_decode_at_once(bert):
@@ -148,13 +144,40 @@ def ask_for_own_code(folder):
     (folder / "evil.py").write_text("raise SystemExit('code of the repository was run')")
 
 
+def cut_weights(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def drop_a_shard(folder):
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    names = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+
+
+def take_a_larger_tokenizer(folder):
+    (folder / "vocab.txt").write_text("\n".join([*PIECES, "x", "y", "z"]))
+
+
+def take_another_config(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (drop_weights, "cannot be read: .*model.safetensors"),
+        (
+            drop_weights,
+            "no model.safetensors in .*: optimizer.pt, pytorch_model.bin can hold code and is not read; save",
+        ),
         (drop_a_layer, "its weights lack encoder.layer.1.*do not fit"),
         (drop_tokenizer, "has no word pieces: no tokenizer.json, vocab.txt"),
-        (ask_for_own_code, "cannot be read: "),
+        (ask_for_own_code, "cannot be read: .* wants code of its own to be run, which is not done"),
+        (cut_weights, r"model.safetensors is cut short or damaged"),
+        (drop_a_shard, r"model.safetensors.index.json names model-2.safetensors, and 1 such files are not in"),
+        (take_a_larger_tokenizer, "its tokenizer has 12 word pieces, its weights 9: files of two models"),
+        (take_another_config, "cannot be read: .*size"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_named(spoil, message, tmp_path):
@@ -164,13 +187,45 @@ def test_a_model_that_cannot_be_used_is_named(spoil, message, tmp_path):
 
 
 def test_a_text_longer_than_the_model_reads_is_refused(bert):
-    with pytest.raises(InputError, match="features.x.model: .* does not read a text of 33 word pieces"):
+    words = "features.x.model: .* does not take a text alone, with level token, layer -1, max_words 33: "
+    with pytest.raises(InputError, match=words):
         make(bert, max_words=33)
 
 
+def test_a_layer_is_that_of_the_model(bert):
+    got = features(make(bert, layer=1), "a dog")[0, :4]
+    model = transformers.AutoModel.from_pretrained(bert).eval()
+    with torch.no_grad():
+        states = model(input_ids=torch.tensor([[CLS, 4, 5, SEP]]), output_hidden_states=True).hidden_states
+    np.testing.assert_allclose(got, states[1][0].numpy(), atol=2e-3)
+    with pytest.raises(InputError, match="does not take a text alone, with level token, layer 7"):
+        make(bert, layer=7)
+
+
 def test_a_name_that_is_neither_folder_nor_model_is_refused():
-    with pytest.raises(InputError, match="features.x.model: /no/such/folder: no such folder, and no name"):
-        make("/no/such/folder")
+    with pytest.raises(InputError, match="features.x.model: /no/such/folder: no such folder, and no name of a model"):
+        make("/no/such/folder", revision="0" * 40)
+
+
+@pytest.mark.parametrize("revision", ["", "main", "0" * 39, "A" * 40])
+def test_a_name_needs_the_revision_that_fixes_it(revision):
+    with pytest.raises(InputError, match=rf"a name on the hub needs `revision`, .* \(got '{revision}'\)"):
+        make("some/model", revision=revision)
+
+
+def test_a_folder_has_no_revision(bert):
+    with pytest.raises(InputError, match="is a folder, which has no revision 0000.*; leave `revision` empty"):
+        make(bert, revision="0" * 40)
+
+
+def test_without_a_network_the_files_are_named(monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.socket.connect", unreachable)
+    monkeypatch.setattr("socket.getaddrinfo", unreachable)
+    with pytest.raises(InputError, match=r"revision 00000000 could not be fetched .* put its config.json, \*.safe"):
+        make("some/model", revision="0" * 40)
 
 
 def test_without_the_package_the_extra_is_named(bert, monkeypatch):

@@ -1,0 +1,148 @@
+"""What the extractors of all modalities share. Shapes: B batch, L places, H hidden."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.base.device import Device
+from stages.base.errors import InputError
+from stages.base.store import write_json
+from stages.extractors.torch_extractor import TorchExtractor
+from stages.pretrained import huggingface as pretrained
+
+VERSION = 2  # since the name of a folder is no part of what decides the output
+LAST = -1  # of the layers, with the norm that stands behind it
+
+
+class FrozenModel(TorchExtractor):
+    """`token`: float16 (places, hidden), zeros where nothing is; `pooled`: float16 (hidden,).
+
+    A contrastive model's pooled vector is the one that it compares with those of other modalities.
+    """
+
+    dtype = "float16"
+    modality: ClassVar[str]
+    own: ClassVar[tuple[str, ...]]
+    """Names of the settings that the modality has beside level and layer."""
+
+    def __init__(self, settings: dict[str, Any], folder: Path, device: Device) -> None:
+        """Read the model from a folder; `settings` are level, layer and `own`, and what else is recorded.
+
+        Raises:
+            InputError: when the model cannot be read, or does not do what the settings ask.
+        """
+        super().__init__(device)
+        self.settings, self._folder, self._device = settings, folder, device
+        self.whole = pretrained.read_model(folder)
+        self.tower = pretrained.tower(self.whole, self.modality)
+        self.is_shared = pretrained.is_contrastive(self.whole, self.modality)
+        for kept in (self.whole if self._pools_by_itself else self.tower,):
+            kept.to(device.device)
+        self.prepare(folder)
+        self.shape = self._try()
+
+    @property
+    def _pools_by_itself(self) -> bool:
+        return self.is_shared and self.settings["level"] == "pooled"
+
+    @classmethod
+    def from_params(cls, params: Any, device: Device | None, key: str, prepared: Path) -> Self:
+        """Make it from its section of params.yaml; `model` is a folder, or a name that is fetched once.
+
+        Raises:
+            InputError: when transformers is not installed, or the model cannot be had or is not for the modality.
+        """
+        assert device, "it works on one"
+        try:
+            folder = pretrained.fetch(params.model, params.revision)
+            settings = {
+                "extractor": "huggingface",
+                "version": VERSION,
+                "modality": cls.modality,
+                "model": Path(params.model).name if Path(params.model).is_dir() else params.model,
+                "revision": params.revision,
+                "files_digest": pretrained.files_digest(folder),
+                **{name: getattr(params, name) for name in ("level", "layer", *cls.own)},
+            }
+            return cls(settings, folder, device)
+        except InputError as error:
+            raise InputError(f"{key}.model: {params.model}: {error}") from None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the output, the number format of the device included; not where the model came from."""
+        decides = {name: value for name, value in self.settings.items() if name not in ("model", "revision")}
+        return decides | {"precision": str(self._device.dtype).removeprefix("torch.")}
+
+    def prepare(self, folder: Path) -> None:
+        """Read what turns media into the model's input."""
+        raise NotImplementedError
+
+    def blank(self) -> bytes | np.ndarray:
+        """Return a medium, or a decoded one, to try the model on."""
+        raise NotImplementedError
+
+    def inputs(self, decoded: np.ndarray) -> tuple[dict[str, Tensor], Any]:
+        """Return what the model is called with, and what `places` needs beside."""
+        raise NotImplementedError
+
+    def places(self, x_BLH: Tensor, beside: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the places, which of them are real, and a vector of the whole, before any pooling of `level`."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def extract(self, decoded: np.ndarray) -> np.ndarray:
+        """Run the model on a stack of decoded media."""
+        given, beside = self.inputs(decoded)
+        given = {name: value.to(self._device.device) for name, value in given.items()}
+        with torch.autocast(self._device.device.type, self._device.dtype, enabled=self._device.dtype != torch.float32):
+            out = self._pooled(given) if self._pools_by_itself else self._hidden(given)
+        if not self._pools_by_itself:
+            x_BLH, real_BL, whole_BH = self.places(out.float(), beside)
+            out = whole_BH if self.settings["level"] == "pooled" else x_BLH.masked_fill(~real_BL.unsqueeze(-1), 0)
+        return out.to(torch.float16).cpu().numpy()
+
+    def _pooled(self, given: dict[str, Tensor]) -> Tensor:
+        return getattr(self.whole, f"get_{self.modality}_features")(**given).pooler_output.float()
+
+    def _hidden(self, given: dict[str, Tensor]) -> Tensor:
+        """Return the output of a layer as (B, L, H), rows of a grid one after the other."""
+        layer = self.settings["layer"]
+        out = self.tower(**given, output_hidden_states=layer != LAST)
+        x = out.last_hidden_state if layer == LAST else out.hidden_states[layer]
+        return x.permute(0, 2, 3, 1).flatten(1, 2) if x.ndim == 4 else x
+
+    def save(self, folder: Path) -> None:
+        """Write settings, and copy the model's files."""
+        write_json(folder / "extractor.json", self.settings)
+        for path in pretrained.files(self._folder):
+            shutil.copyfile(path, folder / path.name)
+
+    @classmethod
+    def load(cls, folder: Path, device: Device) -> Self:
+        """Read settings and the model's files."""
+        settings = json.loads((folder / "extractor.json").read_text(encoding="utf8"))
+        return cls(settings, folder, device)
+
+    def _try(self) -> tuple[int, ...]:
+        """Return the shape of the features, found by running the model once."""
+        try:
+            blank = self.blank()
+            decoded = self.decode(blank) if isinstance(blank, bytes) else blank
+            return self.extract(decoded[None]).shape[1:]
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError, KeyError) as error:
+            raise InputError(f"does not take {self._what()}: {error or type(error).__name__}") from None
+
+    def _what(self) -> str:
+        asked = ", ".join(f"{name} {self.settings[name]}" for name in ("level", "layer", *self.own))
+        return f"{'an' if self.modality[0] in 'ai' else 'a'} {self.modality} alone, with {asked}"
+
+
+def mean_of_real(x_BLH: Tensor, real_BL: Tensor) -> Tensor:
+    """Return the mean over the places that are real, (B, H)."""
+    real_BL1 = real_BL.unsqueeze(-1)
+    return x_BLH.masked_fill(~real_BL1, 0).sum(1) / real_BL1.sum(1).clamp(min=1)

@@ -1,0 +1,48 @@
+"""Images through a frozen Hugging Face model. Shapes: B batch, L cells, H hidden."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stages.extractors.huggingface.base import FrozenModel
+from stages.media.images import to_rgb
+from stages.pretrained import huggingface as pretrained
+
+
+class ImageModel(FrozenModel):
+    """Cells of an image, rows first, its class token left out; `pooled` is that token, or the mean of the cells."""
+
+    modality = "image"
+    own = ("pool",)
+
+    def prepare(self, folder: Path) -> None:
+        """Read the image processor."""
+        self._processor = pretrained.read_image_processor(folder)
+
+    def decode(self, media: bytes) -> np.ndarray:
+        """Decode, and prepare as the model's own processor does, float32 (3, H, W)."""
+        return self._processor(images=to_rgb(media), return_tensors="np")["pixel_values"][0]
+
+    def blank(self) -> np.ndarray:
+        """Return a black image."""
+        return self._processor(images=Image.new("RGB", (64, 48)), return_tensors="np")["pixel_values"][0]
+
+    def inputs(self, decoded: np.ndarray) -> tuple[dict[str, Tensor], None]:
+        """Return the pixels."""
+        return {"pixel_values": torch.from_numpy(decoded)}, None
+
+    def places(self, x_BLH: Tensor, beside: None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the cells, `pool` x `pool` of them as their mean."""
+        side = math.isqrt(x_BLH.shape[1])
+        cells_BLH = x_BLH[:, x_BLH.shape[1] - side**2 :]  # what stands before the square are class and register tokens
+        whole_BH = x_BLH[:, 0] if x_BLH.shape[1] > side**2 else cells_BLH.mean(1)
+        if (pool := self.settings["pool"]) > 1:
+            if side % pool:
+                raise ValueError(f"{side} x {side} cells, which {pool} does not divide")
+            parts = cells_BLH.unflatten(1, (side // pool, pool, side // pool, pool))
+            cells_BLH = parts.mean((2, 4)).flatten(1, 2)
+        return cells_BLH, torch.ones(cells_BLH.shape[:2], dtype=torch.bool, device=x_BLH.device), whole_BH

@@ -1,0 +1,235 @@
+"""Hugging Face models of every modality: fetched by name and revision or taken from a folder, checked, and read.
+
+Only weights in safetensors and architectures that transformers itself has are read: no pickle, no code from a
+repository. transformers is imported only where a model is asked for.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.base.errors import InputError
+from stages.base.store import digest, sha256_file
+
+INSTALL = "pip install fuseline[huggingface]"
+WORD_PIECES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # one of them; the last of SentencePiece
+WEIGHTS = ("model.safetensors", "model-*.safetensors")
+SHARDS = "model.safetensors.index.json"
+PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")  # of images or sound, one of them
+FILES = (  # what is fetched, what counts in the digest, and what travels with a model
+    "config.json",
+    *WEIGHTS,
+    SHARDS,
+    *WORD_PIECES,
+    *PREPROCESSORS,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "generation_config.json",
+    "chat_template.jinja",
+)
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+POOLER = re.compile(r"(^|\.)pooler\.")  # a layer behind what is read here; many checkpoints lack it
+_REVISION = re.compile(r"[0-9a-f]{40}")
+
+
+def import_transformers() -> Any:
+    """Return the module; it is optional, and told not to report its use.
+
+    Raises:
+        InputError: when it is not installed.
+    """
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    try:
+        import transformers
+    except ImportError:
+        raise InputError(f"this needs the package transformers; `{INSTALL}`") from None
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    return transformers
+
+
+def fetch(model: str, revision: str) -> Path:
+    """Return the local folder of a model: the one given, or the hub's copy, fetched where not yet there.
+
+    Args:
+        model: A folder, or a name on the hub.
+        revision: For a name, the 40 digits of a commit; empty for a folder.
+
+    Raises:
+        InputError: when it cannot be had.
+    """
+    import_transformers()
+    if Path(model).is_dir():
+        if revision:
+            raise InputError(f"is a folder, which has no revision {revision}; leave `revision` empty")
+        return Path(model)
+    if not _REVISION.fullmatch(revision):
+        raise InputError(
+            f"no such folder; and a name on the hub needs `revision`, the 40 digits of a commit (got {revision!r}), "
+            "so that it is the same model tomorrow"
+        )
+    return _from_hub(model, revision)
+
+
+def _from_hub(model: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = snapshot_download(model, revision=revision, allow_patterns=list(FILES), ignore_patterns=["*/*"])
+    except HFValidationError:
+        raise InputError("no such folder, and no name of a model either") from None
+    except OSError as error:
+        raise InputError(
+            f"no such folder, and revision {revision[:8]} could not be fetched by that name "
+            f"({str(error).splitlines()[0]}). Without a network: put its config.json, *.safetensors and the files of "
+            f"its tokenizer or preprocessor ({', '.join((*WORD_PIECES[:2], PREPROCESSORS[0]))}) into a folder and "
+            "give that"
+        ) from None
+    return Path(found)
+
+
+def files(folder: Path) -> list[Path]:
+    """Return those files of a model's folder that belong to it."""
+    return sorted({path for pattern in FILES for path in folder.glob(pattern)})
+
+
+def files_digest(folder: Path) -> str:
+    """Return what names the bytes of a model's files."""
+    return digest({path.name: sha256_file(path) for path in files(folder)})
+
+
+def read_model(folder: Path) -> Any:
+    """Read a model of whatever kind as float32, in evaluation mode.
+
+    Raises:
+        InputError: when files are missing, damaged, unsafe, or do not fit each other.
+    """
+    transformers = import_transformers()
+    _check_weights(folder)
+    try:
+        model, found = transformers.AutoModel.from_pretrained(
+            folder,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"cannot be read: {_without_advice(error, folder)}") from None
+    missing = sorted(name for name in found["missing_keys"] if not POOLER.search(name))
+    if missing:
+        raise InputError(f"its weights lack {', '.join(missing[:3])} and {len(missing)} in all; they do not fit")
+    return model.eval()
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """Read what cuts texts into word pieces.
+
+    Raises:
+        InputError: when there is none.
+    """
+    transformers = import_transformers()
+    if not any(path for pattern in WORD_PIECES for path in folder.glob(pattern)):  # else transformers invents some
+        raise InputError(f"has no word pieces: no {', '.join(WORD_PIECES)} in {folder}")
+    return _read_part(transformers.AutoTokenizer, folder)
+
+
+def read_image_processor(folder: Path) -> Any:
+    """Read what brings images to the size and range that a model expects.
+
+    Raises:
+        InputError: when there is none.
+    """
+    return _read_preprocessor(import_transformers().AutoImageProcessor, folder)
+
+
+def read_sound_processor(folder: Path) -> Any:
+    """Read what brings sounds to the rate, length and form that a model expects.
+
+    Raises:
+        InputError: when there is none.
+    """
+    return _read_preprocessor(import_transformers().AutoFeatureExtractor, folder)
+
+
+def _read_preprocessor(kind: Any, folder: Path) -> Any:
+    if not any((folder / name).is_file() for name in PREPROCESSORS):
+        raise InputError(f"has no preprocessor: no {' or '.join(PREPROCESSORS)} in {folder}")
+    return _read_part(kind, folder)
+
+
+def _read_part(kind: Any, folder: Path) -> Any:
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise InputError(f"cannot be read: {_without_advice(error, folder)}") from None
+
+
+def tower(model: Any, modality: str) -> Any:
+    """Return the part of a model that encodes `image`, `audio` or `text`; the model itself where that is all it does.
+
+    Raises:
+        InputError: when it encodes others, and not this.
+    """
+    own = {name: getattr(model, f"{part}_model", None) for name, part in TOWERS.items()}
+    if found := own[modality]:
+        return found
+    if others := [name for name, part in own.items() if part is not None]:
+        raise InputError(f"encodes {' and '.join(others)}, not {modality}")
+    return model.get_encoder() if model.config.is_encoder_decoder else model
+
+
+TOWERS = {"image": "vision", "audio": "audio", "text": "text"}
+"""By modality, what transformers calls a part of a model that has several."""
+
+
+def is_contrastive(model: Any, modality: str) -> bool:
+    """Tell whether a model compares this modality with texts in one space (CLIP, SigLIP, CLAP)."""
+    return getattr(model, f"{TOWERS[modality]}_model", None) is not None and hasattr(model, f"get_{modality}_features")
+
+
+def _check_weights(folder: Path) -> None:
+    """Look at the files before transformers does, whose words are about its options."""
+    found = sorted({path for pattern in WEIGHTS for path in folder.glob(pattern)})
+    if not (folder / "config.json").is_file():
+        raise InputError(f"no config.json in {folder}")
+    if not found:
+        pickles = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+        held = f"{', '.join(pickles[:3])} can hold code and is not read; " if pickles else ""
+        raise InputError(f"no model.safetensors in {folder}: {held}save the model as safetensors first")
+    for problem in _damages(folder, found):
+        raise InputError(problem)
+
+
+def _damages(folder: Path, found: list[Path]) -> Iterator[str]:
+    from safetensors import SafetensorError, safe_open
+
+    if (folder / SHARDS).is_file():
+        named = set(json.loads((folder / SHARDS).read_text(encoding="utf8")).get("weight_map", {}).values())
+        absent = sorted(named - {path.name for path in found})
+        if absent:
+            yield f"{SHARDS} names {', '.join(absent[:3])}, and {len(absent)} such files are not in {folder}"
+    for path in found:
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            yield f"{path.name} is cut short or damaged ({error})"
+
+
+def _without_advice(error: Exception, folder: Path) -> str:
+    """Return the first line of transformers' message, which goes on with options that are not open here."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    text = (lines or [type(error).__name__])[0]
+    if "trust_remote_code" in str(error) or "auto_map" in str(error):
+        return f"{folder} wants code of its own to be run, which is not done; only what transformers itself has is read"
+    return text

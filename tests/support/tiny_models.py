@@ -1,0 +1,109 @@
+"""Tiny Hugging Face models of random weights, one for each family, written as their makers' folders are."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "run", "##s", "two"]
+HIDDEN = 16
+LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+VISION = {"hidden_size": HIDDEN, "image_size": 32, "patch_size": 8, **LAYERS}
+TEXT = {"hidden_size": HIDDEN, "vocab_size": len(PIECES), "max_position_embeddings": 32, **LAYERS}
+WAVES = {
+    "hidden_size": HIDDEN,
+    "conv_dim": (8, 8, 8),
+    "conv_stride": (5, 4, 4),
+    "conv_kernel": (10, 4, 4),
+    "num_feat_extract_layers": 3,
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+    **LAYERS,
+}
+WHISPER = {
+    "d_model": HIDDEN,
+    **{f"{part}_{what}": 2 for part in ("encoder", "decoder") for what in ("layers", "attention_heads")},
+    **{f"{part}_ffn_dim": 32 for part in ("encoder", "decoder")},
+    "vocab_size": 30,
+    "max_source_positions": 100,
+    "num_mel_bins": 16,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+}
+SPECTRA = {"hidden_size": HIDDEN, "max_length": 64, "num_mel_bins": 32, **LAYERS}
+CLAP = {
+    "hidden_size": HIDDEN,
+    "patch_embeds_hidden_size": 8,
+    "depths": [1, 1],
+    "num_attention_heads": [1, 2],
+    "spec_size": 64,
+    "num_mel_bins": 16,
+    "window_size": 4,
+    "projection_dim": 12,
+    "num_hidden_layers": 2,
+    "patch_stride": [4, 4],
+}
+
+
+def _models() -> dict[str, Callable[[Any], Any]]:
+    return {
+        "bert": lambda t: t.BertModel(t.BertConfig(**TEXT)),
+        "clip": lambda t: t.CLIPModel(
+            t.CLIPConfig(text_config={**TEXT, "eos_token_id": 3}, vision_config=VISION, projection_dim=12)
+        ),
+        "siglip": lambda t: t.SiglipModel(t.SiglipConfig(text_config=TEXT, vision_config=VISION)),
+        "vit": lambda t: t.ViTModel(t.ViTConfig(**VISION)),
+        "dinov2": lambda t: t.Dinov2Model(t.Dinov2Config(**VISION)),
+        "dinov2_registers": lambda t: t.Dinov2WithRegistersModel(
+            t.Dinov2WithRegistersConfig(**VISION, num_register_tokens=2)
+        ),
+        "convnext": lambda t: t.ConvNextModel(
+            t.ConvNextConfig(hidden_sizes=[8, HIDDEN], depths=[1, 1], num_stages=2, image_size=32)
+        ),
+        "whisper": lambda t: t.WhisperModel(t.WhisperConfig(**WHISPER)),
+        "wav2vec2": lambda t: t.Wav2Vec2Model(t.Wav2Vec2Config(**WAVES)),
+        "hubert": lambda t: t.HubertModel(t.HubertConfig(**WAVES)),
+        "ast": lambda t: t.ASTModel(t.ASTConfig(**SPECTRA)),
+        "clap": lambda t: t.ClapModel(t.ClapConfig(text_config=TEXT, audio_config=CLAP, projection_dim=12)),
+    }
+
+
+def write_tiny(name: str, folder: Path) -> Path:
+    """Write a family's folder: weights, and the tokenizer or preprocessor that belongs to it."""
+    import transformers as t
+
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    _models()[name](t).save_pretrained(folder)
+    size = {"height": 32, "width": 32}
+    preprocessors: dict[str, Callable[[], Any]] = {
+        "clip": lambda: t.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size),
+        "siglip": lambda: t.SiglipImageProcessor(size=size),
+        "vit": lambda: t.ViTImageProcessor(size=size),
+        "dinov2": lambda: t.BitImageProcessor(size={"shortest_edge": 32}, crop_size=size),
+        "dinov2_registers": lambda: t.BitImageProcessor(size={"shortest_edge": 32}, crop_size=size),
+        "convnext": lambda: t.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=1.0),
+        "whisper": lambda: t.WhisperFeatureExtractor(feature_size=16, chunk_length=2),
+        "wav2vec2": lambda: t.Wav2Vec2FeatureExtractor(return_attention_mask=True),
+        "hubert": lambda: t.Wav2Vec2FeatureExtractor(return_attention_mask=False),
+        "ast": lambda: t.ASTFeatureExtractor(num_mel_bins=32, max_length=64),
+        "clap": lambda: t.ClapFeatureExtractor(
+            feature_size=16,
+            max_length_s=2,
+            sampling_rate=8000,
+            hop_length=250,
+            fft_window_size=512,
+            frequency_max=4000,
+            truncation="rand_trunc",
+        ),
+    }
+    if name in preprocessors:
+        preprocessors[name]().save_pretrained(folder)
+    if name in ("bert", "clip", "siglip", "clap"):
+        (folder / "vocab.txt").write_text("\n".join(PIECES), encoding="utf8")
+        (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+    return folder

@@ -18,6 +18,8 @@ from stages.params.datasets import (
     ScenesParams,
     SpokenDigitsParams,
     TableParams,
+    TweetsParams,
+    VqaRadParams,
 )
 from stages.params.experiments import (
     BackboneParams,
@@ -86,7 +88,9 @@ __all__ = [
     "TorchvisionParams",
     "TrainParams",
     "TranslateParams",
+    "TweetsParams",
     "VqaParams",
+    "VqaRadParams",
     "column_of",
     "differing",
     "experiment_params",

@@ -80,6 +80,26 @@ def _leaves_training(test_fraction: float, info: ValidationInfo) -> float:
 TestShare = Annotated[Share, AfterValidator(_leaves_training)]
 
 
+class VqaRadParams(DatasetBase):
+    """VQA-RAD, split by picture."""
+
+    source: Literal["vqa_rad"]
+    mirror: str
+    sha256: str
+    val_fraction: Share
+    test_fraction: TestShare
+
+
+class TweetsParams(DatasetBase):
+    """Tweets with a picture and a sentiment."""
+
+    source: Literal["tweets"]
+    mirror: str
+    sha256: str
+    val_fraction: Share
+    test_fraction: TestShare
+
+
 class ImageFolderParams(DatasetBase):
     """Images in one folder per class."""
 
@@ -141,6 +161,8 @@ DatasetParams = Annotated[
     | EasyVqaParams
     | SpokenDigitsParams
     | Cifar10BrownParams
+    | VqaRadParams
+    | TweetsParams
     | ImageFolderParams
     | TableParams,
     Field(discriminator="source"),

@@ -11,6 +11,8 @@ from stages.sources.image_folder import ImageFolder
 from stages.sources.scenes import Scenes
 from stages.sources.spoken_digits import SpokenDigits
 from stages.sources.table import Table
+from stages.sources.tweets import Tweets
+from stages.sources.vqa_rad import VqaRad
 
 SOURCES: dict[str, type[Source]] = {
     "scenes": Scenes,
@@ -18,6 +20,8 @@ SOURCES: dict[str, type[Source]] = {
     "easy_vqa": EasyVqa,
     "spoken_digits": SpokenDigits,
     "cifar10_brown": Cifar10Brown,
+    "vqa_rad": VqaRad,
+    "tweets": Tweets,
     "image_folder": ImageFolder,
     "table": Table,
 }

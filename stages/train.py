@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.base.errors import InputError
 from stages.base.store import CURVES, SCRATCH, SPLITS, VOCABULARY, artifact_path, say, writing
-from stages.params import ExperimentBase, Params, column_of
+from stages.params import ExperimentBase, LanguageModelParams, Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 from stages.training.key import start_of, training_key
 
@@ -38,9 +38,10 @@ def run(params: Params, name: str) -> None:
         "train": params.train_of(name).model_dump(),
         "base": params.base.model_dump(include={"device", "precision", "threads"}),
     }
+    base = _language_model(name, experiment, used)
     start = start_of(name, experiment)
     if _is_follower():
-        _fit(params, name, training_key(used, experiment.dataset, inputs, start), used)
+        _fit(params, name, training_key(used, experiment.dataset, inputs, start), used, base)
         return
     with writing("train", name, used) as draft:
         from stages.models.model import save_model
@@ -48,7 +49,7 @@ def run(params: Params, name: str) -> None:
         from stages.training.start import kept_of
 
         key = training_key(used, experiment.dataset, inputs, start)
-        fitted, config, counts = _fit(params, name, key, used)
+        fitted, config, counts = _fit(params, name, key, used, base)
         assert fitted is not None
         folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
         columns = {modality: column_of(params.features[feature]) for modality, feature in inputs.items()}
@@ -70,7 +71,7 @@ def _is_follower() -> bool:
 
 
 def _fit(
-    params: Params, name: str, key: str, used: dict[str, Any]
+    params: Params, name: str, key: str, used: dict[str, Any], base: Path | None
 ) -> tuple["Fitted | None", "ModelConfig", dict[str, int]]:
     """Return the finished training (None in a follower), what builds its model, and the samples of each split."""
     from stages.base.device import set_up
@@ -85,7 +86,7 @@ def _fit(
     reading = reading_of(experiment)
     limit_bytes = train.device_cache_gb * 2**30
     splits = {split: load_split(reading, split, device, limit_bytes) for split in SPLITS[:2]}
-    config = _config(experiment)
+    config = _config(experiment, base)
     if not _is_follower():
         _check_targets(name, config, splits | {SPLITS[2]: load_split(reading, SPLITS[2], device, 0)}, train.batch_size)
     task = build(config)
@@ -104,7 +105,18 @@ def _fit(
     return fitted, config, {split: len(rows) for split, rows in splits.items()}
 
 
-def _config(experiment: ExperimentBase) -> "ModelConfig":
+def _language_model(name: str, experiment: ExperimentBase, used: dict[str, Any]) -> Path | None:
+    """Return the folder of the language model that the head stands on, if any; note in `used` which it is."""
+    if not isinstance(getattr(experiment, "head", None), LanguageModelParams):
+        return None
+    from stages.models.model import find_language_model
+
+    folder, files_digest = find_language_model(experiment, f"experiments.{name}")
+    used["language_model"] = {"files_digest": files_digest}
+    return folder
+
+
+def _config(experiment: ExperimentBase, base: Path | None) -> "ModelConfig":
     """Return what builds the experiment's model, from its features and the prepared vocabularies."""
     from stages.models.tables import feature_spec
     from stages.models.tasks import TASKS
@@ -115,6 +127,7 @@ def _config(experiment: ExperimentBase) -> "ModelConfig":
         experiment,
         {modality: feature_spec(feature) for modality, feature in experiment.inputs.used().items()},
         {column: known[column] for column in TASKS[experiment.task].vocabularies},
+        base,
     )
 
 

@@ -10,15 +10,18 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stages.base.device import Device
+from stages.base.errors import InputError
 from stages.base.store import FEATURES, INDEX, MANIFEST, write_json
 from stages.models.encoders.base import FeatureSpec
 from stages.models.tables import Reading
 from stages.models.tasks import TASKS, Task
 from stages.models.tasks.base import ModelConfig
-from stages.params import BackboneParams, ExperimentBase, experiment_params
+from stages.params import BackboneParams, CaptionParams, ExperimentBase, LanguageModelParams, experiment_params
+from stages.pretrained import huggingface
 from stages.pretrained.torchvision import read_weights
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
+BASE = "language_model"  # folder, in a model's, of the files that its head stands on
 NOT_OF_THE_EXTRACTOR = (FEATURES, INDEX, MANIFEST)  # of the files in a features artifact
 
 
@@ -39,6 +42,20 @@ def load_pretrained(task: Task, key: str) -> None:
         named = getattr(task.config.experiment.encoders, modality)
         if isinstance(named, BackboneParams):
             encoder.load_weights(read_weights(named, f"{key}.encoders.{modality}"))
+
+
+def find_language_model(experiment: ExperimentBase, key: str) -> tuple[Path, str]:
+    """Return the folder of the language model that an experiment's head names, and the digest of its files.
+
+    Raises:
+        InputError: naming `key`, the experiment's section, when it cannot be had.
+    """
+    assert isinstance(experiment, CaptionParams) and isinstance(experiment.head, LanguageModelParams)
+    try:
+        folder = huggingface.fetch(experiment.head.model, experiment.head.revision)
+    except InputError as error:
+        raise InputError(f"{key}.head.model: {experiment.head.model}: {error}") from None
+    return folder, huggingface.files_digest(folder)
 
 
 def save_model(
@@ -63,6 +80,10 @@ def save_model(
     )
     contiguous = {key: value.contiguous() for key, value in weights.items()}
     (folder / WEIGHTS).write_bytes(save(contiguous))  # `save_file` would shut other users out, whatever the umask
+    if config.base:
+        (folder / BASE).mkdir()
+        for path in huggingface.files(config.base):
+            shutil.copyfile(path, folder / BASE / path.name)
     for modality, source in feature_folders.items():
         (folder / modality).mkdir()
         for path in sorted(source.iterdir()):
@@ -76,7 +97,7 @@ def load_config(folder: Path) -> ModelConfig:
     experiment = experiment_params(raw["experiment"] | {"train": {}})
     found = {m: raw["features"][m] for m in experiment.inputs.used()}  # JSON's order is another; that of parts counts
     features = {m: FeatureSpec(tuple(spec["shape"]), spec["num_words"]) for m, spec in found.items()}
-    return ModelConfig(experiment, features, raw["vocabularies"])
+    return ModelConfig(experiment, features, raw["vocabularies"], folder / BASE if (folder / BASE).is_dir() else None)
 
 
 def columns_of(folder: Path) -> dict[str, str]:

@@ -130,11 +130,45 @@ class ExperimentBase(Section):
         return used if len(used) == 1 else self.needs
 
 
+class LoraParams(Section):
+    """Thin matrices beside linear layers (Hu et al. 2022); `targets` are names of layers, or all-linear."""
+
+    rank: Count = 8
+    alpha: Positive = 16.0
+    dropout: Share = 0.0
+    targets: list[str] = ["all-linear"]
+
+
+class LanguageModelParams(Section):
+    """A causal language model that writes: a folder, or a name on the hub with the revision that fixes it."""
+
+    name: Literal["language_model"]
+    model: str
+    revision: str = ""
+    train: Literal["lora", "frozen"] = "lora"
+    lora: LoraParams = LoraParams()
+    prompt: str = ""
+
+
+def _plain_or_language_model(value: Any) -> str:
+    if value == "language_model":
+        raise ValueError(
+            "a mapping: {name: language_model, model: ..., revision: ..., train: ..., lora: ..., prompt: ...}"
+        )
+    return "language_model" if isinstance(value, dict | LanguageModelParams) else "plain"
+
+
+Head = Annotated[
+    Annotated[str, variant("models/heads"), Tag("plain")] | Annotated[LanguageModelParams, Tag("language_model")],
+    Discriminator(_plain_or_language_model),
+]
+
+
 class CaptionParams(ExperimentBase):
     """A sentence for each sample."""
 
     task: Literal["caption"]
-    head: Annotated[str, variant("models/heads")]
+    head: Head
     max_words: Annotated[int, Field(ge=2, le=500)]
 
 

@@ -55,6 +55,19 @@ def import_transformers() -> Any:
     return transformers
 
 
+def import_peft() -> Any:
+    """Return the module of LoRA, optional too.
+
+    Raises:
+        InputError: when it is not installed.
+    """
+    try:
+        import peft
+    except ImportError:
+        raise InputError(f"LoRA needs the package peft; `{INSTALL}`") from None
+    return peft
+
+
 def fetch(model: str, revision: str) -> Path:
     """Return the local folder of a model: the one given, or the hub's copy, fetched where not yet there.
 
@@ -112,16 +125,20 @@ def read_model(folder: Path) -> Any:
     Raises:
         InputError: when files are missing, damaged, unsafe, or do not fit each other.
     """
-    transformers = import_transformers()
+    return _read_weights(import_transformers().AutoModel, folder)
+
+
+def _read_weights(kind: Any, folder: Path, **options: Any) -> Any:
     _check_weights(folder)
     try:
-        model, found = transformers.AutoModel.from_pretrained(
+        model, found = kind.from_pretrained(
             folder,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
             local_files_only=True,
             trust_remote_code=False,
+            **options,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"cannot be read: {_without_advice(error, folder)}") from None
@@ -129,6 +146,16 @@ def read_model(folder: Path) -> Any:
     if missing:
         raise InputError(f"its weights lack {', '.join(missing[:3])} and {len(missing)} in all; they do not fit")
     return model.eval()
+
+
+def read_language_model(folder: Path) -> Any:
+    """Read a causal language model as float32, its attention written out so that reruns are exact.
+
+    Raises:
+        InputError: as `read_model`.
+    """
+    transformers = import_transformers()
+    return _read_weights(transformers.AutoModelForCausalLM, folder, attn_implementation="eager")
 
 
 def read_tokenizer(folder: Path) -> Any:

@@ -49,6 +49,9 @@ CLAP = {
 }
 
 
+WRITER = {"hidden_size": 32, "initializer_range": 0.3}  # with the usual 0.02 a tiny frozen head hardly learns
+
+
 def _models() -> dict[str, Callable[[Any], Any]]:
     return {
         "bert": lambda t: t.BertModel(t.BertConfig(**TEXT)),
@@ -68,6 +71,12 @@ def _models() -> dict[str, Callable[[Any], Any]]:
         "wav2vec2": lambda t: t.Wav2Vec2Model(t.Wav2Vec2Config(**WAVES)),
         "hubert": lambda t: t.HubertModel(t.HubertConfig(**WAVES)),
         "ast": lambda t: t.ASTModel(t.ASTConfig(**SPECTRA)),
+        "llama": lambda t: t.LlamaForCausalLM(
+            t.LlamaConfig(vocab_size=300, num_key_value_heads=1, max_position_embeddings=128, **LAYERS, **WRITER)
+        ),
+        "gpt2": lambda t: t.GPT2LMHeadModel(
+            t.GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=128, initializer_range=0.3)
+        ),
         "clap": lambda t: t.ClapModel(t.ClapConfig(text_config=TEXT, audio_config=CLAP, projection_dim=12)),
     }
 
@@ -103,7 +112,23 @@ def write_tiny(name: str, folder: Path) -> Path:
     }
     if name in preprocessors:
         preprocessors[name]().save_pretrained(folder)
+    if name in ("llama", "gpt2"):
+        _write_bytes_tokenizer(folder)
     if name in ("bert", "clip", "siglip", "clap"):
         (folder / "vocab.txt").write_text("\n".join(PIECES), encoding="utf8")
         (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
     return folder
+
+
+def _write_bytes_tokenizer(folder: Path) -> None:
+    """Write a tokenizer of bytes with a few merges, learnt from a line of words."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=["<|end|>"])
+    tokenizer.train_from_iterator(["a small red circle above a large blue square in the picture"] * 2, trainer)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>").save_pretrained(folder)

@@ -5,6 +5,7 @@ Shapes: N samples of a split, B of a batch, K media that a sample brings of a mo
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,7 @@ class ModelConfig:
     experiment: ExperimentBase
     features: dict[str, FeatureSpec]  # by modality
     vocabularies: dict[str, list[str]]  # words of the text columns, answers, labels; of the training split
+    base: Path | None = None  # folder of the pretrained language model that the head stands on; not in `model.json`
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from stages.media.text import PAD, SPECIALS, Vocabulary, join
 from stages.models.baselines import most_frequent_caption, nearest_captions
 from stages.models.heads import HEADS
-from stages.models.heads.beam import beam_search
+from stages.models.heads.base import CaptionDecoder
+from stages.models.heads.beam import Caption, beam_search
+from stages.models.heads.language_model import LanguageModel, Pieces
 from stages.models.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
 from stages.models.metrics.captions import caption_metrics
 from stages.models.metrics.truth import Judgement, judge_all, truth_metrics
@@ -24,7 +26,7 @@ from stages.models.tables import Picks, Split
 from stages.models.targets import Fault, Splits, text_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask
-from stages.params import CaptionParams
+from stages.params import CaptionParams, LanguageModelParams
 
 USUAL_WORDS = 16  # that the captions of an image have together, roughly
 IMAGE = "image"
@@ -57,16 +59,23 @@ class CaptionTask(FusedTask):
         assert isinstance(experiment, CaptionParams)
         self.max_words = experiment.max_words
         self.vocabulary = Vocabulary(config.vocabularies["texts"])
-        self.decoder = HEADS[experiment.head](
-            len(self.vocabulary),
-            experiment.dim,
-            experiment.layers,
-            experiment.attention_heads,
-            experiment.dropout,
-            experiment.max_words,
-        )
-        self.words = nn.Linear(experiment.dim, len(self.vocabulary))
-        nn.init.constant_(self.words.bias, math.log(USUAL_WORDS / len(self.vocabulary)))
+        self.pieces: Pieces | None = None  # of a language model, which has its own instead of the vocabulary's words
+        self.decoder: CaptionDecoder
+        if isinstance(experiment.head, LanguageModelParams):
+            assert config.base, "where its files are"
+            self.decoder = LanguageModel(config.base, experiment.head, experiment.dim)
+            self.pieces = self.decoder.pieces
+        else:
+            self.decoder = HEADS[experiment.head](
+                len(self.vocabulary),
+                experiment.dim,
+                experiment.layers,
+                experiment.attention_heads,
+                experiment.dropout,
+                experiment.max_words,
+            )
+            self.words = nn.Linear(experiment.dim, len(self.vocabulary))
+            nn.init.constant_(self.words.bias, math.log(USUAL_WORDS / len(self.vocabulary)))
         self.memory = self.make_memory()
 
     @classmethod
@@ -76,19 +85,25 @@ class CaptionTask(FusedTask):
         yield from text_faults(config.experiment.dataset, splits, words)
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
-        """Return `captions` (N, C, T) of word numbers, padded, and `num_captions` (N,)."""
-        max_words = self.max_words
+        """Return `captions` (N, C, T), numbers of words or of a language model's pieces, and `num_captions` (N,)."""
         counts = np.array([len(row["tokens"]) for row in rows])
-        captions = np.full((len(rows), counts.max(), max_words + 2), PAD, np.int64)
+        captions = np.full((len(rows), counts.max(), self.max_words + 2), PAD, np.int64)
         for i, row in enumerate(rows):
-            for j, caption in enumerate(row["tokens"]):
-                ids = self.vocabulary.encode(caption.split(), max_words)
+            for j, ids in enumerate(self._numbers(row)):
                 captions[i, j, : len(ids)] = ids
         return {"captions": captions, "num_captions": counts}
 
+    def _numbers(self, row: dict[str, Any]) -> list[list[int]]:
+        if self.pieces:
+            return [self.pieces.encode(text, self.max_words) for text in row["texts"]]
+        return [self.vocabulary.encode(caption.split(), self.max_words) for caption in row["tokens"]]
+
     def cut(self, rows: list[dict[str, Any]]) -> str:
-        """Say how many captions are longer than `max_words`: no end is learnt from them."""
-        lengths = [len(caption.split()) for row in rows for caption in row["tokens"]]
+        """Say how many captions are longer than `max_words`, words or pieces: no end is learnt from them."""
+        if self.pieces:
+            lengths = [len(self.pieces.ids(text)) for row in rows for text in row["texts"]]
+        else:
+            lengths = [len(caption.split()) for row in rows for caption in row["tokens"]]
         num_cut = sum(length > self.max_words for length in lengths)
         told = f"{num_cut} of {len(lengths)} captions are longer than max_words {self.max_words}, cut there"
         return f"{told}; the longest has {max(lengths)}" if num_cut else ""
@@ -136,19 +151,24 @@ class CaptionTask(FusedTask):
         memory_BLD = self.memory(self.encode(batch)).float()
         captions = beam_search(self.decoder, memory_BLD, evaluate.beam_size, self.max_words, evaluate.length_penalty)
         cells = self._image_cells(memory_BLD.shape[1])
-        answers = []
-        for caption in captions:
+        return [self._answer(caption, cells) for caption in captions]
+
+    def _answer(self, caption: Caption, cells: int) -> dict[str, Any]:
+        """Return the text and its words; of a word of several pieces the joint probability and the mean attention."""
+        if self.pieces:
+            text, read = self.pieces.read(caption.ids)
+            words, places = [word for word, _ in read], [at for _, at in read]
+        else:
             words = self.vocabulary.decode(caption.ids)
-            answers.append(
-                {
-                    "caption": join(words),
-                    "score": caption.score,
-                    "words": words,
-                    "word_probabilities": [float(p) for p in np.exp(caption.log_probs)],
-                    "attention": [weights[:cells] for weights in caption.attention],
-                }
-            )
-        return answers
+            text, places = join(words), [[place] for place in range(len(words))]
+        log_probs, attention = np.array(caption.log_probs), np.array(caption.attention)
+        return {
+            "caption": text,
+            "score": caption.score,
+            "words": words,
+            "word_probabilities": [float(np.exp(log_probs[at].sum())) for at in places],
+            "attention": [attention[at].mean(0)[:cells].tolist() for at in places],
+        }
 
     def _image_cells(self, length: int) -> int:
         """Return how many places of the memory are the image's, which come first; 0 without a grid."""

@@ -12,7 +12,7 @@ from typing import Any
 from stages.base.store import CURVES, METRICS, artifact_path, digest, read_manifest, write_json
 from stages.base.tracking import KEY_TAG, experiment_id, find_run, log_params
 from stages.packaging.gallery import write_gallery
-from stages.params import Params, column_of
+from stages.params import LanguageModelParams, Params, column_of
 from stages.registry.lineage import DIGEST_TAG, lineage_tags
 from stages.registry.lineage_files import LINEAGE, write_lineage
 
@@ -51,7 +51,7 @@ def log_run(mlflow_client: Any, params: Params, name: str) -> str:
         mlflow.log_metrics(metric_names(metrics))
         mlflow.set_tags(tags)
         mlflow.log_artifacts(str(evaluated), "evaluate")
-        write_lineage(Path(folder), params, name, REQUIREMENTS)
+        write_lineage(Path(folder), params, name, _packages(params, name))
         mlflow.log_artifacts(folder, LINEAGE)
         _log_curves(mlflow, mlflow_client, name, run.info.run_id)
     return run.info.run_id
@@ -139,7 +139,7 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
                 code_paths=[str(Path(__file__).parents[1])],
                 signature=signature,
                 input_example=example,
-                pip_requirements=_requirements(),
+                pip_requirements=_requirements(params, name),
             )
     if not mlflow_client.search_registered_models(f"name = '{name}'"):
         mlflow_client.create_registered_model(name)
@@ -192,5 +192,13 @@ def _first_whole_sample(dataset: str, columns: set[str]) -> dict[str, Any]:
     return first
 
 
-def _requirements() -> list[str]:
-    return [f"{package}=={installed_version(package)}" for package in REQUIREMENTS]
+def _packages(params: Params, name: str) -> list[str]:
+    """Return what a version imports: with pretrained models of Hugging Face the extra packages too."""
+    experiment = params.experiments[name]
+    writes = isinstance(getattr(experiment, "head", None), LanguageModelParams)
+    reads = any(params.features[feature].extractor == "huggingface" for feature in experiment.inputs.used().values())
+    return sorted([*REQUIREMENTS, *(["transformers"] if reads or writes else []), *(["peft"] if writes else [])])
+
+
+def _requirements(params: Params, name: str) -> list[str]:
+    return [f"{package}=={installed_version(package)}" for package in _packages(params, name)]

@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from stages import evaluate, register, train
+from stages import evaluate, features, register, train
 from stages.base.errors import InputError
 from stages.base.store import PREDICTIONS, artifact_path
 from stages.base.tracking import client
@@ -19,6 +20,7 @@ from stages.params import load_params
 from stages.registry.registry import aliases
 from tests.conftest import SMALL
 from tests.support.small_data import make_params
+from tests.support.tiny_models import write_tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -254,3 +256,36 @@ def test_the_shell_lists_and_asks(registered, tmp_path, capfd, monkeypatch):
         register.command(["classify", "--sample", "nobody"])
     with pytest.raises(ValueError, match="no version of 'nobody' is champion"):
         register.command(["nobody", "--try", str(image)])
+
+
+def test_pretrained_models_travel_with_their_version(project, tmp_path):
+    pytest.importorskip("peft", reason="needs the extra `huggingface`")
+    clip, llama = (write_tiny(name, tmp_path / name) for name in ("clip", "llama"))
+    head = {"name": "language_model", "model": str(llama), "prompt": "in the picture"}
+    section = {"dataset": "scenes", "modality": "image", "extractor": "huggingface", "model": str(clip)}
+    changes = {
+        "features.scenes-clip": {**section, "level": "token", "layer": -2, "batch_size": 8},
+        "experiments.caption.inputs.image": "scenes-clip",
+        "experiments.caption.encoders.image": "projection",
+        "experiments.caption.head": head,
+        "experiments.caption.train": {"epochs": 1, "batch_size": 16, "texts_per_step": 1, "word_loss": 0.0},
+    }
+    params = make_params(project, SMALL | changes)
+    features.run(params, "scenes-clip")
+    for stage in (train, evaluate, register):
+        stage.run(params, "caption")
+    weights = artifact_path("train", "caption") / "model.safetensors"
+    assert weights.stat().st_size < (llama / "model.safetensors").stat().st_size
+    for folder in (clip, llama):
+        shutil.rmtree(folder)
+    table = pq.read_table(artifact_path("evaluate", "caption") / PREDICTIONS).to_pydict()
+    rows = pq.read_table(artifact_path("prepare", "scenes") / "test-00000.parquet").to_pylist()
+    import mlflow
+
+    client()
+    model = mlflow.pyfunc.load_model("models:/caption@champion")
+    answers = model.predict({"image": [row["image"] for row in rows]}).to_dict("list")
+    assert answers["caption"] == table["caption"]
+    assert answers["score"] == pytest.approx(table["score"], abs=1e-4)
+    asked = Path(mlflow.pyfunc.get_model_dependencies("models:/caption@champion")).read_text()
+    assert {"peft", "transformers"} <= {line.partition("==")[0] for line in asked.splitlines()}

@@ -68,15 +68,17 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
     judgement = task.judged(answer, row)
     false = _false(judgement, answer) if judgement else []
     words, end = [], 0
+    caption = answer.get("caption", "")
     for i, word in enumerate(answer.get("words", [])):
-        start = answer["caption"].index(word, end)  # spaces stand where the caption has them: not in Chinese
-        gap, end = start > end, start + len(word)
+        start = caption.lower().find(word, end)  # spaces stand where the caption has them: not in Chinese
+        written = caption[start : start + len(word)] if start >= 0 else word  # a number is read as its word
+        gap, end = start != end, start + len(word) if start >= 0 else end
         weights = attention[i] if cells else []
         peak = max(weights, default=0.0) or 1.0
         probability = answer["word_probabilities"][i]
         relative = [round(weight / peak, 2) for weight in weights]
         wrong = [said for said, (first, behind) in false if first <= i < behind]
-        words.append({"text": word, "gap": gap, "probability": probability, "weights": relative, "false": wrong})
+        words.append({"text": written, "gap": gap, "probability": probability, "weights": relative, "false": wrong})
     text = given.get("text")
     texts = text[:1] if isinstance(text, list) else [text] if text else []
     return {

@@ -21,6 +21,8 @@ class Extractor:
     shape: tuple[int, ...]
     dtype: str
     num_words: int = 0
+    space: str = ""
+    """What names the space in which features of this and of another modality can be compared; empty where none is."""
     longest: str = ""
     """What a medium is cut at, in words for a person; empty where nothing is cut."""
     side_by_side: bool = True

@@ -96,7 +96,9 @@ def load_config(folder: Path) -> ModelConfig:
     raw: dict[str, Any] = json.loads((folder / MODEL).read_text(encoding="utf8"))
     experiment = experiment_params(raw["experiment"] | {"train": {}})
     found = {m: raw["features"][m] for m in experiment.inputs.used()}  # JSON's order is another; that of parts counts
-    features = {m: FeatureSpec(tuple(spec["shape"]), spec["num_words"]) for m, spec in found.items()}
+    features = {
+        m: FeatureSpec(tuple(spec["shape"]), spec["num_words"], spec.get("space", "")) for m, spec in found.items()
+    }
     return ModelConfig(experiment, features, raw["vocabularies"], folder / BASE if (folder / BASE).is_dir() else None)
 
 

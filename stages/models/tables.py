@@ -276,4 +276,5 @@ def feature_spec(name: str) -> FeatureSpec:
     """Return what one medium's features of a `features` artifact look like."""
     folder = artifact_path("features", name)
     shape = np.load(folder / FEATURES, mmap_mode="r").shape[1:]
-    return FeatureSpec(tuple(shape), read_manifest(folder)["settings"]["num_words"])
+    settings = read_manifest(folder)["settings"]
+    return FeatureSpec(tuple(shape), settings["num_words"], settings.get("space", ""))

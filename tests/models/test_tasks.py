@@ -18,7 +18,7 @@ from stages.extractors.pixels import Pixels
 from stages.extractors.tokens import Tokens
 from stages.models.fusions import FUSIONS, Fusion
 from stages.models.heads import HEADS
-from stages.models.model import MODEL, load_config, load_model, save_model
+from stages.models.model import MODEL, build, load_config, load_model, save_model
 from stages.models.tables import PRESENT, FeatureTable, Split
 from stages.models.tasks import TASKS, Task
 from stages.models.tasks.base import Line
@@ -35,6 +35,7 @@ from tests.support.small_splits import (
     LABELS,
     NUM_SAMPLES,
     WORDS,
+    make_config,
     make_rows,
     make_split,
     make_task,
@@ -677,3 +678,30 @@ def test_a_sample_that_cannot_be_used_is_named(name, sample, message):
     predictor, _ = served(make_task(name, modalities))
     with pytest.raises(ValueError, match=message):
         predictor.predict([*GIVEN[:4], sample])
+
+
+def test_features_of_one_contrastive_model_are_compared_untrained_too():
+    config = make_config("retrieve", ("image", "text"))
+    size, rng = 12, np.random.default_rng(0)
+    spaces = {
+        m: dataclasses.replace(config.features[m], shape=(size,), num_words=0, space="clip") for m in config.features
+    }
+    experiment = config.experiment.model_copy(
+        update={"encoders": config.experiment.encoders.model_copy(update={"image": "projection", "text": "projection"})}
+    )
+    task = build(dataclasses.replace(config, features=spaces, experiment=experiment)).eval()
+    rows = make_split(("image", "text"), ("text",)).rows
+    images = rng.normal(size=(len(rows), size)).astype(np.float16)
+    owners = [i for i, row in enumerate(rows) for _ in row["texts"]]
+    texts = (3 * images[owners] + rng.normal(size=(len(owners), size))).astype(np.float16)  # longer, and near their own
+    places = [[j for j, owner in enumerate(owners) if owner == i] for i in range(len(rows))]
+    tables = {
+        "image": FeatureTable(images, [[i] for i in range(len(rows))], CPU, 1e9),
+        "text": FeatureTable(texts, places, CPU, 1e9),
+    }
+    split = Split(rows, tables, ("text",))
+    row = task.metrics(task.baselines(split, split)["zero_shot"], rows)
+    assert row["mean_recall"] > 0.9
+    other = dataclasses.replace(spaces["text"], space="another")
+    apart = build(dataclasses.replace(config, features=spaces | {"text": other}, experiment=experiment))
+    assert apart.baselines(split, split) == {}

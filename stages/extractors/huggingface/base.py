@@ -43,6 +43,7 @@ class FrozenModel(TorchExtractor):
         self.is_shared = pretrained.is_contrastive(self.whole, self.modality)
         for kept in (self.whole if self._pools_by_itself else self.tower,):
             kept.to(device.device)
+        self.space = settings["files_digest"] if self._pools_by_itself else ""
         self.prepare(folder)
         self.shape = self._try()
 

@@ -11,10 +11,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """One sample's features of a modality: their shape, and for numbered words how many there are (else 0)."""
+    """One sample's features of a modality: their shape, and for numbered words how many there are (else 0).
+
+    `space` names the space in which a contrastive model compares them with another modality's; empty for others.
+    """
 
     shape: tuple[int, ...]
     num_words: int = 0
+    space: str = ""
 
 
 @dataclass(frozen=True)

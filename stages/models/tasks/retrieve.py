@@ -94,7 +94,9 @@ class RetrieveTask(FusedTask):
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return a sample's vector in the shared space as a query and as a target, None where it lacks either."""
-        query, target = self.towers(batch)
+        return self._answers(batch, *self.towers(batch))
+
+    def _answers(self, batch: Batch, query: Tensor, target: Tensor) -> Answers:
         owners_q, owners_t = (owners.cpu().numpy() for owners in self._owners(batch, query, target))
         answers = []
         for i in range(len(batch[self.target + PRESENT])):
@@ -136,8 +138,15 @@ class RetrieveTask(FusedTask):
         return {"mean_recall": float(np.mean(recalls)), **scores, "num_targets": len(back)}
 
     def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
-        """Return none: chance is what the shuffled rows show."""
-        return {}
+        """Return, where one contrastive model made the features, what it finds untrained; shuffled rows show chance."""
+        spaces = {spec.space for spec in self.config.features.values()}
+        if len(self.others) > 1 or len(spaces) > 1 or "" in spaces:
+            return {}
+        answers: Answers = []
+        for _, _, batch in test.in_order(len(test)):
+            query, target = (batch[modality].float().flatten(0, -2) for modality in (self.source, self.target))
+            answers += self._answers(batch, F.normalize(query, dim=-1), F.normalize(target, dim=-1))
+        return {"zero_shot": _rank(answers)}
 
     def ceiling(self, test: Split) -> dict[str, Any]:
         """Return the recalls of who ranks by the truth, where texts are sought: what says something false comes last.

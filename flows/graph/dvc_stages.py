@@ -45,6 +45,14 @@ _MARKERS = {
 }
 
 
+def stage_that_begins(line: str) -> tuple[str, Outcome] | None:
+    """Return the stage that a line of DVC's begins to tell of, and what DVC does with it."""
+    for pattern, outcome in _MARKERS.items():
+        if match := pattern.match(line):
+            return match[1], outcome
+    return None
+
+
 @dataclass(frozen=True)
 class StageRun:
     """One stage, what DVC did with it and how long that took."""
@@ -90,10 +98,9 @@ class Transcript:
 
     def read(self, line: str, now: float) -> None:
         """Take the next line, read at `now` (monotonic seconds)."""
-        for pattern, outcome in _MARKERS.items():
-            if match := pattern.match(line):
-                self._start(match[1], outcome, now)
-                return
+        if begins := stage_that_begins(line):
+            self._start(*begins, now)
+            return
         match = _ERROR.match(line)
         if match and (match["name"] or not self._at_work):
             self._error = match

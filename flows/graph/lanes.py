@@ -17,7 +17,7 @@ import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from flows.graph.dvc_stages import StageRun, follow
+from flows.graph.dvc_stages import StageRun, follow, stage_that_begins
 from flows.graph.sessions import end_all_sessions
 from stages.base.parallel import usable_cores
 
@@ -105,7 +105,7 @@ def run_in_lanes(
         root: The DVC project.
         graph: What to run; stages outside of it are left alone.
         lanes: The number of chains at work at once.
-        on_line: Gets the name of a lane's work, such as `caption`, and each line of it.
+        on_line: Gets the stage at work and each line of it.
         on_stage_done: Gets each stage as soon as DVC is done with it.
         on_progress: Gets a stage's address and a fraction of 1; without it stages are not asked for their progress.
 
@@ -120,16 +120,16 @@ def run_in_lanes(
             runs.append(run)
             on_stage_done(run)
 
-    def said(label: str) -> Callable[[str], None]:
-        def say(line: str) -> None:
-            with lock:
-                on_line(label, line)
-
-        return say
-
     def follow_chain(chain: tuple[str, ...]) -> None:
-        label = chain[0].partition("@")[2] or chain[0]
-        follow(root, ["repro", "--single-item", *chain], said(label), ended, on_progress)
+        at_work = chain[0]
+
+        def said(line: str) -> None:
+            nonlocal at_work
+            at_work, _ = stage_that_begins(line) or (at_work, None)
+            with lock:
+                on_line(at_work, line)
+
+        follow(root, ["repro", "--single-item", *chain], said, ended, on_progress)
 
     waiting = {chain: {other for name in chain for other in graph[name]} - set(chain) for chain in _by_followers(graph)}
     begun: list[Future[None]] = []

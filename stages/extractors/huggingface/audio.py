@@ -26,14 +26,13 @@ class AudioModel(FrozenModel):
         seconds = self.settings["seconds"]
         self._num_samples = round(seconds * self._rate_hz)
         self.longest = f"{seconds:g} s"
-        kind = self.whole.config.model_type
-        self._is_grid = kind in ("audio-spectrogram-transformer", "clap")  # bands and moments in one
+        self._is_grid = self.kind in ("audio-spectrogram-transformer", "clap")  # bands and moments in one
         windows = {
             "whisper": lambda: self._processor.chunk_length,
             "clap": lambda: self._processor.max_length_s,
             "audio-spectrogram-transformer": lambda: self._processor.max_length / 100,  # of 10 ms
         }
-        self._window_s = windows.get(kind, lambda: seconds)()
+        self._window_s = windows.get(self.kind, lambda: seconds)()
         if seconds > self._window_s:
             raise InputError(f"hears {self._window_s:g} s at once, fewer than seconds: {seconds:g}")
 
@@ -62,7 +61,7 @@ class AudioModel(FrozenModel):
         """Return spectrogram or sound, and a mask where the model was trained with one."""
         values, share_B = torch.from_numpy(decoded[:, :-1]), torch.from_numpy(decoded[:, -1])
         values = values.unflatten(1, self._input_shape)
-        if self.whole.config.model_type == "clap":
+        if self.kind == "clap":
             return {"input_features": values, "is_longer": torch.zeros(len(values), 1, dtype=torch.bool)}, share_B
         given = {self.tower.main_input_name: values}
         if values.ndim == 2 and self._processor.return_attention_mask:

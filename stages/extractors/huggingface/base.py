@@ -38,18 +38,15 @@ class FrozenModel(TorchExtractor):
         """
         super().__init__(device)
         self.settings, self._folder, self._device = settings, folder, device
-        self.whole = pretrained.read_model(folder)
-        self.tower = pretrained.tower(self.whole, self.modality)
-        self.is_shared = pretrained.is_contrastive(self.whole, self.modality)
-        for kept in (self.whole if self._pools_by_itself else self.tower,):
-            kept.to(device.device)
-        self.space = settings["files_digest"] if self._pools_by_itself else ""
+        model = pretrained.read_model(folder)
+        self.kind: str = model.config.model_type
+        self.tower = pretrained.tower(model, self.modality)
+        is_shared = settings["level"] == "pooled" and pretrained.is_contrastive(model, self.modality)
+        self._shared = model if is_shared else None  # else what encodes other modalities is let go
+        self.space = settings["files_digest"] if is_shared else ""
+        (model if is_shared else self.tower).to(device.device)
         self.prepare(folder)
         self.shape = self._try()
-
-    @property
-    def _pools_by_itself(self) -> bool:
-        return self.is_shared and self.settings["level"] == "pooled"
 
     @classmethod
     def from_params(cls, params: Any, device: Device | None, key: str, prepared: Path) -> Self:
@@ -83,8 +80,8 @@ class FrozenModel(TorchExtractor):
         """Read what turns media into the model's input."""
         raise NotImplementedError
 
-    def blank(self) -> bytes | np.ndarray:
-        """Return a medium, or a decoded one, to try the model on."""
+    def blank(self) -> np.ndarray:
+        """Return a decoded medium to try the model on."""
         raise NotImplementedError
 
     def inputs(self, decoded: np.ndarray) -> tuple[dict[str, Tensor], Any]:
@@ -101,14 +98,14 @@ class FrozenModel(TorchExtractor):
         given, beside = self.inputs(decoded)
         given = {name: value.to(self._device.device) for name, value in given.items()}
         with torch.autocast(self._device.device.type, self._device.dtype, enabled=self._device.dtype != torch.float32):
-            out = self._pooled(given) if self._pools_by_itself else self._hidden(given)
-        if not self._pools_by_itself:
+            out = self._compared(given) if self._shared else self._hidden(given)
+        if not self._shared:
             x_BLH, real_BL, whole_BH = self.places(out.float(), beside)
             out = whole_BH if self.settings["level"] == "pooled" else x_BLH.masked_fill(~real_BL.unsqueeze(-1), 0)
         return out.to(torch.float16).cpu().numpy()
 
-    def _pooled(self, given: dict[str, Tensor]) -> Tensor:
-        return getattr(self.whole, f"get_{self.modality}_features")(**given).pooler_output.float()
+    def _compared(self, given: dict[str, Tensor]) -> Tensor:
+        return getattr(self._shared, f"get_{self.modality}_features")(**given).pooler_output.float()
 
     def _hidden(self, given: dict[str, Tensor]) -> Tensor:
         """Return the output of a layer as (B, L, H), rows of a grid one after the other."""
@@ -132,9 +129,7 @@ class FrozenModel(TorchExtractor):
     def _try(self) -> tuple[int, ...]:
         """Return the shape of the features, found by running the model once."""
         try:
-            blank = self.blank()
-            decoded = self.decode(blank) if isinstance(blank, bytes) else blank
-            return self.extract(decoded[None]).shape[1:]
+            return self.extract(self.blank()[None]).shape[1:]
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError, KeyError) as error:
             raise InputError(f"does not take {self._what()}: {error or type(error).__name__}") from None
 

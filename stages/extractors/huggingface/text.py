@@ -30,7 +30,7 @@ class TextModel(FrozenModel):
         if (pieces := self._tokenizer.vocab_size) > known:
             raise InputError(f"its tokenizer has {pieces} word pieces, its weights {known}: files of two models")
         # SigLIP's texts were padded in its training, and what is padding was read (Zhai et al. 2023)
-        self._reads_padding = self.whole.config.model_type.startswith("siglip")
+        self._reads_padding = self.kind.startswith("siglip")
 
     def decode(self, media: bytes) -> np.ndarray:
         """Turn UTF-8 text into the numbers of its word pieces, int64 (max_words,), `PADDING` behind them."""

@@ -104,7 +104,6 @@ class LanguageModel(CaptionDecoder):
         embedding = model.get_input_embeddings()
         if self.pieces.end >= embedding.num_embeddings:
             raise InputError(f"its text ends with piece {self.pieces.end}, its weights have {embedding.num_embeddings}")
-        self.num_pieces = OFFSET + embedding.num_embeddings
         hidden = embedding.embedding_dim
         self.project = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden))
         self.adapter = nn.ParameterDict(

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.graph import settings
-from flows.graph.dependencies import dependencies_and_changed, select
+from flows.graph.dependencies import dependencies_and_changed, order_lock, select
 from flows.graph.dvc_stages import Outcome, StageError, StageRun, repro
 from flows.graph.experiments import Experiment, experiments
 from flows.graph.inputs import check_inputs
@@ -92,9 +92,13 @@ def _run_jobs(
     except ValueError as error:
         raise StageError("dvc repro", str(error)) from error
     wanted = touched(graph, changed)
-    runs = run_in_lanes(
-        root, wanted, jobs, lambda label, line: show(line, label) if line else None, on_stage_done, on_progress
-    )
+    try:
+        runs = run_in_lanes(
+            root, wanted, jobs, lambda label, line: show(line, label) if line else None, on_stage_done, on_progress
+        )
+    finally:
+        if wanted:
+            order_lock(root, graph)
     ran = {run.name: run for run in runs}
     return [ran.get(name) or StageRun(name, Outcome.CACHED, 0.0) for name in graph]
 

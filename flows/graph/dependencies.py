@@ -27,6 +27,19 @@ def dependencies_and_changed(root: Path | str) -> tuple[dict[str, list[str]], se
         return _graph(repo), {addresses[found] for found in repo.status()}
 
 
+def order_lock(root: Path | str, names: Iterable[str]) -> None:
+    """Put the entries of dvc.lock in the order of these stages: DVC adds each when it has run: side by side by chance."""
+    from dvc.utils.serialize import modify_yaml
+
+    path = Path(root) / "dvc.lock"
+    if not path.exists():
+        return
+    with _opened(root) as repo, repo.lock, modify_yaml(str(path)) as lock:
+        entries = lock["stages"]
+        for name in [name for name in names if name in entries]:
+            entries[name] = entries.pop(name)
+
+
 @contextmanager
 def _opened(root: Path | str) -> Iterator[Any]:
     from dvc.exceptions import DvcException

@@ -23,6 +23,7 @@ from stages.base.parallel import usable_cores
 
 LANE_BYTES = 3 << 30  # that a training of a default preset may hold, and its evaluation with MLflow
 DEFAULT_THREADS = 2
+HINTS = "To track the changes with git, run:"  # the first of DVC's last lines, the same after each chain
 
 Graph = dict[str, list[str]]
 """Each stage with those that it reads from, in topological order."""
@@ -123,11 +124,15 @@ def run_in_lanes(
     def follow_chain(chain: tuple[str, ...]) -> None:
         at_work = chain[0]
 
+        is_hint = False
+
         def said(line: str) -> None:
-            nonlocal at_work
+            nonlocal at_work, is_hint
             at_work, _ = stage_that_begins(line) or (at_work, None)
+            is_hint = is_hint or line.startswith(HINTS)
             with lock:
-                on_line(at_work, line)
+                if not is_hint:
+                    on_line(at_work, line)
 
         follow(root, ["repro", "--single-item", *chain], said, ended, on_progress)
 

@@ -55,6 +55,16 @@ def test_what_ran_is_told_from_what_did_not(toy: Path, cli_environment: Environm
     ]
 
 
+def test_the_lock_is_the_same_however_many_stages_are_at_work(toy: Path, cli_environment: Environment):
+    locks = []
+    for jobs in ("1", "3"):
+        (toy / "dvc.lock").unlink()
+        shutil.rmtree(toy / ".dvc/cache/runs")
+        assert run(toy, cli_environment, "--jobs", jobs).returncode == 0
+        locks.append((toy / "dvc.lock").read_text())
+    assert locks[0] == locks[1]
+
+
 @JOBS
 def test_targets_are_handed_on(toy: Path, cli_environment: Environment, jobs: str):
     done = run(toy, cli_environment, "features@scenes-text", "--jobs", jobs)

@@ -28,7 +28,7 @@ def dependencies_and_changed(root: Path | str) -> tuple[dict[str, list[str]], se
 
 
 def order_lock(root: Path | str, names: Iterable[str]) -> None:
-    """Put the entries of dvc.lock in the order of these stages: DVC adds each when it has run: side by side by chance."""
+    """Put the entries of dvc.lock in the order of these stages; DVC adds each when it has run, whichever that is."""
     from dvc.utils.serialize import modify_yaml
 
     path = Path(root) / "dvc.lock"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.base.errors import InputError
 from stages.base.store import CURVES, SCRATCH, SPLITS, VOCABULARY, artifact_path, say, writing
-from stages.params import ExperimentBase, LanguageModelParams, Params, column_of
+from stages.params import ExperimentBase, Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 from stages.training.key import start_of, training_key
 
@@ -38,10 +38,10 @@ def run(params: Params, name: str) -> None:
         "train": params.train_of(name).model_dump(),
         "base": params.base.model_dump(include={"device", "precision", "threads"}),
     }
-    base = _language_model(name, experiment, used)
+    bases = _bases(name, experiment, used)
     start = start_of(name, experiment)
     if _is_follower():
-        _fit(params, name, training_key(used, experiment.dataset, inputs, start), used, base)
+        _fit(params, name, training_key(used, experiment.dataset, inputs, start), used, bases)
         return
     with writing("train", name, used) as draft:
         from stages.models.model import save_model
@@ -49,7 +49,7 @@ def run(params: Params, name: str) -> None:
         from stages.training.start import kept_of
 
         key = training_key(used, experiment.dataset, inputs, start)
-        fitted, config, counts = _fit(params, name, key, used, base)
+        fitted, config, counts = _fit(params, name, key, used, bases)
         assert fitted is not None
         folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
         columns = {modality: column_of(params.features[feature]) for modality, feature in inputs.items()}
@@ -71,7 +71,7 @@ def _is_follower() -> bool:
 
 
 def _fit(
-    params: Params, name: str, key: str, used: dict[str, Any], base: Path | None
+    params: Params, name: str, key: str, used: dict[str, Any], bases: dict[str, Path]
 ) -> tuple["Fitted | None", "ModelConfig", dict[str, int]]:
     """Return the finished training (None in a follower), what builds its model, and the samples of each split."""
     from stages.base.device import set_up
@@ -86,7 +86,7 @@ def _fit(
     reading = reading_of(experiment)
     limit_bytes = train.device_cache_gb * 2**30
     splits = {split: load_split(reading, split, device, limit_bytes) for split in SPLITS[:2]}
-    config = _config(experiment, base)
+    config = _config(experiment, bases)
     if not _is_follower():
         _check_targets(name, config, splits | {SPLITS[2]: load_split(reading, SPLITS[2], device, 0)}, train.batch_size)
     task = build(config)
@@ -105,18 +105,18 @@ def _fit(
     return fitted, config, {split: len(rows) for split, rows in splits.items()}
 
 
-def _language_model(name: str, experiment: ExperimentBase, used: dict[str, Any]) -> Path | None:
-    """Return the folder of the language model that the head stands on, if any; note in `used` which it is."""
-    if not isinstance(getattr(experiment, "head", None), LanguageModelParams):
-        return None
-    from stages.models.model import find_language_model
+def _bases(name: str, experiment: ExperimentBase, used: dict[str, Any]) -> dict[str, Path]:
+    """Return the folders of the pretrained models that the experiment stands on; note in `used` which they are."""
+    if not experiment.bases():
+        return {}
+    from stages.models.model import base_digests, find_bases
 
-    folder, files_digest = find_language_model(experiment, f"experiments.{name}")
-    used["language_model"] = {"files_digest": files_digest}
-    return folder
+    found = find_bases(experiment, f"experiments.{name}")
+    used["bases"] = base_digests(found)
+    return found
 
 
-def _config(experiment: ExperimentBase, base: Path | None) -> "ModelConfig":
+def _config(experiment: ExperimentBase, bases: dict[str, Path]) -> "ModelConfig":
     """Return what builds the experiment's model, from its features and the prepared vocabularies."""
     from stages.models.tables import feature_spec
     from stages.models.tasks import TASKS
@@ -127,7 +127,7 @@ def _config(experiment: ExperimentBase, base: Path | None) -> "ModelConfig":
         experiment,
         {modality: feature_spec(feature) for modality, feature in experiment.inputs.used().items()},
         {column: known[column] for column in TASKS[experiment.task].vocabularies},
-        base,
+        bases,
     )
 
 

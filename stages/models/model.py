@@ -16,12 +16,12 @@ from stages.models.encoders.base import FeatureSpec
 from stages.models.tables import Reading
 from stages.models.tasks import TASKS, Task
 from stages.models.tasks.base import ModelConfig
-from stages.params import BackboneParams, CaptionParams, ExperimentBase, LanguageModelParams, experiment_params
+from stages.params import BackboneParams, ExperimentBase, experiment_params
 from stages.pretrained import huggingface
 from stages.pretrained.torchvision import read_weights
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
-BASE = "language_model"  # folder, in a model's, of the files that its head stands on
+BASES = "bases"  # folder, in a model's, of the pretrained models that parts of it stand on
 NOT_OF_THE_EXTRACTOR = (FEATURES, INDEX, MANIFEST)  # of the files in a features artifact
 
 
@@ -44,18 +44,24 @@ def load_pretrained(task: Task, key: str) -> None:
             encoder.load_weights(read_weights(named, f"{key}.encoders.{modality}"))
 
 
-def find_language_model(experiment: ExperimentBase, key: str) -> tuple[Path, str]:
-    """Return the folder of the language model that an experiment's head names, and the digest of its files.
+def find_bases(experiment: ExperimentBase, key: str) -> dict[str, Path]:
+    """Return, by their place in an experiment's section, the folders of the pretrained models that it stands on.
 
     Raises:
-        InputError: naming `key`, the experiment's section, when it cannot be had.
+        InputError: naming the place below `key`, the section, when one cannot be had.
     """
-    assert isinstance(experiment, CaptionParams) and isinstance(experiment.head, LanguageModelParams)
-    try:
-        folder = huggingface.fetch(experiment.head.model, experiment.head.revision)
-    except InputError as error:
-        raise InputError(f"{key}.head.model: {experiment.head.model}: {error}") from None
-    return folder, huggingface.files_digest(folder)
+    found = {}
+    for place, named in experiment.bases().items():
+        try:
+            found[place] = huggingface.fetch(named.model, named.revision)
+        except InputError as error:
+            raise InputError(f"{key}.{place}.model: {named.model}: {error}") from None
+    return found
+
+
+def base_digests(bases: dict[str, Path]) -> dict[str, str]:
+    """Return what names the bytes of each."""
+    return {place: huggingface.files_digest(folder) for place, folder in bases.items()}
 
 
 def save_model(
@@ -80,10 +86,10 @@ def save_model(
     )
     contiguous = {key: value.contiguous() for key, value in weights.items()}
     (folder / WEIGHTS).write_bytes(save(contiguous))  # `save_file` would shut other users out, whatever the umask
-    if config.base:
-        (folder / BASE).mkdir()
-        for path in huggingface.files(config.base):
-            shutil.copyfile(path, folder / BASE / path.name)
+    for place, base in config.bases.items():
+        (folder / BASES / place).mkdir(parents=True)
+        for path in huggingface.files(base):
+            shutil.copyfile(path, folder / BASES / place / path.name)
     for modality, source in feature_folders.items():
         (folder / modality).mkdir()
         for path in sorted(source.iterdir()):
@@ -99,7 +105,8 @@ def load_config(folder: Path) -> ModelConfig:
     features = {
         m: FeatureSpec(tuple(spec["shape"]), spec["num_words"], spec.get("space", "")) for m, spec in found.items()
     }
-    return ModelConfig(experiment, features, raw["vocabularies"], folder / BASE if (folder / BASE).is_dir() else None)
+    bases = {place: folder / BASES / place for place in experiment.bases()}
+    return ModelConfig(experiment, features, raw["vocabularies"], bases)
 
 
 def columns_of(folder: Path) -> dict[str, str]:

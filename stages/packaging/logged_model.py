@@ -12,7 +12,7 @@ from typing import Any
 from stages.base.store import CURVES, METRICS, artifact_path, digest, read_manifest, write_json
 from stages.base.tracking import KEY_TAG, experiment_id, find_run, log_params
 from stages.packaging.gallery import write_gallery
-from stages.params import LanguageModelParams, Params, column_of
+from stages.params import Params, column_of
 from stages.registry.lineage import DIGEST_TAG, lineage_tags
 from stages.registry.lineage_files import LINEAGE, write_lineage
 
@@ -195,9 +195,9 @@ def _first_whole_sample(dataset: str, columns: set[str]) -> dict[str, Any]:
 def _packages(params: Params, name: str) -> list[str]:
     """Return what a version imports: with pretrained models of Hugging Face the extra packages too."""
     experiment = params.experiments[name]
-    writes = isinstance(getattr(experiment, "head", None), LanguageModelParams)
+    learns = bool(experiment.bases())
     reads = any(params.features[feature].extractor == "huggingface" for feature in experiment.inputs.used().values())
-    return sorted([*REQUIREMENTS, *(["transformers"] if reads or writes else []), *(["peft"] if writes else [])])
+    return sorted([*REQUIREMENTS, *(["transformers"] if reads or learns else []), *(["peft"] if learns else [])])
 
 
 def _requirements(params: Params, name: str) -> list[str]:

@@ -16,6 +16,7 @@ class TrainParams(Section):
     texts_per_step: Count
     optimizer: Literal["adamw", "sgd"]
     learning_rate: Positive
+    pretrained_learning_rate: Positive | Literal["none"] = "none"  # so in versions from before it was a value
     momentum: Share
     weight_decay: NonNegative
     warmup_fraction: Fraction
@@ -54,14 +55,50 @@ class BackboneParams(Section):
     batch_norms: Literal["frozen", "trained"]
 
 
-def _plain_or_backbone(value: Any) -> str:
-    return "backbone" if isinstance(value, dict | BackboneParams) else "plain"
+class LoraParams(Section):
+    """Thin matrices beside linear layers (Hu et al. 2022); `targets` are names of layers, or all-linear."""
+
+    rank: Count = 8
+    alpha: Positive = 16.0
+    dropout: Share = 0.0
+    targets: list[str] = ["all-linear"]
+
+
+class HuggingFaceEncoderParams(Section):
+    """A Hugging Face image model over `pixels`: a folder, or a name on the hub with the revision that fixes it."""
+
+    name: Literal["huggingface"]
+    model: str
+    revision: str = ""
+    train: Literal["frozen", "lora", "last_layers", "all"] = "lora"
+    lora: LoraParams = LoraParams()
+    last_layers: Count = 2
+
+
+class LanguageModelParams(Section):
+    """A causal language model that writes: a folder, or a name on the hub with the revision that fixes it."""
+
+    name: Literal["language_model"]
+    model: str
+    revision: str = ""
+    train: Literal["lora", "frozen"] = "lora"
+    lora: LoraParams = LoraParams()
+    prompt: str = ""
+
+
+def _kind_of_encoder(value: Any) -> str:
+    if isinstance(value, BackboneParams | HuggingFaceEncoderParams):
+        return value.name
+    if not isinstance(value, dict):
+        return "plain"
+    return "huggingface" if value.get("name") == "huggingface" else "torchvision"
 
 
 ImageEncoder = Annotated[
     Annotated[str, variant("models/encoders", "image", also=(NONE,)), Tag("plain")]
-    | Annotated[BackboneParams, Tag("backbone")],
-    Discriminator(_plain_or_backbone),
+    | Annotated[BackboneParams, Tag("torchvision")]
+    | Annotated[HuggingFaceEncoderParams, Tag("huggingface")],
+    Discriminator(_kind_of_encoder),
 ]
 AudioEncoder = Annotated[str, variant("models/encoders", "audio", also=(NONE,))]
 TextEncoder = Annotated[str, variant("models/encoders", "text", also=(NONE,))]
@@ -77,7 +114,9 @@ class Encoders(Section):
 
     @field_validator("image")
     @classmethod
-    def _backbone_has_weights(cls, encoder: str | BackboneParams) -> str | BackboneParams:
+    def _backbone_has_weights(
+        cls, encoder: str | BackboneParams | HuggingFaceEncoderParams
+    ) -> str | BackboneParams | HuggingFaceEncoderParams:
         if encoder == "torchvision":
             raise ValueError(
                 "a mapping: {name: torchvision, backbone: ..., weights: ..., weights_sha256: ..., batch_norms: ...}"
@@ -129,25 +168,12 @@ class ExperimentBase(Section):
         used = tuple(self.inputs.used())
         return used if len(used) == 1 else self.needs
 
-
-class LoraParams(Section):
-    """Thin matrices beside linear layers (Hu et al. 2022); `targets` are names of layers, or all-linear."""
-
-    rank: Count = 8
-    alpha: Positive = 16.0
-    dropout: Share = 0.0
-    targets: list[str] = ["all-linear"]
-
-
-class LanguageModelParams(Section):
-    """A causal language model that writes: a folder, or a name on the hub with the revision that fixes it."""
-
-    name: Literal["language_model"]
-    model: str
-    revision: str = ""
-    train: Literal["lora", "frozen"] = "lora"
-    lora: LoraParams = LoraParams()
-    prompt: str = ""
+    def bases(self) -> dict[str, LanguageModelParams | HuggingFaceEncoderParams]:
+        """Return the pretrained models of Hugging Face that the model stands on, by their place in its section."""
+        places = {f"encoders.{modality}": getattr(self.encoders, modality) for modality in self.encoded()}
+        places["head"] = getattr(self, "head", NONE)
+        kinds = LanguageModelParams | HuggingFaceEncoderParams
+        return {place: named for place, named in places.items() if isinstance(named, kinds)}
 
 
 def _plain_or_language_model(value: Any) -> str:

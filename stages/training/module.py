@@ -1,6 +1,7 @@
 """A task under training, as Lightning takes it: the loss, the validation score, optimiser and learning rate."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,27 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from stages.models.adapters import Adapter
+from stages.models.encoders.backbone import Backbone
 from stages.models.tables import Split
 from stages.models.tasks import Task
 from stages.models.tasks.base import size_of
 from stages.params import TrainParams
+
+
+def _groups(task: Task, train: TrainParams) -> Iterator[dict[str, Any]]:
+    """Yield parameters with their learning rate and decay: what was pretrained may have a rate of its own."""
+    own = train.learning_rate if train.pretrained_learning_rate == "none" else train.pretrained_learning_rate
+    old = {id(weight) for part in task.modules() if isinstance(part, Adapter) for weight in part.pretrained_weights()}
+    old |= {id(w) for part in task.modules() if isinstance(part, Backbone) for w in part.trunk.parameters()}
+    for rate, is_old in ((train.learning_rate, False), (own, True)):
+        weights = [weight for weight in task.parameters() if (id(weight) in old) is is_old]
+        for decay, chosen in (
+            (train.weight_decay, [weight for weight in weights if weight.ndim > 1]),
+            (0.0, [weight for weight in weights if weight.ndim <= 1]),
+        ):
+            if chosen:
+                yield {"params": chosen, "weight_decay": decay, "lr": rate}
 
 
 @dataclass(frozen=True)
@@ -67,10 +85,7 @@ class TrainingModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """No decay for vectors; linear warm-up, then a cosine to zero."""
         train = self._train_params
-        groups = [
-            {"params": [p for p in self.task.parameters() if p.ndim > 1], "weight_decay": train.weight_decay},
-            {"params": [p for p in self.task.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        groups = list(_groups(self.task, train))
         optimizer: torch.optim.Optimizer
         if train.optimizer == "sgd":
             optimizer = torch.optim.SGD(groups, train.learning_rate, train.momentum, nesterov=True, fused=True)

@@ -12,7 +12,7 @@ from stages.base.errors import InputError
 from stages.media.text import END, START
 from stages.models.heads.beam import beam_search
 from stages.models.heads.language_model import OFFSET, LanguageModel, Pieces
-from stages.models.model import BASE, build, load_model, save_model
+from stages.models.model import BASES, build, load_model, save_model
 from stages.params import LanguageModelParams
 from stages.training.batches import ValidationBatches
 from tests.support.small_splits import make_config, make_split, project_params
@@ -41,7 +41,7 @@ def head(folder, **changes):
 def make(folder, modalities=("image",), **changes):
     torch.manual_seed(0)
     config = make_config("caption", modalities, head=head(folder, **changes), max_words=12)
-    return build(dataclasses.replace(config, base=folder))
+    return build(dataclasses.replace(config, bases={"head": folder}))
 
 
 def batch_of(task, split):
@@ -100,7 +100,7 @@ def test_what_is_saved_is_small_and_read_again_as_it_was(tiny, family, tmp_path)
     adapted = {name for name in state if name.startswith("decoder.")}
     assert all("lora" in name or "project" in name for name in adapted)
     save_model(tmp_path, task.config, state, {}, {})
-    assert (tmp_path / BASE / "model.safetensors").is_file()
+    assert (tmp_path / BASES / "head" / "model.safetensors").is_file()
     again = load_model(tmp_path, CPU)
     assert again.answer(split, EVALUATE) == answers
 
@@ -170,16 +170,19 @@ def test_the_loss_of_a_caption_is_that_of_the_model_alone(tiny):
 def test_a_copy_shares_what_is_frozen_and_learns_by_itself(tiny):
     task = make(tiny["llama"])
     other = copy.deepcopy(task)
-    frozen, adapter = task.decoder.model.get_input_embeddings().weight, next(iter(task.decoder.adapter.values()))
+    frozen, adapter = (
+        task.decoder.model.get_input_embeddings().weight,
+        next(iter(task.decoder.adapter.weights.values())),
+    )
     assert other.decoder.model.get_input_embeddings().weight is frozen
-    own = next(iter(other.decoder.adapter.values()))
+    own = next(iter(other.decoder.adapter.weights.values()))
     assert own is not adapter
     assert any(own is weight for weight in other.decoder.model.parameters())
 
 
 def test_frozen_means_that_the_projector_alone_learns(tiny):
     task = make(tiny["gpt2"], train="frozen")
-    assert not task.decoder.adapter
+    assert not task.decoder.adapter.weights
     losses = steps(task, batch_of(task, make_split(("image",), ())), 30)
     assert losses[-1] < 0.8 * losses[0]
 

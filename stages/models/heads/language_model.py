@@ -7,16 +7,16 @@ Shapes: B images, C captions or K beams of an image, T word pieces, L places of 
 H hidden of the model, N heads, S places kept.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stages.base.errors import InputError
 from stages.media.text import END, SPECIALS, START, tokenize
+from stages.models.adapters import Adapter
 from stages.models.heads.base import CaptionDecoder, State
 from stages.params import LanguageModelParams
 from stages.pretrained import huggingface as pretrained
@@ -76,18 +76,6 @@ def _touches(span: tuple[int, int], first: int, end: int) -> bool:
     return span[0] < end and (span[1] > first or span == (first, first))
 
 
-class _Base:
-    """The model, hidden from `nn.Module`: its weights are no part of what is trained, copied, averaged or saved."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Copy what learns; share what is frozen."""
-        memo |= {id(weight): weight for weight in self.model.parameters() if not weight.requires_grad}
-        return type(self)(copy.deepcopy(self.model, memo))
-
-
 class LanguageModel(CaptionDecoder):
     """Follows the protocol of `base.CaptionDecoder`, over `Pieces`."""
 
@@ -99,16 +87,12 @@ class LanguageModel(CaptionDecoder):
         """
         nn.Module.__init__(self)
         self.pieces = Pieces(folder)
-        model = pretrained.read_language_model(folder).requires_grad_(False)
-        self._base = _Base(_with_lora(model, params) if params.train == "lora" else model)
-        embedding = model.get_input_embeddings()
+        self.adapter = Adapter(pretrained.read_language_model(folder), params.train, params.lora)
+        embedding = self.model.get_input_embeddings()
         if self.pieces.end >= embedding.num_embeddings:
             raise InputError(f"its text ends with piece {self.pieces.end}, its weights have {embedding.num_embeddings}")
         hidden = embedding.embedding_dim
         self.project = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden))
-        self.adapter = nn.ParameterDict(
-            {name.replace(".", "/"): weight for name, weight in model.named_parameters() if weight.requires_grad}
-        )
         prompt = torch.tensor([self.pieces.ids(params.prompt)], dtype=torch.long)
         self.register_buffer("prompt_1P", prompt, persistent=False)
         self.prompt_1P: Tensor
@@ -116,17 +100,7 @@ class LanguageModel(CaptionDecoder):
     @property
     def model(self) -> Any:
         """The language model, with LoRA where there is any."""
-        return self._base.model
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
-        self.model._apply(fn)
-        return self
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training mode, of the hidden model too."""
-        self.model.train(mode)
-        return super().train(mode)
+        return self.adapter.model
 
     def forward(self, grid_BLD: Tensor, tokens_BCT: Tensor, real_BCT: Tensor) -> Tensor:
         """Return what is read for the next piece at the real places, packed; captions share their image's prefix."""
@@ -188,26 +162,6 @@ class LanguageModel(CaptionDecoder):
     def _embed(self, tokens: Tensor) -> Tensor:
         own = torch.where(tokens >= OFFSET, tokens - OFFSET, self.pieces.end)
         return self.model.get_input_embeddings()(own.masked_fill(tokens == START, self.pieces.start))
-
-
-def _with_lora(model: Any, params: LanguageModelParams) -> Any:
-    """Put two thin matrices beside each linear layer that is named, the first drawn from torch's global generator."""
-    peft = pretrained.import_peft()
-    lora = params.lora
-    config = peft.LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.targets if lora.targets != ["all-linear"] else "all-linear",
-        bias="none",
-    )
-    try:
-        return peft.inject_adapter_in_model(config, model)
-    except ValueError as error:
-        linear = sorted(
-            {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear)}
-        )
-        raise InputError(f"lora.targets: {', '.join(lora.targets)}: {error}; it has {', '.join(linear)}") from None
 
 
 def _cache(kept: Sequence[tuple[Tensor, Tensor]]) -> Any:

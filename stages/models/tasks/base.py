@@ -4,7 +4,7 @@ Shapes: N samples of a split, B of a batch, K media that a sample brings of a mo
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,7 +30,8 @@ class ModelConfig:
     experiment: ExperimentBase
     features: dict[str, FeatureSpec]  # by modality
     vocabularies: dict[str, list[str]]  # words of the text columns, answers, labels; of the training split
-    base: Path | None = None  # folder of the pretrained language model that the head stands on; not in `model.json`
+    bases: dict[str, Path] = field(default_factory=dict)
+    """By place (`head`, `encoders.image`), the folder of the model that stands there; not in `model.json`."""
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,7 @@ class CaptionTask(FusedTask):
         self.pieces: Pieces | None = None  # of a language model, which has its own instead of the vocabulary's words
         self.decoder: CaptionDecoder
         if isinstance(experiment.head, LanguageModelParams):
-            assert config.base, "where its files are"
-            self.decoder = LanguageModel(config.base, experiment.head, experiment.dim)
+            self.decoder = LanguageModel(config.bases["head"], experiment.head, experiment.dim)
             self.pieces = self.decoder.pieces
         else:
             self.decoder = HEADS[experiment.head](

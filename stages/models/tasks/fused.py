@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from stages.base.errors import InputError
 from stages.models.encoders import ENCODERS
 from stages.models.encoders.base import Encoded, Encoder, EncoderSize
+from stages.models.encoders.huggingface import HuggingFaceImage
 from stages.models.fusions import FUSIONS, Fusion
 from stages.models.heads.memory import Memory
 from stages.models.tables import PRESENT
 from stages.models.tasks.base import Batch, ModelConfig, Task
-from stages.params import BackboneParams
+from stages.params import BackboneParams, HuggingFaceEncoderParams
 
 
 class FusedTask(Task):
@@ -70,11 +71,13 @@ def make_encoder(config: ModelConfig, modality: str) -> Encoder:
     named = getattr(experiment.encoders, modality)
     kinds = ENCODERS["text" if modality == "question" else modality]
     try:
+        if isinstance(named, HuggingFaceEncoderParams):
+            return HuggingFaceImage(spec, size, config.bases[f"encoders.{modality}"], named)
         if isinstance(named, BackboneParams):
             return kinds[named.name](spec, size, named.backbone, named.batch_norms)  # type: ignore[call-arg]
         return kinds[named](spec, size)
     except ValueError as error:
-        name = named.name if isinstance(named, BackboneParams) else named
+        name = named if isinstance(named, str) else named.name
         raise InputError(f"encoders.{modality}: {name} cannot read features of shape {spec.shape}: {error}") from None
 
 

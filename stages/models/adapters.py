@@ -1,0 +1,102 @@
+"""A pretrained model of which only a part learns.
+
+What is frozen is hidden from `nn.Module`: it is no part of what is averaged, kept in checkpoints or saved, and copies
+share it. So a model that learns by LoRA (Hu et al. 2022) is a few MB, and its base is kept apart.
+"""
+
+import copy
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from stages.base.errors import InputError
+from stages.params import LoraParams
+from stages.pretrained import huggingface as pretrained
+
+LORA = "lora_"  # what peft's names of new weights have in them
+
+
+class _Base:
+    """The model, out of the sight of `nn.Module`."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy what learns; share what is frozen."""
+        memo |= {id(weight): weight for weight in self.model.parameters() if not weight.requires_grad}
+        return type(self)(copy.deepcopy(self.model, memo))
+
+
+class Adapter(nn.Module):
+    """Holds a model and registers the weights of it that learn."""
+
+    def __init__(self, model: Any, train: str, lora: LoraParams, last_layers: int = 0) -> None:
+        """Choose what learns: nothing (`frozen`), thin matrices beside linear layers (`lora`), `last_layers`, or `all`.
+
+        Raises:
+            InputError: when the model has none of the layers that are named.
+        """
+        super().__init__()
+        model.requires_grad_(train == "all")
+        if train == "lora":
+            model = _with_lora(model, lora)
+        elif train == "last_layers":
+            _free_last(model, last_layers)
+        self._base = _Base(model)
+        self.weights = nn.ParameterDict(
+            {name.replace(".", "/"): weight for name, weight in model.named_parameters() if weight.requires_grad}
+        )
+
+    @property
+    def model(self) -> Any:
+        """The model, with LoRA where there is any."""
+        return self._base.model
+
+    def pretrained_weights(self) -> list[Tensor]:
+        """Return the weights that learn and did not begin at random."""
+        return [weight for name, weight in self.weights.items() if LORA not in name]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self.model._apply(fn)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, of the hidden model too where anything of it learns."""
+        self.model.train(mode and bool(self.weights))
+        return super().train(mode)
+
+
+def _with_lora(model: Any, lora: LoraParams) -> Any:
+    """Put two thin matrices beside each linear layer that is named, the first drawn from torch's global generator."""
+    peft = pretrained.import_peft()
+    config = peft.LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets if lora.targets != ["all-linear"] else "all-linear",
+        bias="none",
+    )
+    try:
+        return peft.inject_adapter_in_model(config, model)
+    except ValueError as error:
+        linear = sorted(
+            {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+        )
+        raise InputError(f"lora.targets: {', '.join(lora.targets)}: {error}; it has {', '.join(linear)}") from None
+
+
+def _free_last(model: Any, count: int) -> None:
+    """Let the last layers of the longest stack learn, and the norms behind it."""
+    stacks = [part for part in model.modules() if isinstance(part, nn.ModuleList)]
+    if not stacks:
+        raise InputError("has no stack of layers, so that its last ones cannot be told; use lora or all")
+    stack = max(stacks, key=len)
+    if count > len(stack):
+        raise InputError(f"has {len(stack)} layers, fewer than last_layers: {count}")
+    for layer in list(stack)[len(stack) - count :]:
+        layer.requires_grad_(True)
+    for name, part in model.named_children():
+        if isinstance(part, nn.LayerNorm) and "pre" not in name:
+            part.requires_grad_(True)

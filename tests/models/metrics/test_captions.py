@@ -22,7 +22,7 @@ from stages.models.metrics.cider import cider_d, cider_d_scores
 from stages.models.metrics.meteor import meteor_available
 from stages.models.metrics.rouge import lcs_length, rouge_l, rouge_l_scores
 
-REPO = Path(__file__).parents[2]
+REPO = Path(__file__).parents[3]
 
 PREDICTIONS = [
     text.split()

@@ -20,7 +20,7 @@ from flows.graph.dependencies import dependencies_and_changed, order_lock, selec
 from flows.graph.dvc_stages import Outcome, StageError, StageRun, repro
 from flows.graph.experiments import Experiment, experiments
 from flows.graph.inputs import check_inputs
-from flows.graph.lanes import lane_count, run_in_lanes, touched
+from flows.graph.lanes import Listener, lane_count, run_in_lanes, touched
 from flows.graph.terminal import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals, stage_table
 
 TRY_COMMAND = ".venv/bin/python -m stages.register {experiment} --try {inputs}"
@@ -81,8 +81,12 @@ def _run_jobs(
 ) -> list[StageRun]:
     """Run one `dvc repro`, or `jobs` at once where several stages have changed."""
 
-    def show(line: str, label: str = "") -> None:
-        out.print(Text.from_ansi(f"{label} | {line}" if label else line), soft_wrap=True)
+    def show(line: str) -> None:
+        out.print(Text.from_ansi(line), soft_wrap=True)
+
+    def labelled(name: str, line: str) -> None:
+        if line:
+            show(f"{name} | {line}")
 
     if jobs == 1:
         return repro(root, show, on_stage_done, targets, on_progress)
@@ -93,9 +97,7 @@ def _run_jobs(
         raise StageError("dvc repro", str(error)) from error
     wanted = touched(graph, changed)
     try:
-        runs = run_in_lanes(
-            root, wanted, jobs, lambda label, line: show(line, label) if line else None, on_stage_done, on_progress
-        )
+        runs = run_in_lanes(root, wanted, jobs, Listener(labelled, on_stage_done, on_progress))
     finally:
         if wanted:
             order_lock(root, graph)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ HINTS = "To track the changes with git, run:"  # the first of DVC's last lines, 
 
 Graph = dict[str, list[str]]
 """Each stage with those that it reads from, in topological order."""
+Chain = tuple[str, ...]
+"""Stages that one DVC runs one after another."""
 
 
 def lane_count(root: Path) -> int:
@@ -60,7 +63,7 @@ def touched(graph: Graph, changed: Collection[str]) -> Graph:
     return found
 
 
-def chains(graph: Graph) -> list[tuple[str, ...]]:
+def chains(graph: Graph) -> list[Chain]:
     """Join the stages that nothing could run beside: one that alone follows another, and waits for nothing else."""
     above = _above(graph)
     below = {name: {other for other in graph if name in above[other]} for name in graph}
@@ -84,68 +87,43 @@ def _above(graph: Graph) -> dict[str, set[str]]:
     return above
 
 
-def _by_followers(graph: Graph) -> list[tuple[str, ...]]:
+def _by_followers(graph: Graph) -> list[Chain]:
     """Return the chains, those that the most stages wait for first."""
     above = _above(graph)
     return sorted(chains(graph), key=lambda chain: -sum(chain[-1] in before for before in above.values()))
 
 
-def run_in_lanes(
-    root: Path,
-    graph: Graph,
-    lanes: int,
-    on_line: Callable[[str, str], None],
-    on_stage_done: Callable[[StageRun], None],
-    on_progress: Callable[[str, float], None] | None = None,
-) -> list[StageRun]:
-    """Run the stages of a graph, as many as `lanes` at once, and return them in the order in which they ended.
+@dataclass(frozen=True)
+class Listener:
+    """Who is told of stages at work; it is called by one lane at a time."""
 
-    When one fails, no other begins and those at work go on to their end.
+    on_line: Callable[[str, str], None]
+    """Gets the stage at work and each line of it."""
+    on_stage_done: Callable[[StageRun], None]
+    """Gets each stage as soon as DVC is done with it."""
+    on_progress: Callable[[str, float], None] | None = None
+    """Gets a stage's address and a fraction of 1; without it stages are not asked for their progress."""
 
-    Args:
-        root: The DVC project.
-        graph: What to run; stages outside of it are left alone.
-        lanes: The number of chains at work at once.
-        on_line: Gets the stage at work and each line of it.
-        on_stage_done: Gets each stage as soon as DVC is done with it.
-        on_progress: Gets a stage's address and a fraction of 1; without it stages are not asked for their progress.
+
+def run_in_lanes(root: Path, graph: Graph, lanes: int, listener: Listener) -> list[StageRun]:
+    """Run the stages of a graph, as many chains as `lanes` at once, and return them in the order in which they ended.
+
+    Stages outside of the graph are left alone. When one fails, no other begins and those at work go on to their end.
 
     Raises:
         StageError: The stage that failed first.
     """
-    lock = threading.Lock()  # the callbacks are called one at a time
     runs: list[StageRun] = []
-
-    def ended(run: StageRun) -> None:
-        with lock:
-            runs.append(run)
-            on_stage_done(run)
-
-    def follow_chain(chain: tuple[str, ...]) -> None:
-        at_work = chain[0]
-
-        is_hint = False
-
-        def said(line: str) -> None:
-            nonlocal at_work, is_hint
-            at_work, _ = stage_that_begins(line) or (at_work, None)
-            is_hint = is_hint or line.startswith(HINTS)
-            with lock:
-                if not is_hint:
-                    on_line(at_work, line)
-
-        follow(root, ["repro", "--single-item", *chain], said, ended, on_progress)
-
-    waiting = {chain: {other for name in chain for other in graph[name]} - set(chain) for chain in _by_followers(graph)}
+    lock = threading.Lock()
     begun: list[Future[None]] = []
     with ThreadPoolExecutor(lanes) as pool:
 
-        def begin(chain: tuple[str, ...]) -> Future[None]:
-            begun.append(pool.submit(follow_chain, chain))
+        def begin(chain: Chain) -> Future[None]:
+            begun.append(pool.submit(_follow_chain, root, chain, listener, runs, lock))
             return begun[-1]
 
         try:
-            error = _in_order(waiting, lanes, begin)
+            error = _in_order(graph, lanes, begin)
         except BaseException:
             while not all(future.cancel() or future.done() for future in begun):  # one may be about to start its DVC
                 end_all_sessions()
@@ -156,13 +134,36 @@ def run_in_lanes(
     return runs
 
 
-def _in_order(
-    waiting: dict[tuple[str, ...], set[str]],
-    lanes: int,
-    begin: Callable[[tuple[str, ...]], "Future[None]"],
-) -> BaseException | None:
+def _follow_chain(root: Path, chain: Chain, listener: Listener, runs: list[StageRun], lock: threading.Lock) -> None:
+    """Run the stages of a chain by one DVC; add each to `runs` and tell of it under the lock of all lanes."""
+    at_work, is_hint = chain[0], False
+
+    def said(line: str) -> None:
+        nonlocal at_work, is_hint
+        at_work, _ = stage_that_begins(line) or (at_work, None)
+        is_hint = is_hint or line.startswith(HINTS)
+        if not is_hint:
+            with lock:
+                listener.on_line(at_work, line)
+
+    def ended(run: StageRun) -> None:
+        with lock:
+            runs.append(run)
+            listener.on_stage_done(run)
+
+    def progressed(name: str, fraction: float) -> None:
+        assert listener.on_progress
+        with lock:
+            listener.on_progress(name, fraction)
+
+    on_progress = progressed if listener.on_progress else None
+    follow(root, ["repro", "--single-item", *chain], said, ended, on_progress)
+
+
+def _in_order(graph: Graph, lanes: int, begin: Callable[[Chain], "Future[None]"]) -> BaseException | None:
     """Begin each chain when the stages that it waits for are done and a lane is free; return the first error."""
-    ended: queue.Queue[tuple[tuple[str, ...], Future[None]]] = queue.Queue()
+    waiting = {chain: {other for name in chain for other in graph[name]} - set(chain) for chain in _by_followers(graph)}
+    ended: queue.Queue[tuple[Chain, Future[None]]] = queue.Queue()
     done: set[str] = set()
     at_work = 0
     error: BaseException | None = None

@@ -5,6 +5,7 @@ repository. transformers is imported only where a model is asked for.
 """
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from stages.base.errors import InputError
 from stages.base.store import digest, sha256_file
@@ -217,6 +219,17 @@ def tower(model: Any, modality: str) -> Any:
 
 TOWERS = {"image": "vision", "audio": "audio", "text": "text"}
 """By modality, what transformers calls a part of a model that has several."""
+
+
+def image_cells(x: Tensor) -> Tensor:
+    """Return the cells (B, L, H) of an image model's output, rows first.
+
+    It is a grid (B, H, rows, columns), or tokens (B, T, H) of a square of cells, before which class and register tokens
+    stand.
+    """
+    if x.ndim == 4:
+        return x.permute(0, 2, 3, 1).flatten(1, 2)
+    return x[:, x.shape[1] - math.isqrt(x.shape[1]) ** 2 :]
 
 
 def is_contrastive(model: Any, modality: str) -> bool:

@@ -9,13 +9,12 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from stages.base.errors import InputError
 from stages.base.store import say
 from stages.raw.archive import Archive, open_archive
-from stages.sources.base import Fault, RawSample, RemoteFile, Source
-from stages.sources.splits import content_key, split_by_hash
+from stages.sources.base import Fault, RawSample
+from stages.sources.by_picture import ByPicture
 
 FILE = "tweets-sentiment.zip"
 LIST = "label/train.txt"
@@ -24,35 +23,12 @@ TAGS = ("positive", "neutral", "negative")
 ENCODINGS = ("utf8", "gb18030")
 
 
-class TweetsParams(Protocol):
-    """What the source reads from its section of `datasets` in params.yaml."""
-
-    @property
-    def sha256(self) -> str:
-        """The digest of the archive; empty accepts any."""
-
-    @property
-    def val_fraction(self) -> float:
-        """The part that is kept for validation, by hash of the picture."""
-
-    @property
-    def test_fraction(self) -> float:
-        """The part that is kept for the test, by hash of the picture."""
-
-
-class Tweets(Source):
+class Tweets(ByPicture):
     """One sample is one tweet."""
 
+    file = FILE
     fields = ("image", "message", "label")
     required = ("image", "message", "label")
-
-    def __init__(self, params: TweetsParams) -> None:
-        """Keep the params."""
-        self.params = params
-
-    def remote_files(self) -> tuple[RemoteFile, ...]:
-        """Name the archive, which has no public address of its own."""
-        return (RemoteFile(FILE, (), tuple(filter(None, (self.params.sha256,)))),)
 
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield the tweets of the list in order of their numbers; say how the texts were encoded."""
@@ -76,7 +52,7 @@ class Tweets(Source):
         encodings[encoding] += 1
         return RawSample(
             guid,
-            split_by_hash(content_key(image), self.params.val_fraction, self.params.test_fraction),
+            self.split_of(image),
             image=image,
             message=text.strip() or None,
             label=tag,

@@ -7,47 +7,23 @@ questions, by hash of its bytes.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from stages.base.errors import InputError
 from stages.raw.archive import Archive, open_archive
-from stages.sources.base import Fault, Question, RawSample, RemoteFile, Source
-from stages.sources.splits import content_key, split_by_hash
+from stages.sources.base import Fault, Question, RawSample
+from stages.sources.by_picture import ByPicture
 
 FILE = "vqa-rad.zip"
 LISTS = ("trainset.json", "testset.json")
 FIELDS = ("image_name", "question", "answer", "answer_type")
 
 
-class VqaRadParams(Protocol):
-    """What the source reads from its section of `datasets` in params.yaml."""
-
-    @property
-    def sha256(self) -> str:
-        """The digest of the archive; empty accepts any."""
-
-    @property
-    def val_fraction(self) -> float:
-        """The part of the pictures that is kept for validation, by hash."""
-
-    @property
-    def test_fraction(self) -> float:
-        """The part of the pictures that is kept for the test, by hash."""
-
-
-class VqaRad(Source):
+class VqaRad(ByPicture):
     """One sample is one picture with all its questions; their kind is closed or open."""
 
+    file = FILE
     fields = ("image", "questions")
     required = ("image", "questions")
-
-    def __init__(self, params: VqaRadParams) -> None:
-        """Keep the params."""
-        self.params = params
-
-    def remote_files(self) -> tuple[RemoteFile, ...]:
-        """Name the archive: `images/` and the lists of questions, as the authors publish them, in one zip."""
-        return (RemoteFile(FILE, (), tuple(filter(None, (self.params.sha256,)))),)
 
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield the pictures in order of their names, after the entries that are faulty."""
@@ -66,8 +42,7 @@ class VqaRad(Source):
         if member not in archive:
             return RawSample(image_name, "train", questions=tuple(asked), fault=f"{member} is not in the archive")
         image = archive.read(member)
-        split = split_by_hash(content_key(image), self.params.val_fraction, self.params.test_fraction)
-        return RawSample(image_name, split, image=image, questions=tuple(asked))
+        return RawSample(image_name, self.split_of(image), image=image, questions=tuple(asked))
 
 
 def _parse(archive: Archive, name: str, questions: dict[str, list[Question]]) -> Iterator[Fault]:

@@ -37,9 +37,9 @@ class ImageModel(FrozenModel):
 
     def places(self, x_BLH: Tensor, beside: None) -> tuple[Tensor, Tensor, Tensor]:
         """Return the cells, `pool` x `pool` of them as their mean."""
-        side = math.isqrt(x_BLH.shape[1])
-        cells_BLH = x_BLH[:, x_BLH.shape[1] - side**2 :]  # what stands before the square are class and register tokens
-        whole_BH = x_BLH[:, 0] if x_BLH.shape[1] > side**2 else cells_BLH.mean(1)
+        cells_BLH = pretrained.image_cells(x_BLH)
+        side = math.isqrt(cells_BLH.shape[1])
+        whole_BH = x_BLH[:, 0] if x_BLH.shape[1] > cells_BLH.shape[1] else cells_BLH.mean(1)
         if (pool := self.settings["pool"]) > 1:
             if side % pool:
                 raise ValueError(f"{side} x {side} cells, which {pool} does not divide")

@@ -3,7 +3,6 @@
 Shapes: B batch, H and W pixels, L cells, rows first, C hidden of the model, D dim.
 """
 
-import math
 from pathlib import Path
 
 import torch
@@ -56,10 +55,7 @@ class HuggingFaceImage(Encoder):
     def _cells(self, images: Tensor) -> Tensor:
         """Return the last layer's cells (B, L, C)."""
         x = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        out = self.adapter.model(pixel_values=x).last_hidden_state
-        if out.ndim == 4:
-            return out.permute(0, 2, 3, 1).flatten(1, 2)
-        return out[:, out.shape[1] - math.isqrt(out.shape[1]) ** 2 :]
+        return pretrained.image_cells(self.adapter.model(pixel_values=x).last_hidden_state)
 
     def mirror(self, images: Tensor) -> Tensor:
         """Swap left and right."""

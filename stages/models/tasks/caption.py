@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.base.errors import InputError
 from stages.media.text import PAD, SPECIALS, Vocabulary, join
 from stages.models.baselines import most_frequent_caption, nearest_captions
 from stages.models.heads import HEADS
@@ -62,7 +63,10 @@ class CaptionTask(FusedTask):
         self.pieces: Pieces | None = None  # of a language model, which has its own instead of the vocabulary's words
         self.decoder: CaptionDecoder
         if isinstance(experiment.head, LanguageModelParams):
-            self.decoder = LanguageModel(config.bases["head"], experiment.head, experiment.dim)
+            try:
+                self.decoder = LanguageModel(config.bases["head"], experiment.head, experiment.dim)
+            except InputError as error:
+                raise InputError(f"head: {experiment.head.model}: {error}") from None
             self.pieces = self.decoder.pieces
         else:
             self.decoder = HEADS[experiment.head](

@@ -72,7 +72,10 @@ def make_encoder(config: ModelConfig, modality: str) -> Encoder:
     kinds = ENCODERS["text" if modality == "question" else modality]
     try:
         if isinstance(named, HuggingFaceEncoderParams):
-            return HuggingFaceImage(spec, size, config.bases[f"encoders.{modality}"], named)
+            try:
+                return HuggingFaceImage(spec, size, config.bases[f"encoders.{modality}"], named)
+            except InputError as error:
+                raise InputError(f"encoders.{modality}: {named.model}: {error}") from None
         if isinstance(named, BackboneParams):
             return kinds[named.name](spec, size, named.backbone, named.batch_norms)  # type: ignore[call-arg]
         return kinds[named](spec, size)

@@ -10,7 +10,7 @@ import pytest
 from flows.graph import lanes
 from flows.graph.dependencies import dependencies, dependencies_and_changed
 from flows.graph.dvc_stages import Outcome, StageError, StageRun
-from flows.graph.lanes import chains, lane_count, run_in_lanes, touched
+from flows.graph.lanes import Listener, chains, lane_count, run_in_lanes, touched
 from tests.conftest import calls
 
 GRAPH = {
@@ -71,7 +71,7 @@ def test_two_stages_are_at_work_at_once(toy: Path):
     assert changed == {"meet-p", "meet-q"}
     lines: list[tuple[str, str]] = []
     done: list[StageRun] = []
-    runs = run_in_lanes(toy, graph, 2, lambda label, line: lines.append((label, line)), done.append)
+    runs = run_in_lanes(toy, graph, 2, Listener(lambda label, line: lines.append((label, line)), done.append))
     assert runs == done
     assert {run.name: run.outcome for run in runs} == {"meet-p": Outcome.RAN, "meet-q": Outcome.RAN}
     assert ("meet-p", "Running stage 'meet-p':") in lines
@@ -84,7 +84,7 @@ def test_a_stage_waits_for_those_it_reads_from(toy: Path):
     for path in (toy / ".dvc/cache/runs", toy / "dvc.lock"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     graph, changed = dependencies_and_changed(toy)
-    runs = run_in_lanes(toy, touched(graph, changed), 3, ignore, ignore)
+    runs = run_in_lanes(toy, touched(graph, changed), 3, Listener(ignore, ignore))
     assert {run.name for run in runs} == set(graph)
     order = calls(toy)
     assert (order[0], order[-2:]) == ("download@scenes", ["train@caption", "register@caption"])
@@ -96,7 +96,7 @@ def test_after_a_failure_nothing_begins(toy: Path, monkeypatch: pytest.MonkeyPat
     (toy / "dvc.lock").unlink()
     monkeypatch.setenv("TOY_FAIL", "download@scenes")
     with pytest.raises(StageError, match="download@scenes failed: exit code 1\nat work on .*\nERROR: .*\nthe toy is"):
-        run_in_lanes(toy, dependencies(toy), 2, ignore, ignore)
+        run_in_lanes(toy, dependencies(toy), 2, Listener(ignore, ignore))
     assert calls(toy) == ["download@scenes"]
 
 

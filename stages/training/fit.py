@@ -15,6 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from stages.base.device import Device
 from stages.base.store import say
 from stages.base.tracking import LiveRun
+from stages.models.adapters import Adapter
 from stages.models.tables import Split
 from stages.models.tasks import Task
 from stages.params import TrainParams
@@ -49,6 +50,9 @@ def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun | 
     train = setting.train
     batches = TrainBatches(splits["train"], task, train)
     batches.world_size = train.devices
+    for part in task.modules():
+        if isinstance(part, Adapter):
+            part.halve_frozen(setting.device.dtype)
     module = TrainingModule(task, train, len(batches) * train.epochs, splits["val"])
     score, mode = ("val_loss", "min") if train.monitor == "loss" else (f"val_{task.headline}", "max")
     best = ModelCheckpoint(

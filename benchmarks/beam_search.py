@@ -16,7 +16,7 @@ from stages.base.errors import InputError
 from stages.base.store import SPLITS, artifact_path, read_manifest
 from stages.media.text import END, PAD, START, UNKNOWN
 from stages.models.heads.base import CaptionDecoder
-from stages.models.heads.beam import beam_search
+from stages.models.heads.search import Search, search
 from stages.models.tables import load_split
 from stages.models.tasks.caption import CaptionTask
 from stages.params import CaptionParams, EvaluateParams, Params
@@ -65,6 +65,9 @@ def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
     device = set_up(*params.base.hardware())
     task = load_model(artifact_path("train", name), device)
     assert isinstance(task, CaptionTask)
+    if not isinstance(task.decoder, CaptionDecoder):
+        raise InputError(f"{name}: the baseline reads prefixes anew, which is not written for a language model as head")
+    decoder = task.decoder
     test = load_split(reading_of(experiment), SPLITS[2], device, 2**30)
     rows = torch.arange(min(num_images, len(test))).numpy()
     with torch.inference_mode():
@@ -72,14 +75,11 @@ def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
 
     def batched() -> list[list[int]]:
         chunks = grid_BLD.split(evaluate.batch_size)
-        found = [
-            beam_search(task.decoder, grid, evaluate.beam_size, experiment.max_words, evaluate.length_penalty)
-            for grid in chunks
-        ]
+        found = [search(decoder, grid, Search.of(evaluate, experiment.max_words)) for grid in chunks]
         return [caption.ids for captions in found for caption in captions]
 
     def one_by_one() -> list[list[int]]:
-        return [search_one(task.decoder, grid_1LD, evaluate, experiment.max_words) for grid_1LD in grid_BLD.split(1)]
+        return [search_one(decoder, grid_1LD, evaluate, experiment.max_words) for grid_1LD in grid_BLD.split(1)]
 
     show_machine(device)
     timings = take_turns({"beam search": batched, "one image, no cache": one_by_one}, rounds)

@@ -138,11 +138,11 @@ def _check_targets(name: str, config: "ModelConfig", splits: "Splits", batch_siz
         InputError: when nothing can be learnt from it, a line for each fault.
     """
     from stages.models.targets import input_faults
-    from stages.models.tasks import TASKS
+    from stages.models.tasks import task_of
 
     experiment = config.experiment
     faults = [
-        *TASKS[experiment.task].faults(config, splits),
+        *task_of(experiment).faults(config, splits),
         *input_faults(experiment.dataset, splits[SPLITS[0]], batch_size),
     ]
     fatal = [f"train {name}: {fault.text}" for fault in faults if fault.fatal]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stages.extractors.base import Extractor
 from stages.extractors.pixels import Pixels
 from stages.extractors.tokens import Tokens
+from stages.extractors.utf8 import Utf8
 
 if TYPE_CHECKING:
     from stages.base.device import Device
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 ON_ARRAYS: dict[str, type[Extractor]] = {
     "pixels": Pixels,
     "tokens": Tokens,
+    "utf8": Utf8,
 }
 
 

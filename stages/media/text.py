@@ -14,6 +14,7 @@ import regex
 TOKENIZER = "words-2"  # recorded in manifests; a new number whenever `tokenize` changes
 PAD, START, END, UNKNOWN = range(4)
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
+UTF8 = "utf8"  # names features that are the bytes of a text, zeros behind them
 
 _CJK = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\u3006\u30FC"  # the last two are of several scripts
 _UNSPACED = (

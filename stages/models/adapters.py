@@ -58,6 +58,16 @@ class Adapter(nn.Module):
         """Return the weights that learn and did not begin at random."""
         return [weight for name, weight in self.weights.items() if LORA not in name]
 
+    def checkpoint_gradients(self) -> None:
+        """Keep of the forward pass only what each layer began with; the rest is computed again for the gradients.
+
+        Raises:
+            InputError: when the model cannot.
+        """
+        if not getattr(self.model, "supports_gradient_checkpointing", False):
+            raise InputError("cannot do gradient_checkpointing; leave it false")
+        self.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+
     def halve_frozen(self, dtype: torch.dtype) -> None:
         """Keep the frozen weights of linear layers in the format that products are made in: the same products, sooner.
 
@@ -90,7 +100,8 @@ def _with_lora(model: Any, lora: LoraParams) -> Any:
         bias="none",
     )
     try:
-        return peft.inject_adapter_in_model(config, model)
+        peft.inject_adapter_in_model(config, model.base_model)
+        return model
     except ValueError as error:
         linear = sorted(
             {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear)}

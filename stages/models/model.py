@@ -14,7 +14,7 @@ from stages.base.errors import InputError
 from stages.base.store import FEATURES, INDEX, MANIFEST, write_json
 from stages.models.encoders.base import FeatureSpec
 from stages.models.tables import Reading
-from stages.models.tasks import TASKS, Task
+from stages.models.tasks import TASKS, Task, task_of
 from stages.models.tasks.base import ModelConfig
 from stages.params import BackboneParams, ExperimentBase, experiment_params
 from stages.pretrained import huggingface
@@ -27,7 +27,7 @@ NOT_OF_THE_EXTRACTOR = (FEATURES, INDEX, MANIFEST)  # of the files in a features
 
 def build(config: ModelConfig) -> Task:
     """Make an untrained task."""
-    return TASKS[config.experiment.task](config)
+    return task_of(config.experiment)(config)
 
 
 def reading_of(experiment: ExperimentBase) -> Reading:

@@ -46,6 +46,7 @@ from stages.params.features import (
     PixelsParams,
     TokensParams,
     TorchvisionParams,
+    Utf8Params,
     column_of,
 )
 from stages.params.inits import differing, wrong_inits
@@ -95,6 +96,7 @@ __all__ = [
     "TrainParams",
     "TranslateParams",
     "TweetsParams",
+    "Utf8Params",
     "VqaParams",
     "VqaRadParams",
     "column_of",

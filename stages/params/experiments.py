@@ -1,8 +1,9 @@
 """The sections `experiments` and `train`: a model, what it reads and how it is trained."""
 
+import string
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationInfo, field_validator
+from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationInfo, field_validator, model_validator
 
 from stages.params.section import NONE, Count, Fraction, NonNegative, Positive, Section, Share, variant
 
@@ -76,14 +77,43 @@ class HuggingFaceEncoderParams(Section):
 
 
 class LanguageModelParams(Section):
-    """A causal language model that writes: a folder, or a name on the hub with the revision that fixes it."""
+    """A causal language model that writes: a folder, or a name on the hub with the revision that fixes it.
+
+    `prompt` stands between what the encoders see and what is written; its fields are modalities that the model reads
+    by itself.
+    """
 
     name: Literal["language_model"]
     model: str
     revision: str = ""
     train: Literal["lora", "frozen"] = "lora"
     lora: LoraParams = LoraParams()
+    gradient_checkpointing: bool = False
     prompt: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_mapping(cls, value: Any) -> Any:
+        if value == "language_model":
+            raise ValueError("a mapping: {name: language_model, model: ..., revision: ..., train: ..., prompt: ...}")
+        return value
+
+    def fields(self) -> tuple[str, ...]:
+        """Return the modalities that the prompt names."""
+        return tuple(name for _, name, _, _ in string.Formatter().parse(self.prompt) if name is not None)
+
+    @field_validator("prompt")
+    @classmethod
+    def _names_modalities(cls, prompt: str) -> str:
+        allowed = ", ".join(f"{{{modality}}}" for modality in Inputs.model_fields)
+        try:
+            found = list(string.Formatter().parse(prompt))
+        except ValueError:
+            raise ValueError(f"a text with fields of {allowed}; a brace of its own is written twice") from None
+        for _, name, form, conversion in found:
+            if name is not None and (name not in Inputs.model_fields or form or conversion):
+                raise ValueError(f"a text with fields of {allowed}; a brace of its own is written twice")
+        return prompt
 
 
 def _kind_of_encoder(value: Any) -> str:
@@ -160,8 +190,13 @@ class ExperimentBase(Section):
         return next((kind for kind in kinds if modality in self.encoded() and kind in there), NONE)
 
     def encoded(self) -> tuple[str, ...]:
-        """Return the modalities that have an encoder: those that are used."""
-        return tuple(self.inputs.used())
+        """Return the modalities that have an encoder: those that are used and that no language model reads itself."""
+        return tuple(modality for modality in self.inputs.used() if modality not in self.prompted())
+
+    def prompted(self) -> tuple[str, ...]:
+        """Return the modalities that a language model reads in its prompt."""
+        head = getattr(self, "head", NONE)
+        return head.fields() if isinstance(head, LanguageModelParams) else ()
 
     def required(self) -> tuple[str, ...]:
         """Return the modalities that must be given when the model is asked."""
@@ -177,17 +212,14 @@ class ExperimentBase(Section):
 
 
 def _plain_or_language_model(value: Any) -> str:
-    if value == "language_model":
-        raise ValueError(
-            "a mapping: {name: language_model, model: ..., revision: ..., train: ..., lora: ..., prompt: ...}"
-        )
-    return "language_model" if isinstance(value, dict | LanguageModelParams) else "plain"
+    by_name = value == "language_model"  # which lacks the rest, and is told so
+    return "language_model" if by_name or isinstance(value, dict | LanguageModelParams) else "plain"
 
 
-Head = Annotated[
-    Annotated[str, variant("models/heads"), Tag("plain")] | Annotated[LanguageModelParams, Tag("language_model")],
-    Discriminator(_plain_or_language_model),
-]
+_LANGUAGE_MODEL = Annotated[LanguageModelParams, Tag("language_model")]
+_KIND_OF_HEAD = Discriminator(_plain_or_language_model)
+Head = Annotated[Annotated[str, variant("models/heads"), Tag("plain")] | _LANGUAGE_MODEL, _KIND_OF_HEAD]
+MaxWords = Annotated[int, Field(ge=2, le=500)]
 
 
 class CaptionParams(ExperimentBase):
@@ -195,13 +227,14 @@ class CaptionParams(ExperimentBase):
 
     task: Literal["caption"]
     head: Head
-    max_words: Annotated[int, Field(ge=2, le=500)]
+    max_words: MaxWords
 
 
 class ClassifyParams(ExperimentBase):
-    """One of the labels for each sample."""
+    """One of the labels for each sample; with a `head` the one whose words it finds likeliest."""
 
     task: Literal["classify"]
+    head: Annotated[Annotated[Literal["none"], Tag("plain")] | _LANGUAGE_MODEL, _KIND_OF_HEAD] = "none"
 
 
 class RetrieveParams(ExperimentBase):
@@ -217,13 +250,17 @@ class VqaParams(ExperimentBase):
     """One of the answers for each question.
 
     With a `head` the question has no encoder and passes no fusion: the head, a decoder as captions have, reads it
-    word by word beside the encoded rest.
+    word by word beside the encoded rest. A language model as head reads it in its prompt and writes the answer, of at
+    most `max_words` pieces, whatever answers the training split has.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("question",)
 
     task: Literal["vqa"]
-    head: Annotated[str, variant("models/heads", also=(NONE,))] = NONE  # so in versions from before it was a value
+    head: Annotated[
+        Annotated[str, variant("models/heads", also=(NONE,)), Tag("plain")] | _LANGUAGE_MODEL, _KIND_OF_HEAD
+    ] = NONE  # so in versions from before it was a value, as the next
+    max_words: MaxWords = 16
 
     def encoded(self) -> tuple[str, ...]:
         """Return the modalities that have an encoder."""

@@ -45,6 +45,17 @@ class TokensParams(Section):
     batch_size: Count
 
 
+class Utf8Params(Section):
+    """Texts as they are, for a language model that reads them."""
+
+    dataset: str
+    modality: Literal["text"]
+    extractor: Literal["utf8"]
+    column: TextColumn
+    max_bytes: Count
+    batch_size: Count
+
+
 class HuggingFaceBase(Section):
     """A frozen Hugging Face model: a folder, or a name on the hub with the revision that fixes it."""
 
@@ -99,7 +110,7 @@ class LogMelParams(Section):
 
 
 FeaturesParams = Annotated[
-    PixelsParams | TorchvisionParams | TokensParams | HuggingFaceParams | LogMelParams,
+    PixelsParams | TorchvisionParams | TokensParams | Utf8Params | HuggingFaceParams | LogMelParams,
     Field(discriminator="extractor"),
 ]
 

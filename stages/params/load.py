@@ -10,9 +10,10 @@ from ruamel.yaml.error import YAMLError
 
 from stages.base.errors import InputError, explain
 from stages.params.datasets import DatasetParams, DownloadParams, PrepareParams
-from stages.params.experiments import ExperimentBase, ExperimentParams, LanguageModelParams, TrainParams
+from stages.params.experiments import ExperimentBase, ExperimentParams, TrainParams
 from stages.params.features import FeaturesParams
 from stages.params.inits import chain, unfit_inits, wrong_inits
+from stages.params.language_models import language_model_faults
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
 from stages.params.section import NONE, BaseParams, Section, variant_names
 
@@ -136,17 +137,12 @@ def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list
     if len(used) < experiment.least:
         at_least = "one modality" if experiment.least == 1 else f"{experiment.least} modalities"
         lines.append(f"  experiments.{name}.inputs: the task {task} needs at least {at_least}; got {used}")
-    if used and not experiment.encoded():
+    if used and not experiment.encoded() and not experiment.prompted():
         lines.append(
             f"  experiments.{name}.head: got {getattr(experiment, 'head', NONE)!r}, which reads the question beside "
             f"other modalities; name one in experiments.{name}.inputs, or set it to {NONE}"
         )
-    word_loss = experiment.train.get("word_loss", params.train.word_loss)
-    if isinstance(getattr(experiment, "head", None), LanguageModelParams) and word_loss:
-        lines.append(
-            f"  experiments.{name}.train.word_loss: got {word_loss!r}; expected 0 with a language model as head, "
-            "whose pieces are no words"
-        )
+    lines += language_model_faults(f"experiments.{name}", experiment, params.features, params.train.word_loss)
     if task == "translate" and len(used) != 2:
         lines.append(f"  experiments.{name}.inputs: the task translate needs two modalities; got {used}")
     return lines

@@ -16,6 +16,8 @@ class EvaluateParams(Section):
 
     beam_size: Annotated[int, Field(ge=1, le=50)]
     length_penalty: NonNegative
+    temperature: NonNegative = 0.0  # so in versions from before it was a value, as the next
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     batch_size: Count
     num_samples_shown: Count
 

@@ -127,10 +127,15 @@ def read_model(folder: Path) -> Any:
     Raises:
         InputError: when files are missing, damaged, unsafe, or do not fit each other.
     """
-    return _read_weights(import_transformers().AutoModel, folder)
+    return read_weights(import_transformers().AutoModel, folder)
 
 
-def _read_weights(kind: Any, folder: Path, **options: Any) -> Any:
+def read_weights(kind: Any, folder: Path, **options: Any) -> Any:
+    """Read a model as one of transformers' classes.
+
+    Raises:
+        InputError: as `read_model`.
+    """
     _check_weights(folder)
     try:
         model, found = kind.from_pretrained(
@@ -148,16 +153,6 @@ def _read_weights(kind: Any, folder: Path, **options: Any) -> Any:
     if missing:
         raise InputError(f"its weights lack {', '.join(missing[:3])} and {len(missing)} in all; they do not fit")
     return model.eval()
-
-
-def read_language_model(folder: Path) -> Any:
-    """Read a causal language model as float32, its attention written out so that reruns are exact.
-
-    Raises:
-        InputError: as `read_model`.
-    """
-    transformers = import_transformers()
-    return _read_weights(transformers.AutoModelForCausalLM, folder, attn_implementation="eager")
 
 
 def read_tokenizer(folder: Path) -> Any:
@@ -210,12 +205,17 @@ def tower(model: Any, modality: str) -> Any:
         InputError: when it encodes others, and not this.
     """
     own = {name: getattr(model, f"{part}_model", None) for name, part in TOWERS.items()}
+    if modality == "image" and model.config.model_type in VISION_LANGUAGE:
+        return model
     if found := own[modality]:
         return found
     if others := [name for name, part in own.items() if part is not None]:
         raise InputError(f"encodes {' and '.join(others)}, not {modality}")
     return model.get_encoder() if model.config.is_encoder_decoder else model
 
+
+VISION_LANGUAGE = ("llava", "smolvlm", "idefics3")
+"""Kinds of models that see and write, whose images take places like words do."""
 
 TOWERS = {"image": "vision", "audio": "audio", "text": "text"}
 """By modality, what transformers calls a part of a model that has several."""
@@ -234,7 +234,8 @@ def image_cells(x: Tensor) -> Tensor:
 
 def is_contrastive(model: Any, modality: str) -> bool:
     """Tell whether a model compares this modality with texts in one space (CLIP, SigLIP, CLAP)."""
-    return getattr(model, f"{TOWERS[modality]}_model", None) is not None and hasattr(model, f"get_{modality}_features")
+    compares = hasattr(model, f"get_{modality}_features") and hasattr(model, "get_text_features")
+    return compares and getattr(model, f"{TOWERS[modality]}_model", None) is not None
 
 
 def _check_weights(folder: Path) -> None:

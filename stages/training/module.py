@@ -39,6 +39,8 @@ class FastAnswers:
     batch_size: int
     beam_size: int = 1
     length_penalty: float = 0.0
+    temperature: float = 0.0
+    top_p: float = 1.0
 
 
 class TrainingModule(L.LightningModule):

@@ -8,7 +8,7 @@ import torch
 
 from stages.media.text import END, PAD, START, UNKNOWN
 from stages.models.heads import HEADS
-from stages.models.heads.beam import beam_search
+from stages.models.heads.search import Search, search
 
 VOCABULARY, DIM, CELLS, MAX_WORDS = 11, 16, 6, 5
 
@@ -99,7 +99,7 @@ def naive_beam_search(decoder, grid_1LD, width, max_words, penalty):
 @torch.inference_mode()
 def test_batched_beam_search_finds_what_a_naive_one_finds(decoder, width, penalty):
     torch.nn.init.normal_(decoder.embedding.weight, std=1.0)  # sharp scores, no near ties
-    found = beam_search(decoder, grid(), width, MAX_WORDS, penalty)
+    found = search(decoder, grid(), Search(width, MAX_WORDS, penalty))
     for image, caption in enumerate(found):
         words, total = naive_beam_search(decoder, grid()[image : image + 1], width, MAX_WORDS, penalty)
         assert caption.ids == [i for i in words if i != END]
@@ -111,7 +111,7 @@ def test_batched_beam_search_finds_what_a_naive_one_finds(decoder, width, penalt
 def test_a_beam_as_wide_as_all_sentences_finds_the_best_of_them(decoder):
     torch.nn.init.normal_(decoder.embedding.weight, std=1.0)
     words = [i for i in range(4, VOCABULARY)]
-    [best] = beam_search(decoder, grid(1), beam_size=len(words) ** 2 + 8, max_words=2, length_penalty=0.0)
+    [best] = search(decoder, grid(1), Search(beam_size=len(words) ** 2 + 8, max_words=2, length_penalty=0.0))
 
     def total(sentence):
         tokens = torch.tensor([[[START, *sentence]]])
@@ -128,14 +128,14 @@ def test_a_beam_as_wide_as_all_sentences_finds_the_best_of_them(decoder):
 
 @torch.inference_mode()
 def test_captions_do_not_depend_on_the_batch_they_are_in(decoder):
-    together = beam_search(decoder, grid(), 3, MAX_WORDS, 0.7)
-    alone = [beam_search(decoder, grid()[i : i + 1], 3, MAX_WORDS, 0.7)[0] for i in range(3)]
+    together = search(decoder, grid(), Search(3, MAX_WORDS, 0.7))
+    alone = [search(decoder, grid()[i : i + 1], Search(3, MAX_WORDS, 0.7))[0] for i in range(3)]
     assert [caption.ids for caption in together] == [caption.ids for caption in alone]
 
 
 @torch.inference_mode()
 def test_special_words_are_never_generated(decoder):
     decoder.bias[[PAD, START, UNKNOWN]] = 50.0
-    for caption in beam_search(decoder, grid(), 2, MAX_WORDS, 0.7):
+    for caption in search(decoder, grid(), Search(2, MAX_WORDS, 0.7)):
         assert not {PAD, START, UNKNOWN} & set(caption.ids)
         assert len(caption.ids) <= MAX_WORDS

@@ -10,8 +10,9 @@ import torch
 from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.media.text import END, START
-from stages.models.heads.beam import beam_search
-from stages.models.heads.language_model import OFFSET, LanguageModel, Pieces
+from stages.models.heads.language_model import LanguageModel
+from stages.models.heads.pieces import OFFSET, Pieces
+from stages.models.heads.search import Search, search
 from stages.models.model import BASES, build, load_model, save_model
 from stages.params import LanguageModelParams
 from stages.training.batches import ValidationBatches
@@ -96,7 +97,7 @@ def test_what_is_saved_is_small_and_read_again_as_it_was(tiny, family, tmp_path)
     steps(task, batch_of(task, split), 3)
     answers = task.eval().answer(split, EVALUATE)
     state = task.state_dict()
-    assert all(name.partition(".")[0] in ("encoders", "memory", "decoder") for name in state)
+    assert all(name.partition(".")[0] in ("encoders", "decoder") for name in state)
     adapted = {name for name in state if name.startswith("decoder.")}
     assert all("lora" in name or "project" in name for name in adapted)
     save_model(tmp_path, task.config, state, {}, {})
@@ -106,7 +107,7 @@ def test_what_is_saved_is_small_and_read_again_as_it_was(tiny, family, tmp_path)
 
 
 def greedy(task, batch):
-    return beam_search(task.decoder, task.memory(task.encode(batch)), 1, 12, 0.0)
+    return search(task.decoder, task._seen(batch), Search(1, 12, 0.0))
 
 
 @EVERY_FAMILY
@@ -117,10 +118,10 @@ def test_greedy_writing_is_that_of_transformers(tiny, family):
     task.eval()
     model, pieces = task.decoder.model, task.decoder.pieces
     with torch.no_grad():
-        grid = task.memory(task.encode(batch))
+        grid = task.encode(batch)["image"].x_BLD
         embed = model.get_input_embeddings()
-        ids = torch.tensor([[*pieces.ids("in the picture"), pieces.start]])
-        prefix = torch.cat([task.decoder.project(grid), embed(ids).expand(len(grid), -1, -1)], 1)
+        ids = torch.tensor([pieces.ids("in the picture")])
+        prefix = torch.cat([task.decoder.prefixes.project(grid), embed(ids).expand(len(grid), -1, -1)], 1)
         out = model.generate(
             inputs_embeds=prefix,
             attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long),
@@ -155,12 +156,14 @@ def test_the_loss_of_a_caption_is_that_of_the_model_alone(tiny):
     decoder = task.eval().decoder
     with torch.no_grad():
         loss = task.loss(batch).item()
-        grid, nll, count = task.memory(task.encode(batch)), 0.0, 0
+        grid, nll, count = task.encode(batch)["image"].x_BLD, 0.0, 0
         for image, captions in zip(grid, batch["captions"], strict=True):
             for caption in captions[(captions != 0).any(1)]:
                 own = [decoder.pieces.end if n == END else n - OFFSET for n in caption.tolist() if n > START]
                 ids = torch.tensor([[decoder.pieces.start, *own]])
-                given = torch.cat([decoder.project(image[None]), decoder.model.get_input_embeddings()(ids[:, :-1])], 1)
+                given = torch.cat(
+                    [decoder.prefixes.project(image[None]), decoder.model.get_input_embeddings()(ids[:, :-1])], 1
+                )
                 logits = decoder.model(inputs_embeds=given).logits[0, len(image) :]
                 nll += torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
                 count += len(own)
@@ -203,4 +206,4 @@ def test_layers_that_are_not_there_are_named(tiny):
 def test_a_model_that_writes_nothing_is_refused(tmp_path):
     folder = write_tiny("vit", tmp_path / "vit")
     with pytest.raises(InputError, match="has no word pieces"):
-        LanguageModel(folder, LanguageModelParams(name="language_model", model=str(folder)), 16)
+        LanguageModel(folder, LanguageModelParams(name="language_model", model=str(folder)), 16, {})

@@ -49,7 +49,10 @@ CLAP = {
 }
 
 
+IMAGE_PIECE = 299  # a number that no text has
 WRITER = {"hidden_size": 32, "initializer_range": 0.3}  # with the usual 0.02 a tiny frozen head hardly learns
+
+SEEING = {"vocab_size": 300, "num_key_value_heads": 1, "max_position_embeddings": 128, **LAYERS, **WRITER}
 
 
 def _models() -> dict[str, Callable[[Any], Any]]:
@@ -71,8 +74,22 @@ def _models() -> dict[str, Callable[[Any], Any]]:
         "wav2vec2": lambda t: t.Wav2Vec2Model(t.Wav2Vec2Config(**WAVES)),
         "hubert": lambda t: t.HubertModel(t.HubertConfig(**WAVES)),
         "ast": lambda t: t.ASTModel(t.ASTConfig(**SPECTRA)),
-        "llama": lambda t: t.LlamaForCausalLM(
-            t.LlamaConfig(vocab_size=300, num_key_value_heads=1, max_position_embeddings=128, **LAYERS, **WRITER)
+        "llama": lambda t: t.LlamaForCausalLM(t.LlamaConfig(**SEEING)),
+        "llava": lambda t: t.LlavaForConditionalGeneration(
+            t.LlavaConfig(
+                vision_config=t.CLIPVisionConfig(**VISION),
+                text_config=t.LlamaConfig(**SEEING),
+                image_token_index=IMAGE_PIECE,
+                image_seq_length=16,
+            )
+        ),
+        "smolvlm": lambda t: t.SmolVLMForConditionalGeneration(
+            t.SmolVLMConfig(
+                vision_config=VISION,
+                text_config={"model_type": "llama", **SEEING},
+                image_token_id=IMAGE_PIECE,
+                scale_factor=2,
+            )
         ),
         "gpt2": lambda t: t.GPT2LMHeadModel(
             t.GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=128, initializer_range=0.3)
@@ -93,6 +110,10 @@ def write_tiny(name: str, folder: Path) -> Path:
         "clip": lambda: t.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size),
         "siglip": lambda: t.SiglipImageProcessor(size=size),
         "vit": lambda: t.ViTImageProcessor(size=size),
+        "llava": lambda: t.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size),
+        "smolvlm": lambda: t.SmolVLMImageProcessor(
+            size={"longest_edge": 32}, max_image_size={"longest_edge": 32}, do_image_splitting=False
+        ),
         "dinov2": lambda: t.BitImageProcessor(size={"shortest_edge": 32}, crop_size=size),
         "dinov2_registers": lambda: t.BitImageProcessor(size={"shortest_edge": 32}, crop_size=size),
         "convnext": lambda: t.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=1.0),
@@ -112,7 +133,7 @@ def write_tiny(name: str, folder: Path) -> Path:
     }
     if name in preprocessors:
         preprocessors[name]().save_pretrained(folder)
-    if name in ("llama", "gpt2"):
+    if name in ("llama", "gpt2", "llava", "smolvlm"):
         _write_bytes_tokenizer(folder)
     if name in ("bert", "clip", "siglip", "clap"):
         (folder / "vocab.txt").write_text("\n".join(PIECES), encoding="utf8")

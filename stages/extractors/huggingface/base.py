@@ -98,7 +98,7 @@ class FrozenModel(TorchExtractor):
         given, beside = self.inputs(decoded)
         given = {name: value.to(self._device.device) for name, value in given.items()}
         with torch.autocast(self._device.device.type, self._device.dtype, enabled=self._device.dtype != torch.float32):
-            out = self._compared(given) if self._shared else self._hidden(given)
+            out = self._compared(given) if self._shared else self.hidden(given)
         if not self._shared:
             x_BLH, real_BL, whole_BH = self.places(out.float(), beside)
             out = whole_BH if self.settings["level"] == "pooled" else x_BLH.masked_fill(~real_BL.unsqueeze(-1), 0)
@@ -107,7 +107,7 @@ class FrozenModel(TorchExtractor):
     def _compared(self, given: dict[str, Tensor]) -> Tensor:
         return getattr(self._shared, f"get_{self.modality}_features")(**given).pooler_output.float()
 
-    def _hidden(self, given: dict[str, Tensor]) -> Tensor:
+    def hidden(self, given: dict[str, Tensor]) -> Tensor:
         """Return the output of a layer as (B, L, H), rows of a grid one after the other."""
         layer = self.settings["layer"]
         out = self.tower(**given, output_hidden_states=layer != LAST)

@@ -8,13 +8,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stages.extractors.huggingface.base import FrozenModel
+from stages.extractors.huggingface.base import LAST, FrozenModel
 from stages.media.images import to_rgb
 from stages.pretrained import huggingface as pretrained
 
 
 class ImageModel(FrozenModel):
-    """Cells of an image, rows first, its class token left out; `pooled` is that token, or the mean of the cells."""
+    """Cells of an image, rows first, its class token left out; `pooled` is that token, or the mean of the cells.
+
+    Of a vision-language model the places as its language model takes them, behind its projector.
+    """
 
     modality = "image"
     own = ("pool",)
@@ -22,6 +25,13 @@ class ImageModel(FrozenModel):
     def prepare(self, folder: Path) -> None:
         """Read the image processor."""
         self._processor = pretrained.read_image_processor(folder)
+        self._writes = self.kind in pretrained.VISION_LANGUAGE
+        if self._writes:
+            self.space = self.settings["files_digest"]
+            self._processor.do_image_splitting = False  # as many places for each image
+            for name in ("language_model", "text_model"):  # the part that writes is not needed
+                if hasattr(self.tower, name):
+                    setattr(self.tower, name, None)
 
     def decode(self, media: bytes) -> np.ndarray:
         """Decode, and prepare as the model's own processor does, float32 (3, H, W)."""
@@ -35,12 +45,22 @@ class ImageModel(FrozenModel):
         """Return the pixels."""
         return {"pixel_values": torch.from_numpy(decoded)}, None
 
+    def hidden(self, given: dict[str, Tensor]) -> Tensor:
+        """Return the output of a layer; of a vision-language model what stands behind its projector."""
+        if not self._writes:
+            return super().hidden(given)
+        if self.settings["layer"] != LAST:
+            raise ValueError(f"layer {LAST} alone: the places of a vision-language model stand behind its projector")
+        return torch.stack(list(self.tower.get_image_features(**given).pooler_output))
+
     def places(self, x_BLH: Tensor, beside: None) -> tuple[Tensor, Tensor, Tensor]:
         """Return the cells, `pool` x `pool` of them as their mean."""
-        cells_BLH = pretrained.image_cells(x_BLH)
+        cells_BLH = x_BLH if self._writes else pretrained.image_cells(x_BLH)
         side = math.isqrt(cells_BLH.shape[1])
         whole_BH = x_BLH[:, 0] if x_BLH.shape[1] > cells_BLH.shape[1] else cells_BLH.mean(1)
         if (pool := self.settings["pool"]) > 1:
+            if side * side != cells_BLH.shape[1]:
+                raise ValueError(f"{cells_BLH.shape[1]} places, which are no square of cells")
             if side % pool:
                 raise ValueError(f"{side} x {side} cells, which {pool} does not divide")
             parts = cells_BLH.unflatten(1, (side // pool, pool, side // pool, pool))

@@ -4,8 +4,9 @@ Shapes: B images, C captions of one image or K beams, T words, L grid cells, D d
 kept once per image: captions and beams of one image share it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 
 @dataclass
 class State:
-    """What decoding carries from word to word: `memory` per image (B, ...), `beams` per beam (B, K, ...)."""
+    """What decoding carries from word to word: `memory` per image, its first a tensor (B, ...), `beams` (B, K, ...)."""
 
-    memory: list[Tensor]
+    memory: Sequence[Any]
     beams: list[Tensor]
 
     def reorder(self, parents_BK: Tensor) -> Self:
@@ -24,8 +25,24 @@ class State:
         return type(self)(self.memory, [tensor[rows, parents_BK] for tensor in self.beams])
 
 
+Seen = TypeVar("Seen", contravariant=True)
+
+
+class Decoder(Protocol[Seen]):
+    """What writes a word at a time about what it has seen, such as a grid (B, L, D)."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Turn (..., H) into scores of the next word (..., V)."""
+
+    def start(self, seen: Seen, beams: int) -> State:
+        """Read what is seen once and return the state before the first word."""
+
+    def step(self, tokens_BK: Tensor, place: int, state: State) -> tuple[Tensor, Tensor, State]:
+        """Take the words at `place`; return hidden (B, K, H), attention over what is seen (B, K, L), new state."""
+
+
 class CaptionDecoder(nn.Module):
-    """The protocol, and the word embedding that input and output share (Press and Wolf 2017)."""
+    """A `Decoder` of a grid, trained from nothing; input and output share the embedding (Press and Wolf 2017)."""
 
     def __init__(
         self, vocabulary_size: int, dim: int, layers: int, attention_heads: int, dropout: float, max_words: int

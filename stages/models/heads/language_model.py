@@ -1,13 +1,14 @@
-"""A pretrained causal language model as a caption decoder: what the encoders see stands before its text as a prefix.
+"""A pretrained causal language model that writes: what the encoders see stands before its text as a prefix.
 
 The model itself stays as it is; what learns is the projector and, with LoRA (Hu et al. 2022), two thin matrices
 beside each of its linear layers. So a trained head is a few MB, and the base is kept apart. The features become a
 prefix as in LLaVA (Liu et al. 2023): a projector of two layers.
-Shapes: B images, C captions or K beams of an image, T word pieces, L places of the encoders, P places of the prefix,
-H hidden of the model, N heads, S places kept.
+Shapes: B samples, X prompts of all samples, C texts or K beams after a prompt, T word pieces, P places before them,
+S places so far, L those whose attention is shown, H hidden of the model, N heads, V vocabulary.
 """
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,109 +16,70 @@ import torch
 from torch import Tensor, nn
 
 from stages.base.errors import InputError
-from stages.media.text import END, SPECIALS, START, tokenize
+from stages.media.text import END, PAD, START
 from stages.models.adapters import Adapter
-from stages.models.heads.base import CaptionDecoder, State
+from stages.models.encoders.base import Encoded
+from stages.models.heads.base import State
+from stages.models.heads.pieces import OFFSET, Pieces
+from stages.models.heads.prefix import Places, Prefix, PrefixMaker
 from stages.params import LanguageModelParams
-from stages.pretrained import huggingface as pretrained
+from stages.pretrained.huggingface import import_transformers
+from stages.pretrained.language_models import read_language_model
 
-OFFSET = len(SPECIALS)  # the model's own numbers of word pieces begin behind ours
-HALF = "\N{REPLACEMENT CHARACTER}"  # what stands for a letter whose bytes are not all there
 NEVER = -30.0  # the score of what is no word piece; finite, as smoothed labels want it
+AT_ONCE = 4096  # pieces whose scores of all the vocabulary are held at once, where texts are compared
+Kept = list[tuple[Tensor, Tensor]]  # keys and values (X, N, S, H / N) of each layer
 
 
-class Pieces:
-    """The word pieces of a model: its tokenizer's numbers behind those of our special tokens."""
+class LanguageModel(nn.Module):
+    """Follows the protocol `base.Decoder`, over `Pieces` and behind a `Prefix`."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the tokenizer.
-
-        Raises:
-            InputError: when it has no piece that ends a text.
-        """
-        self._tokenizer = pretrained.read_tokenizer(folder)
-        self.end = self._tokenizer.eos_token_id
-        if self.end is None:
-            raise InputError("its tokenizer has no piece that ends a text (eos_token)")
-        start = self._tokenizer.bos_token_id
-        self.start = self.end if start is None else start
-
-    def ids(self, text: str) -> list[int]:
-        """Return the model's own numbers of a text, without any special piece."""
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def encode(self, text: str, max_pieces: int) -> list[int]:
-        """Return start, at most `max_pieces` numbers, end; a text cut short has no end."""
-        ids = [number + OFFSET for number in self.ids(text)]
-        return [START, *ids[:max_pieces]] if len(ids) > max_pieces else [START, *ids, END]
-
-    def read(self, ids: Sequence[int]) -> tuple[str, list[tuple[str, list[int]]]]:
-        """Return the text of numbers, and its words as the metrics cut them, each with the places of its pieces."""
-        own = [number - OFFSET for number in ids]
-        ends = [len(self._text(own[: place + 1]).rstrip(HALF)) for place in range(len(own))]
-        spans = list(zip([0, *ends], ends, strict=False))
-        text, at, words = self._text(own), 0, []
-        folded = text.lower()
-        for word in tokenize(text):
-            found = folded.find(word, at)
-            # a word that is written otherwise, such as a number, has the next letter for its place
-            first = found if found >= 0 else next((i for i in range(at, len(text)) if text[i].isalnum()), at)
-            at = first + (len(word) if found >= 0 else 1)
-            places = [place for place, span in enumerate(spans) if _touches(span, first, at)]
-            words.append((word, places or [len(own) - 1]))
-        return text.strip(), words
-
-    def _text(self, own: list[int]) -> str:
-        return self._tokenizer.decode(own, skip_special_tokens=True)
-
-
-def _touches(span: tuple[int, int], first: int, end: int) -> bool:
-    """Tell whether a piece's letters lie in those of a word; the first bytes of a letter have none yet."""
-    return span[0] < end and (span[1] > first or span == (first, first))
-
-
-class LanguageModel(CaptionDecoder):
-    """Follows the protocol of `base.CaptionDecoder`, over `Pieces`."""
-
-    def __init__(self, folder: Path, params: LanguageModelParams, dim: int) -> None:
+    def __init__(self, folder: Path, params: LanguageModelParams, dim: int, media: Mapping[str, int]) -> None:
         """Read the model from a folder and put LoRA beside its layers, if asked.
 
+        `media` are the fields of the prompt that are no texts, with the width of their features.
+
         Raises:
-            InputError: when it cannot be read, is no causal language model, or has none of the layers named.
+            InputError: when it cannot be read, is no causal language model, has none of the layers named, or does not
+                take these media.
         """
-        nn.Module.__init__(self)
+        super().__init__()
         self.pieces = Pieces(folder)
-        self.adapter = Adapter(pretrained.read_language_model(folder), params.train, params.lora)
+        self.adapter = Adapter(read_language_model(folder), params.train, params.lora)
         embedding = self.model.get_input_embeddings()
         if self.pieces.end >= embedding.num_embeddings:
             raise InputError(f"its text ends with piece {self.pieces.end}, its weights have {embedding.num_embeddings}")
         hidden = embedding.embedding_dim
-        self.project = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden))
-        prompt = torch.tensor([self.pieces.ids(params.prompt)], dtype=torch.long)
-        self.register_buffer("prompt_1P", prompt, persistent=False)
-        self.prompt_1P: Tensor
+        for modality, width in media.items():
+            if width != hidden:
+                raise InputError(f"reads vectors of {hidden}; the features of {{{modality}}} have {width}")
+        self.prefixes = PrefixMaker(self.pieces, params.prompt, tuple(media), (dim, hidden))
+        self._lead = " " if params.prompt and not params.prompt[-1].isspace() else ""  # what is written begins a word
+        self._keeps = not params.gradient_checkpointing  # transformers keeps no keys and values then
+        if params.gradient_checkpointing:
+            self.adapter.checkpoint_gradients()
+        self._takes_positions = "position_ids" in inspect.signature(self.model.base_model.forward).parameters
 
     @property
     def model(self) -> Any:
         """The language model, with LoRA where there is any."""
         return self.adapter.model
 
-    def forward(self, grid_BLD: Tensor, tokens_BCT: Tensor, real_BCT: Tensor) -> Tensor:
-        """Return what is read for the next piece at the real places, packed; captions share their image's prefix."""
-        captions = tokens_BCT.shape[1]
-        kept = [
-            (key.repeat_interleave(captions, 0), value.repeat_interleave(captions, 0))
-            for key, value in self._read_prefix(grid_BLD)
-        ]
-        real_XT = real_BCT.flatten(0, 1)
-        before_XP = real_XT.new_ones(len(real_XT), kept[0][0].shape[2])
-        out = self.model.base_model(
-            inputs_embeds=self._embed(tokens_BCT.flatten(0, 1)),
-            attention_mask=torch.cat([before_XP, real_XT], dim=1).long(),
-            past_key_values=_cache(kept),
-            use_cache=True,
-        )
-        return out.last_hidden_state[real_XT]
+    def encode(self, text: str, max_pieces: int) -> list[int]:
+        """Return the numbers of a text that is to be written, as `Pieces.encode`."""
+        return self.pieces.encode(self._lead + text, max_pieces)
+
+    def prefix(
+        self, encoded: Mapping[str, Encoded], media: Mapping[str, Places], asked: Sequence[Mapping[str, str]], size: int
+    ) -> Prefix:
+        """Return what stands before the texts, as `PrefixMaker.forward` says."""
+        return self.prefixes(self.model.get_input_embeddings(), encoded, media, asked, size)
+
+    def forward(self, prefix: Prefix, tokens_XCT: Tensor, real_XCT: Tensor) -> Tensor:
+        """Return what is read for the next piece at the real places, packed, (N, H); texts share their prefix."""
+        if self.training and not self._keeps:
+            return self._read_whole(prefix, tokens_XCT, real_XCT)
+        return self._read_on(prefix, self._read(prefix), tokens_XCT, real_XCT)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Turn (..., H) into scores of the next piece; the model's own end is our END."""
@@ -128,45 +90,99 @@ class LanguageModel(CaptionDecoder):
         scores[..., OFFSET + self.pieces.end] = NEVER
         return scores
 
-    def start(self, grid_BLD: Tensor, beams: int) -> State:
+    def log_likelihoods(self, prefix: Prefix, texts_AT: Tensor) -> Tensor:
+        """Return how likely each of A texts is to be written behind each prefix, its end counted, (X, A)."""
+        before, prompts = self._read(prefix), len(prefix.last_XH)
+        found = []
+        for some_AT in texts_AT.to(prefix.last_XH.device).split(max(1, AT_ONCE // (prompts * texts_AT.shape[1]))):
+            tokens_XAT, next_XAT = (part.expand(prompts, -1, -1) for part in (some_AT[:, :-1], some_AT[:, 1:]))
+            real_XAT = next_XAT != PAD
+            logits_NV = self.logits(self._read_on(prefix, before, tokens_XAT, real_XAT)).float()
+            each_N = -nn.functional.cross_entropy(logits_NV, next_XAT[real_XAT], reduction="none")
+            found.append(each_N.new_zeros(real_XAT.shape).masked_scatter_(real_XAT, each_N).sum(-1))
+        return torch.cat(found, dim=1)
+
+    def start(self, prefix: Prefix, beams: int) -> State:
         """Read the prefix once; each beam keeps its keys and values, which grow by a piece a step."""
-        kept = [tensor for pair in self._read_prefix(grid_BLD) for tensor in pair]
-        places = grid_BLD.new_zeros(len(grid_BLD), grid_BLD.shape[1], 0)
-        return State([places], [tensor.unsqueeze(1).expand(-1, beams, -1, -1, -1) for tensor in kept])
+        kept, real_XP = self._read(prefix)
+        tensors = [tensor for pair in kept for tensor in pair]
+        return State([real_XP, prefix], [tensor.unsqueeze(1).expand(-1, beams, -1, -1, -1) for tensor in tensors])
 
-    def step(self, tokens_BK: Tensor, place: int, state: State) -> tuple[Tensor, Tensor, State]:
+    def step(self, tokens_XK: Tensor, place: int, state: State) -> tuple[Tensor, Tensor, State]:
         """Take one piece of each beam."""
-        images, beams = tokens_BK.shape
-        kept = [tensor.flatten(0, 1) for tensor in state.beams]
-        cache = _cache(list(zip(kept[::2], kept[1::2], strict=True)))
+        real_XP, prefix = state.memory
+        x_YH = self._embed(tokens_XK.unsqueeze(-1), prefix).flatten(0, 1)
+        given = Places(x_YH, torch.ones_like(x_YH[..., 0], dtype=torch.bool))
+        past_XS = torch.cat([real_XP, real_XP.new_ones(len(real_XP), place)], dim=1)
+        flat = [tensor.flatten(0, 1) for tensor in state.beams]
+        kept = list(zip(flat[::2], flat[1::2], strict=True))
+        hidden_YTH, grown, attentions = self._run(given, past_XS.repeat_interleave(tokens_XK.shape[1], 0), kept, True)
+        weights = [layer[:, :, -1, prefix.looked].mean(1) for layer in attentions]
+        beams = [tensor.unflatten(0, tokens_XK.shape) for pair in grown for tensor in pair]
+        looked_XKL = torch.stack(weights).mean(0).unflatten(0, tokens_XK.shape)
+        return hidden_YTH[:, -1].unflatten(0, tokens_XK.shape), looked_XKL, State(state.memory, beams)
+
+    def _embed(self, tokens_XCT: Tensor, prefix: Prefix) -> Tensor:
+        """Return (X, C, T, H); a text begins with the last place of its prefix."""
+        own = torch.where(tokens_XCT >= OFFSET, tokens_XCT - OFFSET, self.pieces.end)
+        x_XCTH = self.model.get_input_embeddings()(own)
+        return torch.where((tokens_XCT == START).unsqueeze(-1), prefix.last_XH[:, None, None].to(x_XCTH.dtype), x_XCTH)
+
+    def _read(self, prefix: Prefix) -> tuple[Kept, Tensor]:
+        """Return what is kept of a prefix, and which of its places are real, (X, P)."""
+        kept: Kept = []
+        real_BP = prefix.shared.real_BP
+        if real_BP.shape[1]:
+            _, kept, _ = self._run(prefix.shared, real_BP[:, :0], kept)
+        kept, real_XP = _repeated(kept, prefix.prompts), real_BP.repeat_interleave(prefix.prompts, 0)
+        if prefix.own.real_BP.shape[1]:
+            _, kept, _ = self._run(prefix.own, real_XP, kept)
+        return kept, torch.cat([real_XP, prefix.own.real_BP], dim=1)
+
+    def _read_on(self, prefix: Prefix, before: tuple[Kept, Tensor], tokens_XCT: Tensor, real_XCT: Tensor) -> Tensor:
+        """Read C texts behind what was kept of their prefix; return the real places, packed, (N, H)."""
+        texts = tokens_XCT.shape[1]
+        given = Places(self._embed(tokens_XCT, prefix).flatten(0, 1), real_XCT.flatten(0, 1))
+        kept, real_XP = before
+        read_YTH, _, _ = self._run(given, real_XP.repeat_interleave(texts, 0), _repeated(kept, texts))
+        return read_YTH[given.real_BP]
+
+    def _read_whole(self, prefix: Prefix, tokens_XCT: Tensor, real_XCT: Tensor) -> Tensor:
+        """Do as `_read_on`, the prefix read with each text: nothing is kept but what a layer begins with."""
+        given = Places(self._embed(tokens_XCT, prefix).flatten(0, 1), real_XCT.flatten(0, 1))
+        before = Places.joined([prefix.shared.repeat(prefix.prompts), prefix.own]).repeat(tokens_XCT.shape[1])
+        read_YSH, _, _ = self._run(Places.joined([before, given]), given.real_BP[:, :0], None)
+        return read_YSH[:, before.real_BP.shape[1] :][given.real_BP]
+
+    def _run(
+        self, given: Places, before_YS: Tensor, kept: Kept | None, attentions: bool = False
+    ) -> tuple[Tensor, Kept, Any]:
+        """Run the model on places behind others; what is not real is not looked at and takes no position.
+
+        Returns what each place became, the keys and values of all (none are kept for `kept` None), and attentions.
+        """
+        real_YS = torch.cat([before_YS, given.real_BP], dim=1)
+        places = real_YS.long().cumsum(1).sub(1).clamp_min(0)[:, before_YS.shape[1] :]
+        cache = None if kept is None else _cache(kept)
+        numbered = {"position_ids": places} if self._takes_positions else {}
         out = self.model.base_model(
-            inputs_embeds=self._embed(tokens_BK.flatten().unsqueeze(1)),
+            inputs_embeds=given.x_BPH,
+            attention_mask=real_YS.long(),
             past_key_values=cache,
-            use_cache=True,
-            output_attentions=True,
+            use_cache=cache is not None,
+            output_attentions=attentions,
+            **numbered,
         )
-        cells = state.memory[0].shape[1]
-        attention_XL = torch.stack([weights[:, :, -1, :cells].mean(1) for weights in out.attentions]).mean(0)
-        grown = [tensor.unflatten(0, (images, beams)) for pair in _kept(cache) for tensor in pair]
-        hidden_BKH = out.last_hidden_state[:, -1].unflatten(0, (images, beams))
-        return hidden_BKH, attention_XL.unflatten(0, (images, beams)), State(state.memory, grown)
-
-    def _read_prefix(self, grid_BLD: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return keys and values (B, N, P, H/N) of each layer over the projected places and the prompt."""
-        prompt_BPH = self.model.get_input_embeddings()(self.prompt_1P).expand(len(grid_BLD), -1, -1)
-        prefix_BPH = torch.cat([self.project(grid_BLD), prompt_BPH], dim=1)
-        cache = _cache([])
-        self.model.base_model(inputs_embeds=prefix_BPH, past_key_values=cache, use_cache=True)
-        return list(_kept(cache))
-
-    def _embed(self, tokens: Tensor) -> Tensor:
-        own = torch.where(tokens >= OFFSET, tokens - OFFSET, self.pieces.end)
-        return self.model.get_input_embeddings()(own.masked_fill(tokens == START, self.pieces.start))
+        return out.last_hidden_state, [] if cache is None else list(_kept(cache)), out.attentions
 
 
-def _cache(kept: Sequence[tuple[Tensor, Tensor]]) -> Any:
+def _repeated(kept: Kept, times: int) -> Kept:
+    return [(key.repeat_interleave(times, 0), value.repeat_interleave(times, 0)) for key, value in kept]
+
+
+def _cache(kept: Kept) -> Any:
     """Return a cache of transformers' with these keys and values by layer."""
-    cache = pretrained.import_transformers().DynamicCache()
+    cache = import_transformers().DynamicCache()
     for layer, (key, value) in enumerate(kept):
         cache.update(key, value, layer)
     return cache

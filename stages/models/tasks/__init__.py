@@ -8,9 +8,12 @@ from stages.models.tasks.base import Task
 from stages.models.tasks.caption import CaptionTask
 from stages.models.tasks.classify import ClassifyTask
 from stages.models.tasks.match import MatchTask
+from stages.models.tasks.open_vqa import OpenVqaTask
+from stages.models.tasks.prompted_classify import PromptedClassifyTask
 from stages.models.tasks.retrieve import RetrieveTask
 from stages.models.tasks.translate import TranslateTask
 from stages.models.tasks.vqa import VqaTask
+from stages.params import ExperimentBase, LanguageModelParams
 
 TASKS: dict[str, type[Task]] = {
     "caption": CaptionTask,
@@ -20,3 +23,17 @@ TASKS: dict[str, type[Task]] = {
     "translate": TranslateTask,
     "vqa": VqaTask,
 }
+
+BY_LANGUAGE_MODEL: dict[str, type[Task]] = {
+    "classify": PromptedClassifyTask,
+    "vqa": OpenVqaTask,
+}
+"""The form that a task takes with a language model as head, where it is another."""
+
+
+def task_of(experiment: ExperimentBase) -> type[Task]:
+    """Return the class of an experiment's task."""
+    name = experiment.task
+    if isinstance(getattr(experiment, "head", None), LanguageModelParams):
+        return BY_LANGUAGE_MODEL.get(name, TASKS[name])
+    return TASKS[name]

@@ -13,20 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stages.base.errors import InputError
 from stages.media.text import PAD, SPECIALS, Vocabulary, join
 from stages.models.baselines import most_frequent_caption, nearest_captions
 from stages.models.heads import HEADS
 from stages.models.heads.base import CaptionDecoder
-from stages.models.heads.beam import Caption, beam_search
-from stages.models.heads.language_model import LanguageModel, Pieces
+from stages.models.heads.language_model import LanguageModel
+from stages.models.heads.pieces import Pieces
+from stages.models.heads.prefix import Prefix
+from stages.models.heads.search import Caption, Search, search
 from stages.models.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
 from stages.models.metrics.captions import caption_metrics
 from stages.models.metrics.truth import Judgement, judge_all, truth_metrics
 from stages.models.tables import Picks, Split
 from stages.models.targets import Fault, Splits, text_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
-from stages.models.tasks.fused import FusedTask
+from stages.models.tasks.fused import FusedTask, next_word_loss
+from stages.models.tasks.prompted import make_language_model, prefix_of
 from stages.params import CaptionParams, LanguageModelParams
 
 USUAL_WORDS = 16  # that the captions of an image have together, roughly
@@ -61,12 +63,8 @@ class CaptionTask(FusedTask):
         self.max_words = experiment.max_words
         self.vocabulary = Vocabulary(config.vocabularies["texts"])
         self.pieces: Pieces | None = None  # of a language model, which has its own instead of the vocabulary's words
-        self.decoder: CaptionDecoder
         if isinstance(experiment.head, LanguageModelParams):
-            try:
-                self.decoder = LanguageModel(config.bases["head"], experiment.head, experiment.dim)
-            except InputError as error:
-                raise InputError(f"head: {experiment.head.model}: {error}") from None
+            self.decoder: CaptionDecoder | LanguageModel = make_language_model(config)
             self.pieces = self.decoder.pieces
         else:
             self.decoder = HEADS[experiment.head](
@@ -79,7 +77,7 @@ class CaptionTask(FusedTask):
             )
             self.words = nn.Linear(experiment.dim, len(self.vocabulary))
             nn.init.constant_(self.words.bias, math.log(USUAL_WORDS / len(self.vocabulary)))
-        self.memory = self.make_memory()
+            self.memory = self.make_memory()
 
     @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
@@ -97,8 +95,8 @@ class CaptionTask(FusedTask):
         return {"captions": captions, "num_captions": counts}
 
     def _numbers(self, row: dict[str, Any]) -> list[list[int]]:
-        if self.pieces:
-            return [self.pieces.encode(text, self.max_words) for text in row["texts"]]
+        if isinstance(self.decoder, LanguageModel):
+            return [self.decoder.encode(text, self.max_words) for text in row["texts"]]
         return [self.vocabulary.encode(caption.split(), self.max_words) for caption in row["tokens"]]
 
     def cut(self, rows: list[dict[str, Any]]) -> str:
@@ -129,14 +127,18 @@ class CaptionTask(FusedTask):
 
         In training the word loss of the image alone comes on top.
         """
-        grid_BLD = self.memory(self.encode(batch, train))
-        inputs_BCT, next_BCT = batch["captions"][..., :-1], batch["captions"][..., 1:]
-        real_BCT = next_BCT != PAD
-        logits_NV = self.decoder.logits(self.decoder(grid_BLD, inputs_BCT, real_BCT))
-        if train is None:
-            return F.cross_entropy(logits_NV.float(), next_BCT[real_BCT])
-        loss = F.cross_entropy(logits_NV.float(), next_BCT[real_BCT], label_smoothing=train.label_smoothing)
-        return loss + train.word_loss * self._word_loss(grid_BLD, next_BCT) if train.word_loss else loss
+        seen = self._seen(batch, train)
+        loss = next_word_loss(self.decoder, seen, batch["captions"], train)
+        if train is None or not train.word_loss:
+            return loss
+        return loss + train.word_loss * self._word_loss(seen, batch["captions"][..., 1:])
+
+    def _seen(self, batch: Batch, train: Any = None) -> Any:
+        """Return what the decoder attends to: places (B, L, D), or what stands before a language model's text."""
+        encoded = self.encode(batch, train)
+        if isinstance(self.decoder, LanguageModel):
+            return prefix_of(self.decoder, self.config, encoded, batch)
+        return self.memory(encoded)
 
     def _word_loss(self, grid_BLD: Tensor, tokens_BCT: Tensor) -> Tensor:
         """Return the loss of telling, from the image alone, which words its captions have (Wu et al. 2016).
@@ -151,9 +153,9 @@ class CaptionTask(FusedTask):
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return caption, score, words and, per word, its probability and attention over the image's grid."""
-        memory_BLD = self.memory(self.encode(batch)).float()
-        captions = beam_search(self.decoder, memory_BLD, evaluate.beam_size, self.max_words, evaluate.length_penalty)
-        cells = self._image_cells(memory_BLD.shape[1])
+        seen = self._seen(batch)
+        captions = search(self.decoder, seen, Search.of(evaluate, self.max_words))
+        cells = self._image_cells(seen)
         return [self._answer(caption, cells) for caption in captions]
 
     def _answer(self, caption: Caption, cells: int) -> dict[str, Any]:
@@ -173,11 +175,17 @@ class CaptionTask(FusedTask):
             "attention": [attention[at].mean(0)[:cells].tolist() for at in places],
         }
 
-    def _image_cells(self, length: int) -> int:
-        """Return how many places of the memory are the image's, which come first; 0 without a grid."""
-        if IMAGE not in self.encoders:
+    def _image_cells(self, seen: Any) -> int:
+        """Return how many places of what is attended to are the image's, which come first; 0 without a grid."""
+        if IMAGE not in self.config.features:
             return 0
-        return length if len(self.encoders) == 1 else getattr(self.encoders[IMAGE], "place_LD", torch.empty(0)).shape[0]
+        if isinstance(seen, Prefix):
+            return seen.looked.stop - seen.looked.start
+        return (
+            seen.shape[1]
+            if len(self.encoders) == 1
+            else getattr(self.encoders[IMAGE], "place_LD", torch.empty(0)).shape[0]
+        )
 
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return BLEU, ROUGE-L, CIDEr-D, what tells a model that says the same of all and, where known, truth."""

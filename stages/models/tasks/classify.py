@@ -33,10 +33,14 @@ class ClassifyTask(FusedTask):
     sliced: ClassVar[str] = "group"
 
     def __init__(self, config: ModelConfig) -> None:
-        """Build encoders and fusion."""
+        """Build encoders, and what scores the classes."""
         super().__init__(config)
         self.classes = config.vocabularies["labels"]
-        self.fusion = self.make_fusion(config.features, len(self.classes))
+        self.make_head()
+
+    def make_head(self) -> None:
+        """Build the fusion."""
+        self.fusion = self.make_fusion(self.config.features, len(self.classes))
 
     @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
@@ -60,8 +64,11 @@ class ClassifyTask(FusedTask):
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return label, its probability, and the probabilities of all classes."""
-        probabilities = self.fusion(self.encode(batch)).float().softmax(-1).cpu().numpy()
-        return [class_answer(row, self.classes) for row in probabilities]
+        return [class_answer(row, self.classes) for row in self.probabilities(batch).cpu().numpy()]
+
+    def probabilities(self, batch: Batch) -> Tensor:
+        """Return those of all classes, (B, C)."""
+        return self.fusion(self.encode(batch)).float().softmax(-1)
 
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return accuracy, macro F1 and calibration error; accuracy by group where there are groups."""

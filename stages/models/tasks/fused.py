@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stages.base.errors import InputError
+from stages.media.text import PAD
 from stages.models.encoders import ENCODERS
 from stages.models.encoders.base import Encoded, Encoder, EncoderSize
 from stages.models.encoders.huggingface import HuggingFaceImage
@@ -133,3 +134,14 @@ def cross_entropy(logits: Tensor, targets: Tensor, train: Any = None) -> Tensor:
     if not chosen.any():
         return logits.sum() * 0.0
     return F.cross_entropy(logits[chosen].float(), targets[chosen], label_smoothing=smoothing)
+
+
+def next_word_loss(decoder: Any, seen: Any, tokens_BCT: Tensor, train: Any = None) -> Tensor:
+    """Return the mean cross entropy of the words after the first of each text, ends counted, smoothed in training.
+
+    Padding is left out of the computation.
+    """
+    inputs_BCT, next_BCT = tokens_BCT[..., :-1], tokens_BCT[..., 1:]
+    real_BCT = next_BCT != PAD
+    logits_NV = decoder.logits(decoder(seen, inputs_BCT, real_BCT))
+    return cross_entropy(logits_NV, next_BCT[real_BCT], train)

@@ -45,6 +45,7 @@ class VqaTask(FusedTask):
     sliced: ClassVar[str] = "kind"
     spoken: ClassVar[str] = QUESTION
     kept = (QUESTION,)
+    decoder: Any  # of a kind that the head decides
 
     def __init__(self, config: ModelConfig) -> None:
         """Build encoders, and fusion or decoder."""
@@ -52,11 +53,15 @@ class VqaTask(FusedTask):
         experiment = config.experiment
         assert isinstance(experiment, VqaParams)
         self.classes, self.reads = config.vocabularies["answers"], experiment.head != NONE
-        if self.reads:
-            self._make_decoder(experiment, config.features[QUESTION])
-        else:
-            self.fusion = self.make_fusion(config.features, len(self.classes))
         self.others = [modality for modality in config.features if modality != QUESTION]
+        self.make_head(experiment)
+
+    def make_head(self, experiment: VqaParams) -> None:
+        """Build fusion or decoder, and what tells answers from the rest alone."""
+        if self.reads:
+            self._make_decoder(experiment, self.config.features[QUESTION])
+        else:
+            self.fusion = self.make_fusion(self.config.features, len(self.classes))
         self.words = nn.ModuleDict({m: nn.Linear(experiment.dim, len(self.classes)) for m in self.others})
 
     def _make_decoder(self, experiment: VqaParams, question: FeatureSpec) -> None:
@@ -71,6 +76,7 @@ class VqaTask(FusedTask):
                 f"question must be of the extractor tokens; set its head to {NONE} for others"
             )
         dim, dropout = experiment.dim, experiment.dropout
+        assert isinstance(experiment.head, str)
         self.decoder = HEADS[experiment.head](
             question.num_words, dim, experiment.layers, experiment.attention_heads, dropout, question.shape[0]
         )
@@ -146,8 +152,8 @@ class VqaTask(FusedTask):
 
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return accuracy over all questions, and by kind of question."""
-        expected = [answer for row in rows for answer in row["answers"]]
-        predicted = [text for answer in answers for text in answer["answers"]]
+        expected = [self.compared_as(answer) for row in rows for answer in row["answers"]]
+        predicted = [self.compared_as(text) for answer in answers for text in answer["answers"]]
         kinds = [kind or "other" for row in rows for kind in row["question_kinds"]]
         scores: dict[str, Any] = {
             "accuracy": float(np.mean([a == b for a, b in zip(expected, predicted, strict=True)]))
@@ -155,6 +161,10 @@ class VqaTask(FusedTask):
         if len(set(kinds)) > 1:
             scores["accuracy_by_kind"] = accuracy_by(expected, predicted, kinds)
         return scores | {"num_questions": len(expected)}
+
+    def compared_as(self, answer: str) -> str:
+        """Return what of an answer must be the same for it to be right: all of it."""
+        return answer
 
     def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
         """Return the most frequent answer of all, and that to the same question's text, without a look."""
@@ -197,7 +207,7 @@ class VqaTask(FusedTask):
             "expected": expected,
             "answer": predicted,
             "probability": [p for answer in answers for p in answer["probabilities"]],
-            "accuracy": [float(a == b) for a, b in zip(expected, predicted, strict=True)],
+            "accuracy": [float(self._is_right(a, b)) for a, b in zip(predicted, expected, strict=True)],
         }
 
     def details(self, answer: dict[str, Any]) -> dict[str, Any]:
@@ -207,4 +217,7 @@ class VqaTask(FusedTask):
     def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
         """Return each question with both answers."""
         found = zip(row["questions"], answer["answers"], row["answers"], answer["probabilities"], strict=True)
-        return [Line(said, right, said == right, sure, question) for question, said, right, sure in found]
+        return [Line(said, right, self._is_right(said, right), sure, question) for question, said, right, sure in found]
+
+    def _is_right(self, answer: str, expected: str) -> bool:
+        return self.compared_as(answer) == self.compared_as(expected)

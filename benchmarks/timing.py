@@ -80,7 +80,8 @@ def show_machine(device: Device) -> None:
     CONSOLE.print(f"command   {shlex.join(command)}")
     CONSOLE.print(f"machine   {_cpu()}, {psutil.cpu_count()} CPUs, {psutil.virtual_memory().total / 2**30:.0f} GiB")
     CONSOLE.print(f"versions  Python {platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in packages))
-    CONSOLE.print(f"device    {device.device}, {device.dtype}, {torch.get_num_threads()} threads", soft_wrap=True)
+    card = f" ({torch.cuda.get_device_name(device.device)})" if device.is_cuda else ""
+    CONSOLE.print(f"device    {device.device}{card}, {device.dtype}, {torch.get_num_threads()} threads", soft_wrap=True)
 
 
 def _cpu() -> str:

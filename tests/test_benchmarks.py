@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from benchmarks import beam_search, features, training
+from benchmarks import beam_search, features, gpu, training
 from stages import features as features_stage
 from stages import train
 from stages.base.errors import InputError
@@ -90,3 +90,12 @@ def test_beam_search_and_its_baseline_find_the_same_captions(project, capsys, he
 def test_a_wrong_name_is_told(project, benchmark, name, message):
     with pytest.raises(InputError, match=message):
         benchmark.command([name])
+
+
+def test_the_gpu_s_questions_are_asked_of_a_cpu_too(capsys, monkeypatch):
+    monkeypatch.setattr(gpu, "BATCH", 8)
+    monkeypatch.setattr(gpu, "SIZE_PX", 64)
+    gpu.command(["--device", "cpu", "--rounds", "1", "--skip-runs"])
+    output = capsys.readouterr().out
+    assert output.count("True") == 6
+    assert re.search(r"bare forward\s+│", output)

@@ -250,6 +250,19 @@ def test_threads_that_take_a_batch_each_change_no_byte_and_no_order(threads, tmp
     assert np.array_equal(np.concatenate([features for _, features in found]), in_turn)
 
 
+def test_a_gpu_sees_full_batches_alone(tmp_path, monkeypatch):
+    extractor = Torchvision.from_params(torchvision_params(tmp_path), CPU, "features.x", tmp_path)
+    extractor.side_by_side = False  # as on a GPU
+    shapes, own = [], extractor.extract
+    monkeypatch.setattr(extractor, "extract", lambda decoded: (shapes.append(decoded.shape), own(decoded))[1])
+    media = [Medium(f"s{i}", bytes([i]) * 32, encode(make_image(i))) for i in range(7)]
+    found = list(extract(media, extractor, batch_size=3))
+    assert len(set(shapes)) == 1, "the last batch is filled up"
+    assert [len(keys) for keys, _ in found] == [len(features) for _, features in found] == [3, 3, 1]
+    alone = own(np.stack([extractor.decode(media[6].data)] * 3))[:1]
+    assert np.array_equal(found[-1][1], alone)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

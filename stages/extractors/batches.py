@@ -75,7 +75,7 @@ def extract(
     """Yield (keys, features) of all media in batches, in order.
 
     On a CPU each thread takes a batch from its bytes to its features: threads that share a batch wait for each other
-    in every layer. For a GPU they decode ahead.
+    in every layer. For a GPU they decode ahead, and every batch is a full one.
     """
 
     def work(batch: list[Medium]) -> tuple[list[bytes], np.ndarray]:
@@ -84,7 +84,14 @@ def extract(
 
     with extractor.threads() as workers:
         for keys, done in read_ahead(work, _batches(media, batch_size), workers, ahead=2 * workers):
-            yield keys, done if extractor.side_by_side else extractor.extract(done)
+            yield keys, done if extractor.side_by_side else _in_full_batches(extractor, done, batch_size)
+
+
+def _in_full_batches(extractor: "Extractor", decoded: np.ndarray, batch_size: int) -> np.ndarray:
+    """Extract with a batch filled up: on a GPU the same medium in a batch of another shape has other last bits."""
+    lacking = batch_size - len(decoded)
+    filled = np.concatenate([decoded, np.repeat(decoded[-1:], lacking, axis=0)]) if lacking else decoded
+    return extractor.extract(filled)[: len(decoded)]
 
 
 def _decode(extractor: "Extractor", medium: Medium) -> np.ndarray:

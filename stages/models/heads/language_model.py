@@ -177,6 +177,8 @@ class LanguageModel(nn.Module):
 
 
 def _repeated(kept: Kept, times: int) -> Kept:
+    if times == 1:
+        return kept
     return [(key.repeat_interleave(times, 0), value.repeat_interleave(times, 0)) for key, value in kept]
 
 

@@ -26,6 +26,8 @@ class Places:
 
     def repeat(self, times: int) -> Self:
         """Return each sample's so many times."""
+        if times == 1:
+            return self
         return type(self)(self.x_BPH.repeat_interleave(times, 0), self.real_BP.repeat_interleave(times, 0))
 
     @classmethod

@@ -206,4 +206,4 @@ def test_layers_that_are_not_there_are_named(tiny):
 def test_a_model_that_writes_nothing_is_refused(tmp_path):
     folder = write_tiny("vit", tmp_path / "vit")
     with pytest.raises(InputError, match="has no word pieces"):
-        LanguageModel(folder, LanguageModelParams(name="language_model", model=str(folder)), 16, {})
+        LanguageModel(folder, LanguageModelParams(name="language_model", model=str(folder)), 16)

@@ -247,6 +247,8 @@ def test_drawn_words_come_as_often_as_they_are_likely():
     assert torch.allclose(shares, torch.tensor([0.625, 0.375, 0.0, 0.0]), atol=0.03)
 
 
-def test_media_of_another_width_are_refused(tiny):
-    with pytest.raises(InputError, match=r"head: .*reads vectors of 32; the features of \{image\} have 3"):
+def test_media_that_another_model_made_are_refused(tiny):
+    with pytest.raises(
+        InputError, match=r"head: .*its prompt has \{image\}, whose features are not made by this model"
+    ):
         make(tiny["llama"], "classify", prompt="{image}{text}")

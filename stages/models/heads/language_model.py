@@ -34,14 +34,13 @@ Kept = list[tuple[Tensor, Tensor]]  # keys and values (X, N, S, H / N) of each l
 class LanguageModel(nn.Module):
     """Follows the protocol `base.Decoder`, over `Pieces` and behind a `Prefix`."""
 
-    def __init__(self, folder: Path, params: LanguageModelParams, dim: int, media: Mapping[str, int]) -> None:
+    def __init__(self, folder: Path, params: LanguageModelParams, dim: int, media: Sequence[str] = ()) -> None:
         """Read the model from a folder and put LoRA beside its layers, if asked.
 
-        `media` are the fields of the prompt that are no texts, with the width of their features.
+        `media` are the fields of the prompt that are no texts, but what the model's own encoder made of a medium.
 
         Raises:
-            InputError: when it cannot be read, is no causal language model, has none of the layers named, or does not
-                take these media.
+            InputError: when it cannot be read, is no causal language model, or has none of the layers named.
         """
         super().__init__()
         self.pieces = Pieces(folder)
@@ -50,10 +49,7 @@ class LanguageModel(nn.Module):
         if self.pieces.end >= embedding.num_embeddings:
             raise InputError(f"its text ends with piece {self.pieces.end}, its weights have {embedding.num_embeddings}")
         hidden = embedding.embedding_dim
-        for modality, width in media.items():
-            if width != hidden:
-                raise InputError(f"reads vectors of {hidden}; the features of {{{modality}}} have {width}")
-        self.prefixes = PrefixMaker(self.pieces, params.prompt, tuple(media), (dim, hidden))
+        self.prefixes = PrefixMaker(self.pieces, params.prompt, media, (dim, hidden))
         self._lead = " " if params.prompt and not params.prompt[-1].isspace() else ""  # what is written begins a word
         self._keeps = not params.gradient_checkpointing  # transformers keeps no keys and values then
         if params.gradient_checkpointing:

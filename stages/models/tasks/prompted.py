@@ -29,9 +29,9 @@ def make_language_model(config: ModelConfig) -> LanguageModel:
     head = getattr(config.experiment, "head", None)
     assert isinstance(head, LanguageModelParams)
     folder = config.bases["head"]
-    media = {m: config.features[m].shape[-1] for m in head.fields() if config.features[m].space != UTF8}
+    media = [field for field in head.fields() if config.features[field].space != UTF8]
     try:
-        _check_media(config, folder, list(media))
+        _check_media(config, folder, media)
         return LanguageModel(folder, head, config.experiment.dim, media)
     except InputError as error:
         raise InputError(f"head: {head.model}: {error}") from None

@@ -20,6 +20,7 @@ from stages.models.adapters import Adapter
 from stages.models.heads.base import CaptionDecoder, State
 from stages.params import LanguageModelParams
 from stages.pretrained import huggingface as pretrained
+from stages.pretrained import sharing
 
 OFFSET = len(SPECIALS)  # the model's own numbers of word pieces begin behind ours
 HALF = "\N{REPLACEMENT CHARACTER}"  # what stands for a letter whose bytes are not all there
@@ -79,15 +80,20 @@ def _touches(span: tuple[int, int], first: int, end: int) -> bool:
 class LanguageModel(CaptionDecoder):
     """Follows the protocol of `base.CaptionDecoder`, over `Pieces`."""
 
-    def __init__(self, folder: Path, params: LanguageModelParams, dim: int) -> None:
+    def __init__(
+        self, folder: Path, params: LanguageModelParams, dim: int, shared_on: torch.device | None = None
+    ) -> None:
         """Read the model from a folder and put LoRA beside its layers, if asked.
+
+        With `shared_on` its own weights are shared on that device (`pretrained.sharing`).
 
         Raises:
             InputError: when it cannot be read, is no causal language model, or has none of the layers named.
         """
         nn.Module.__init__(self)
         self.pieces = Pieces(folder)
-        self.adapter = Adapter(pretrained.read_language_model(folder), params.train, params.lora)
+        model = sharing.read(folder, "language model", pretrained.read_language_model, shared_on)
+        self.adapter = Adapter(model, params.train, params.lora)
         embedding = self.model.get_input_embeddings()
         if self.pieces.end >= embedding.num_embeddings:
             raise InputError(f"its text ends with piece {self.pieces.end}, its weights have {embedding.num_embeddings}")

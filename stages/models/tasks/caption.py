@@ -64,7 +64,8 @@ class CaptionTask(FusedTask):
         self.decoder: CaptionDecoder
         if isinstance(experiment.head, LanguageModelParams):
             try:
-                self.decoder = LanguageModel(config.bases["head"], experiment.head, experiment.dim)
+                base = config.bases["head"].folder
+                self.decoder = LanguageModel(base, experiment.head, experiment.dim, config.shared_on)
             except InputError as error:
                 raise InputError(f"head: {experiment.head.model}: {error}") from None
             self.pieces = self.decoder.pieces

@@ -42,7 +42,7 @@ def upload_bases(mlflow_client: Any, folder: Path) -> None:
             if fault_of_base(mlflow_client, reference) is None:
                 continue
             if not is_stored(reference):
-                raise missing(reference, [_looked(mlflow_client)])
+                raise missing(reference, [f"not in {_looked(mlflow_client)}"])
             _upload(mlflow_client, reference)
 
 
@@ -54,8 +54,8 @@ def _upload(mlflow_client: Any, reference: Reference) -> None:
         experiment_id(mlflow_client, RUNS), run_name=reference.model, tags=tags
     )
     mlflow_client.log_artifacts(run.info.run_id, str(bases_folder() / reference.digest), FILES)
-    mlflow_client.set_tag(run.info.run_id, WHOLE_TAG, "true")
     mlflow_client.set_terminated(run.info.run_id)
+    mlflow_client.set_tag(run.info.run_id, WHOLE_TAG, "true")
 
 
 def fault_of_base(mlflow_client: Any, reference: Reference) -> str | None:

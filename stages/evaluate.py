@@ -40,8 +40,9 @@ FIGURES = "figures"
 def run(params: Params, name: str) -> None:
     """Evaluate one experiment."""
     from stages.base.device import set_up
-    from stages.models.model import load_model, reading_of
+    from stages.models.model import load_model, named_bases, reading_of
     from stages.models.tables import load_split
+    from stages.pretrained.bases import bring
     from stages.reports.figures import write_figures
     from stages.reports.samples_page import Prepared, write_samples_page
 
@@ -50,6 +51,7 @@ def run(params: Params, name: str) -> None:
     manifest = read_manifest(trained)
     with writing("evaluate", name, params.evaluate.model_dump()) as draft:
         device = set_up(*params.base.hardware())
+        bring(trained, named_bases(experiment, f"experiments.{name}"))
         task = load_model(trained, device)
         prepared = artifact_path("prepare", experiment.dataset)
         task.lexicon = read_lexicon(prepared)

@@ -3,7 +3,8 @@
 A version is found again by its digest tag, so a repeat or a restored cache never registers it twice, and a
 registration that was killed half way is finished. `--list` shows versions; `<name> --history` how the champion came
 to be; `<name> --try <file>` asks one, and `<name> --sample <id>` asks it about a prepared sample.
-`--rebuild <name> <version>` makes a version again from its commit, and compares the bytes.
+`--rebuild <name> <version>` makes a version again from its commit, and compares the bytes; `<name> --pack <folder>`
+writes one as a single file tree, its pretrained models in it.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from stages.registry.versions import add_arguments, run_versions
 def run(params: Params, name: str) -> None:
     """Register one experiment's model, unless its like is registered, and let the gate decide."""
     from stages.base.tracking import client
-    from stages.packaging.logged_model import create_version, log_run
+    from stages.packaging.logged_model import create_version, log_bases, log_run
     from stages.registry.comparison import check_gate
     from stages.registry.promotion import settle
 
@@ -36,6 +37,7 @@ def run(params: Params, name: str) -> None:
     check_gate(params, name)
     with writing("register", name, params.register_.model_dump()) as draft:
         mlflow_client = client()
+        log_bases(mlflow_client, params, name)
         digest = version_digest(name)
         version = find_version(mlflow_client, name, digest)
         if version is None:
@@ -112,6 +114,14 @@ def try_model(name: str, given: Sequence[str]) -> None:
         sys.exit(done.returncode)
 
 
+def pack_version(name: str | None, number: int | None, target: Path) -> None:
+    """Write a version of a name to a folder, with all that it needs."""
+    from stages.base.tracking import client
+    from stages.packaging.pack import pack
+
+    pack(client(), name, number, target)
+
+
 def command(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = stage_parser("register", __doc__)
@@ -128,6 +138,8 @@ def command(argv: Sequence[str] | None = None) -> None:
         metavar=("NAME", "VERSION"),
         help="check out a version's commit elsewhere, run the pipeline there, and compare every byte",
     )
+    parser.add_argument("--pack", type=Path, metavar="FOLDER", help="write a version of NAME with all that it needs")
+    parser.add_argument("--version", type=int, help="for --pack: which one (default: the champion)")
     parser.add_argument("--sample", metavar="ID", help="ask the champion of NAME about a prepared sample")
     from stages.base.tracking import needs_server
 
@@ -137,7 +149,9 @@ def command(argv: Sequence[str] | None = None) -> None:
     with needs_server():
         if run_versions(args):
             return
-        if given := getattr(args, "try"):
+        if args.pack:
+            pack_version(args.name, args.version, args.pack)
+        elif given := getattr(args, "try"):
             if not args.name:
                 raise InputError("name the model: python -m stages.register <name> --try <file>")
             try_model(args.name, given)

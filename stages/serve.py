@@ -99,7 +99,8 @@ def _is_loopback(host: str) -> bool:
 def command(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = stage_parser("serve", __doc__, named=False)
-    parser.add_argument("--model", action="append", metavar="URI", help="models:/<name>@<alias> or models:/<name>/<n>")
+    models = "models:/<name>@<alias>, models:/<name>/<n> or the folder of a packed model"
+    parser.add_argument("--model", action="append", metavar="URI", help=models)
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
     args = parser.parse_args(argv)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stages.base.device import Device
     from stages.models.targets import Splits
     from stages.models.tasks.base import ModelConfig
+    from stages.pretrained.bases import Base
     from stages.training.fit import Fitted
 
 CHECKPOINTS = SCRATCH / "checkpoints"
@@ -71,12 +72,12 @@ def _is_follower() -> bool:
 
 
 def _fit(
-    params: Params, name: str, key: str, used: dict[str, Any], bases: dict[str, Path]
+    params: Params, name: str, key: str, used: dict[str, Any], bases: dict[str, "Base"]
 ) -> tuple["Fitted | None", "ModelConfig", dict[str, int]]:
     """Return the finished training (None in a follower), what builds its model, and the samples of each split."""
     from stages.base.device import set_up
     from stages.base.tracking import LiveRun
-    from stages.models.model import build, load_pretrained, reading_of
+    from stages.models.model import build, keep_bases, load_pretrained, reading_of
     from stages.models.tables import load_split
     from stages.training.fit import Setting, fit
     from stages.training.start import begin
@@ -90,6 +91,8 @@ def _fit(
     if not _is_follower():
         _check_targets(name, config, splits | {SPLITS[2]: load_split(reading, SPLITS[2], device, 0)}, train.batch_size)
     task = build(config)
+    if not _is_follower():
+        keep_bases(config)
     load_pretrained(task, f"experiments.{name}")
     begins = start_of(name, experiment)
     told = begin(task, name, begins) if begins else ""
@@ -105,18 +108,18 @@ def _fit(
     return fitted, config, {split: len(rows) for split, rows in splits.items()}
 
 
-def _bases(name: str, experiment: ExperimentBase, used: dict[str, Any]) -> dict[str, Path]:
-    """Return the folders of the pretrained models that the experiment stands on; note in `used` which they are."""
+def _bases(name: str, experiment: ExperimentBase, used: dict[str, Any]) -> dict[str, "Base"]:
+    """Return the pretrained models that the experiment stands on; note in `used` which they are."""
     if not experiment.bases():
         return {}
-    from stages.models.model import base_digests, find_bases
+    from stages.models.model import find_bases
 
     found = find_bases(experiment, f"experiments.{name}")
-    used["bases"] = base_digests(found)
+    used["bases"] = {place: base.reference.digest for place, base in found.items() if base.reference}
     return found
 
 
-def _config(experiment: ExperimentBase, bases: dict[str, Path]) -> "ModelConfig":
+def _config(experiment: ExperimentBase, bases: dict[str, "Base"]) -> "ModelConfig":
     """Return what builds the experiment's model, from its features and the prepared vocabularies."""
     from stages.models.tables import feature_spec
     from stages.models.tasks import TASKS

@@ -17,7 +17,7 @@ from flows.graph.dvc_stages import StageError, StageRun
 from flows.rebuilding.comparison import Comparison, Found, compare, read_found
 from flows.rebuilding.version import Version
 from stages.base.addresses import with_credentials
-from stages.base.store import MANIFEST, METRICS, artifact_path
+from stages.base.store import BASES_PLACE, MANIFEST, METRICS, artifact_path, bases_folder
 from stages.params import Params, load_params
 from stages.registry.lineage import lock_entries
 from stages.registry.lineage_files import DIFF, LOCK_FILE, MANIFESTS, PARAMS_FILE
@@ -132,8 +132,9 @@ class _Lines:
 
 @contextmanager
 def apart(tree: Path) -> Iterator[None]:
-    """Let MLflow and DVC keep in the worktree what they write elsewhere otherwise."""
+    """Let MLflow and DVC keep in the worktree what they write elsewhere otherwise; bases are the project's."""
     own = {
+        BASES_PLACE: str(bases_folder().absolute()),
         "MLFLOW_TRACKING_URI": f"sqlite:///{tree / 'artifacts' / 'mlflow' / 'mlflow.db'}",
         "DVC_SITE_CACHE_DIR": str(tree / ".dvc" / "tmp" / "site_cache"),
     }

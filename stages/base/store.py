@@ -22,6 +22,7 @@ from stages.base.errors import InputError
 
 ARTIFACTS = Path("artifacts")
 SCRATCH = Path(".fuseline")  # caches, partial downloads, checkpoints, locks, lists of failed runs: never tracked
+BASES_PLACE = "FUSELINE_BASES"  # environment variable that names another place for pretrained models
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
 
@@ -63,6 +64,16 @@ class Draft:
 def artifact_path(stage: str, name: str) -> Path:
     """Return the place of a stage's artifact."""
     return ARTIFACTS / stage / name
+
+
+def bases_folder() -> Path:
+    """Return where this machine keeps pretrained models by digest: of the project, else of the user."""
+    if named := os.environ.get(BASES_PLACE):
+        return Path(named)
+    if SCRATCH.is_dir():
+        return SCRATCH / "bases"
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "fuseline" / "bases"
 
 
 def start_version(name: str, root: Path = Path()) -> int | None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from stages.base.errors import InputError
 from stages.params import LoraParams
 from stages.pretrained import huggingface as pretrained
+from stages.pretrained import sharing
 
 LORA = "lora_"  # what peft's names of new weights have in them
 
@@ -44,6 +45,10 @@ class Adapter(nn.Module):
             model = _with_lora(model, lora)
         elif train == "last_layers":
             _free_last(model, last_layers)
+        if sharing.is_shared(model):
+            for name, weight in model.named_parameters():
+                if weight.requires_grad and LORA not in name:
+                    sharing.own(weight)
         self._base = _Base(model)
         self.weights = nn.ParameterDict(
             {name.replace(".", "/"): weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -53,6 +58,11 @@ class Adapter(nn.Module):
     def model(self) -> Any:
         """The model, with LoRA where there is any."""
         return self._base.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
 
     def pretrained_weights(self) -> list[Tensor]:
         """Return the weights that learn and did not begin at random."""

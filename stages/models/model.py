@@ -17,11 +17,12 @@ from stages.models.tables import Reading
 from stages.models.tasks import TASKS, Task, task_of
 from stages.models.tasks.base import ModelConfig
 from stages.params import BackboneParams, ExperimentBase, experiment_params
-from stages.pretrained import huggingface
+from stages.pretrained import bases
+from stages.pretrained.bases import Base, Named
 from stages.pretrained.torchvision import read_weights
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
-BASES = "bases"  # folder, in a model's, of the pretrained models that parts of it stand on
+BASES = "bases"  # folder, in a model's, of the pretrained models that parts of it stand on, or references to them
 NOT_OF_THE_EXTRACTOR = (FEATURES, INDEX, MANIFEST)  # of the files in a features artifact
 
 
@@ -44,8 +45,8 @@ def load_pretrained(task: Task, key: str) -> None:
             encoder.load_weights(read_weights(named, f"{key}.encoders.{modality}"))
 
 
-def find_bases(experiment: ExperimentBase, key: str) -> dict[str, Path]:
-    """Return, by their place in an experiment's section, the folders of the pretrained models that it stands on.
+def find_bases(experiment: ExperimentBase, key: str) -> dict[str, Base]:
+    """Return, by their place in an experiment's section, the pretrained models that it stands on.
 
     Raises:
         InputError: naming the place below `key`, the section, when one cannot be had.
@@ -53,15 +54,21 @@ def find_bases(experiment: ExperimentBase, key: str) -> dict[str, Path]:
     found = {}
     for place, named in experiment.bases().items():
         try:
-            found[place] = huggingface.fetch(named.model, named.revision)
+            found[place] = bases.find(named)
         except InputError as error:
             raise InputError(f"{key}.{place}.model: {named.model}: {error}") from None
     return found
 
 
-def base_digests(bases: dict[str, Path]) -> dict[str, str]:
-    """Return what names the bytes of each."""
-    return {place: huggingface.files_digest(folder) for place, folder in bases.items()}
+def keep_bases(config: ModelConfig) -> None:
+    """Put the bases of a model that is built into the project's store."""
+    for base in config.bases.values():
+        bases.keep(base)
+
+
+def named_bases(experiment: ExperimentBase, key: str) -> dict[str, tuple[str, Named]]:
+    """Return, by its place in a model's folder, what names each base: its key and section in the params."""
+    return {f"{BASES}/{place}": (f"{key}.{place}", named) for place, named in experiment.bases().items()}
 
 
 def save_model(
@@ -87,9 +94,9 @@ def save_model(
     contiguous = {key: value.contiguous() for key, value in weights.items()}
     (folder / WEIGHTS).write_bytes(save(contiguous))  # `save_file` would shut other users out, whatever the umask
     for place, base in config.bases.items():
+        assert base.reference, "a model that was found is described"
         (folder / BASES / place).mkdir(parents=True)
-        for path in huggingface.files(base):
-            shutil.copyfile(path, folder / BASES / place / path.name)
+        bases.write_reference(folder / BASES / place, base.reference)
     for modality, source in feature_folders.items():
         (folder / modality).mkdir()
         for path in sorted(source.iterdir()):
@@ -105,8 +112,8 @@ def load_config(folder: Path) -> ModelConfig:
     features = {
         m: FeatureSpec(tuple(spec["shape"]), spec["num_words"], spec.get("space", "")) for m, spec in found.items()
     }
-    bases = {place: folder / BASES / place for place in experiment.bases()}
-    return ModelConfig(experiment, features, raw["vocabularies"], bases)
+    named = {place: Base(folder / BASES / place) for place in experiment.bases()}
+    return ModelConfig(experiment, features, raw["vocabularies"], named)
 
 
 def columns_of(folder: Path) -> dict[str, str]:
@@ -115,7 +122,13 @@ def columns_of(folder: Path) -> dict[str, str]:
 
 
 def load_model(folder: Path, device: Device) -> Task:
-    """Read a model, ready to predict."""
-    task = build(load_config(folder))
+    """Read a model, ready to predict; what is frozen of its bases is shared with other models in this process.
+
+    Raises:
+        InputError: when a base is missing or changed.
+    """
+    config = load_config(folder)
+    found = {place: bases.locate(base.folder) for place, base in config.bases.items()}
+    task = build(dataclasses.replace(config, bases=found, shared_on=device.device))
     task.load_state_dict(load_file(folder / WEIGHTS))
     return task.to(device.device).eval()

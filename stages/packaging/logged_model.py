@@ -11,8 +11,11 @@ from typing import Any
 
 from stages.base.store import CURVES, METRICS, artifact_path, digest, read_manifest, write_json
 from stages.base.tracking import KEY_TAG, experiment_id, find_run, log_params
+from stages.models.model import named_bases
 from stages.packaging.gallery import write_gallery
 from stages.params import Params, column_of
+from stages.pretrained.bases import bring
+from stages.registry.bases import upload_bases
 from stages.registry.lineage import DIGEST_TAG, lineage_tags
 from stages.registry.lineage_files import LINEAGE, write_lineage
 
@@ -36,6 +39,13 @@ REQUIREMENTS = (
     "torchmetrics",
     "torchvision",
 )
+
+
+def log_bases(mlflow_client: Any, params: Params, name: str) -> None:
+    """Log the pretrained models that the trained one stands on, those that the registry lacks."""
+    trained = artifact_path("train", name)
+    bring(trained, _named(params, name))
+    upload_bases(mlflow_client, trained)
 
 
 def log_run(mlflow_client: Any, params: Params, name: str) -> str:
@@ -190,6 +200,13 @@ def _first_whole_sample(dataset: str, columns: set[str]) -> dict[str, Any]:
                     return row
     assert first is not None, "an evaluated model has test samples"
     return first
+
+
+def _named(params: Params, name: str) -> dict[str, tuple[str, Any]]:
+    """Return what the params name of each base, by its place in the trained model."""
+    features = params.experiments[name].inputs.used().items()
+    extractors = {modality: (f"features.{feature}", params.features[feature]) for modality, feature in features}
+    return extractors | named_bases(params.experiments[name], f"experiments.{name}")
 
 
 def _packages(params: Params, name: str) -> list[str]:

@@ -19,6 +19,7 @@ from stages.models.model import load_model
 from stages.models.tables import PRESENT
 from stages.models.tasks import Task
 from stages.params import BaseParams, EvaluateParams
+from stages.registry.bases import bring_bases
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,12 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path, settings: PredictSettings, device: Device) -> Self:
-        """Read a model folder as `train` writes it."""
+        """Read a model folder as `train` writes it; bases that it refers to come from the registry, where not here.
+
+        Raises:
+            InputError: when a base is missing or changed.
+        """
+        bring_bases(folder)
         task = load_model(folder, device)
         extractors = {}
         for modality in task.config.features:

@@ -36,9 +36,11 @@ def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, 
     from stages.models.model import columns_of, load_model, reading_of
     from stages.models.tables import join_split, read_rows
     from stages.params import BaseParams, EvaluateParams
+    from stages.registry.bases import bring_bases
 
     evaluate = EvaluateParams(**settings["evaluate"])
     device = set_up(*BaseParams(**settings["base"]).hardware())
+    bring_bases(model)
     task = load_model(model, device)
     reading = reading_of(task.config.experiment)
     read_manifest(prepared)

@@ -71,6 +71,7 @@ class HuggingFaceEncoderParams(Section):
     name: Literal["huggingface"]
     model: str
     revision: str = ""
+    licence: str = ""
     train: Literal["frozen", "lora", "last_layers", "all"] = "lora"
     lora: LoraParams = LoraParams()
     last_layers: Count = 2
@@ -86,6 +87,7 @@ class LanguageModelParams(Section):
     name: Literal["language_model"]
     model: str
     revision: str = ""
+    licence: str = ""
     train: Literal["lora", "frozen"] = "lora"
     lora: LoraParams = LoraParams()
     gradient_checkpointing: bool = False

@@ -1,1 +1,1 @@
-"""Other people's weights: found, checked and read."""
+"""Other people's weights: found, checked, kept once and read."""

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from stages.base.errors import InputError
-from stages.base.store import digest, sha256_file
 
 INSTALL = "pip install fuseline[huggingface]"
 WORD_PIECES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # one of them; the last of SentencePiece
 WEIGHTS = ("model.safetensors", "model-*.safetensors")
 SHARDS = "model.safetensors.index.json"
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")  # of images or sound, one of them
-FILES = (  # what is fetched, what counts in the digest, and what travels with a model
+CARD = "README.md"  # fetched for the licence that it states
+FILES = (  # what is fetched, what counts in the digest, and what is kept of a model
     "config.json",
     *WEIGHTS,
     SHARDS,
@@ -98,7 +98,7 @@ def _from_hub(model: str, revision: str) -> Path:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = snapshot_download(model, revision=revision, allow_patterns=list(FILES), ignore_patterns=["*/*"])
+        found = snapshot_download(model, revision=revision, allow_patterns=[*FILES, CARD], ignore_patterns=["*/*"])
     except HFValidationError:
         raise InputError("no such folder, and no name of a model either") from None
     except OSError as error:
@@ -114,11 +114,6 @@ def _from_hub(model: str, revision: str) -> Path:
 def files(folder: Path) -> list[Path]:
     """Return those files of a model's folder that belong to it."""
     return sorted({path for pattern in FILES for path in folder.glob(pattern)})
-
-
-def files_digest(folder: Path) -> str:
-    """Return what names the bytes of a model's files."""
-    return digest({path.name: sha256_file(path) for path in files(folder)})
 
 
 def read_model(folder: Path) -> Any:
@@ -198,6 +193,18 @@ def _read_part(kind: Any, folder: Path) -> Any:
         raise InputError(f"cannot be read: {_without_advice(error, folder)}") from None
 
 
+def kind(folder: Path) -> str:
+    """Return transformers' name of a model's architecture.
+
+    Raises:
+        InputError: when there is no config that names it.
+    """
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf8"))["model_type"])
+    except (OSError, ValueError, LookupError, TypeError):
+        raise InputError(f"no config.json in {folder} that names a model_type") from None
+
+
 def tower(model: Any, modality: str) -> Any:
     """Return the part of a model that encodes `image`, `audio` or `text`; the model itself where that is all it does.
 
@@ -206,6 +213,9 @@ def tower(model: Any, modality: str) -> Any:
     """
     own = {name: getattr(model, f"{part}_model", None) for name, part in TOWERS.items()}
     if modality == "image" and model.config.model_type in VISION_LANGUAGE:
+        for name in ("language_model", "text_model"):  # the part that writes
+            if hasattr(model, name):
+                setattr(model, name, None)
         return model
     if found := own[modality]:
         return found

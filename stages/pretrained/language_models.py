@@ -1,12 +1,11 @@
 """Causal language models, and those that write of vision-language models."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from stages.pretrained.huggingface import VISION_LANGUAGE, import_transformers, read_weights
+from stages.pretrained.huggingface import VISION_LANGUAGE, import_transformers, kind, read_weights
 
 
 def read_language_model(folder: Path) -> Any:
@@ -18,8 +17,7 @@ def read_language_model(folder: Path) -> Any:
         InputError: as `read_model`.
     """
     transformers = import_transformers()
-    kind = read_kind(folder)
-    if kind not in VISION_LANGUAGE:
+    if kind(folder) not in VISION_LANGUAGE:
         return read_weights(transformers.AutoModelForCausalLM, folder, attn_implementation="eager")
     whole = read_weights(transformers.AutoModelForImageTextToText, folder, attn_implementation="eager")
     with torch.device("meta"):
@@ -27,11 +25,3 @@ def read_language_model(folder: Path) -> Any:
     setattr(part, part.base_model_prefix, whole.get_decoder())
     part.set_output_embeddings(whole.get_output_embeddings())
     return part.eval()
-
-
-def read_kind(folder: Path) -> str:
-    """Return what transformers calls the kind of model that a folder holds; empty where it does not say."""
-    try:
-        return json.loads((folder / "config.json").read_text(encoding="utf8")).get("model_type", "")
-    except (OSError, ValueError):
-        return ""

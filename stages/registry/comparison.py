@@ -18,7 +18,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from stages.base.errors import InputError
-from stages.base.store import METRICS, PREDICTIONS, artifact_path, say
+from stages.base.store import BASES_PLACE, METRICS, PREDICTIONS, artifact_path, bases_folder, say
 from stages.base.tracking import flatten
 from stages.params import Params
 from stages.registry.gate import check_floors, decide, hold_floors, largest_fall
@@ -205,7 +205,7 @@ def score_again(uri: str, prepared: Path, folder: Path) -> Path:
     done = subprocess.run(
         [sys.executable, "-m", rescorer, *(f"--{key}={path}" for key, path in places.items())],
         cwd=elsewhere,
-        env={**os.environ, "PYTHONPATH": str(code)},
+        env={**os.environ, "PYTHONPATH": str(code), BASES_PLACE: str(bases_folder().absolute())},
         capture_output=True,
         text=True,
     )

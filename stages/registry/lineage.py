@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 from stages.base.store import MANIFEST, METRICS, SPLITS, artifact_path, digest, read_manifest, sha256_file
 from stages.params import NONE, Params
+from stages.pretrained.bases import references
 
 PREFIX = "fuseline."
 REQUIREMENTS_LOCK = "requirements.lock"
@@ -61,6 +62,7 @@ def lineage_tags(params: Params, name: str, root: Path = Path()) -> dict[str, st
         "params": digest(_used_params(params, name)),
         "environment": environment_digest(root),
         **_start_tags(name),
+        **base_tags(artifact_path("train", name)),
     }
     return {PREFIX + key: value for key, value in tags.items()}
 
@@ -69,6 +71,15 @@ def _start_tags(name: str) -> dict[str, str]:
     """Return the tags of the trained model that this one began with, if any: whose it is, and its weights' digest."""
     kept = read_manifest(artifact_path("train", name))["settings"].get("init", {})
     return {key if key == "init" else f"init_{key}": str(value) for key, value in kept.items()}
+
+
+def base_tags(model: Path) -> dict[str, str]:
+    """Return the tags of what a trained model refers to, by its place: which model, whose licence, which bytes."""
+    return {
+        f"base.{place.name}": f"{base.model}{f' {base.revision}' if base.revision else ''}, licence {base.licence}, "
+        f"sha256 {base.digest}"
+        for place, base in references(model).items()
+    }
 
 
 def _used_params(params: Params, name: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from stages.base.errors import InputError
 from stages.base.store import MANIFEST, artifact_path
+from stages.pretrained.bases import REFERENCE, Reference
+from stages.registry.bases import fault_of_base
 from stages.registry.lineage import DIGEST_TAG
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -78,7 +80,8 @@ def get_version(mlflow_client: Any, name: str, number: int) -> Any:
 def fault_of(mlflow_client: Any, name: str, number: int) -> str | None:
     """Say why no alias may point to a version, or None when it is whole.
 
-    A whole version is ready, and the files of its trained model are there with the sizes that their manifest says.
+    A whole version is ready, the files of its trained model are there with the sizes that their manifest says, and the
+    registry has the bases that it refers to.
     """
     import mlflow
 
@@ -99,6 +102,11 @@ def fault_of(mlflow_client: Any, name: str, number: int) -> str | None:
             place = str(PurePosixPath(path).parent / file)
             if sizes.get(place) != entry["bytes"]:
                 return f"its file {place} has {sizes.get(place, 'no')} bytes, the manifest says {entry['bytes']}"
+    for path in sizes:
+        if PurePosixPath(path).name == REFERENCE:
+            reference = Reference(**mlflow.artifacts.load_dict(f"{uri}/{path}"))
+            if fault := fault_of_base(mlflow_client, reference):
+                return fault
     return None
 
 

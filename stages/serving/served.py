@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stages.base.errors import InputError
@@ -226,9 +227,13 @@ def resolve(mlflow_client: Any, address: str) -> Place:
     Raises:
         InputError: when it is no address, or the registry has no such model, version or alias.
     """
+    if (Path(address) / "MLmodel").is_file():
+        return Place(Path(address).resolve().name, "0", folder=Path(address))
     match = ADDRESS.match(address)
     if not match:
-        raise InputError(f"{address}: expected models:/<name>@<alias> or models:/<name>/<version>")
+        raise InputError(
+            f"{address}: expected models:/<name>@<alias>, models:/<name>/<version> or the folder of a packed model"
+        )
     name, alias, version = match.groups()
     if not mlflow_client.search_registered_models(f"name = '{name}'"):
         raise InputError(f"{address}: no model of this name is registered")

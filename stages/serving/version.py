@@ -60,6 +60,7 @@ class Place:
     name: str
     version: str
     alias: str | None = None
+    folder: Path | None = None  # of one that was packed
 
     def __str__(self) -> str:
         """Return it as people write it."""
@@ -67,13 +68,15 @@ class Place:
 
 
 def load_version(mlflow_client: Any, place: Place) -> Version:
-    """Bring a version's files here and make it ready.
+    """Bring a version's files here, where they are not, and make it ready.
 
     Raises:
         InputError: when it is no model of this project.
     """
     from mlflow.artifacts import download_artifacts
 
+    if place.folder:
+        return _open(place.folder, place, {}, {}, None)
     found = mlflow_client.get_model_version(place.name, place.version)
     kept = tempfile.TemporaryDirectory(prefix=f"fuseline-{place.name}-")
     try:
@@ -85,11 +88,6 @@ def load_version(mlflow_client: Any, place: Place) -> Version:
     except BaseException:
         kept.cleanup()
         raise
-
-
-def load_folder(folder: Path) -> Version:
-    """Make ready a model folder that was copied out of the registry."""
-    return _open(folder, Place(folder.resolve().name, "0"), {}, {}, None)
 
 
 def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, float], kept: Any) -> Version:

@@ -39,8 +39,15 @@ def tiny(tmp_path_factory):
 
 def make(folder, modality, level="token", layer=-1, **own):
     own = {"image": {"pool": 1}, "audio": {"seconds": 0.5}, "text": {"max_words": 8}}[modality] | own
-    params = SimpleNamespace(model=str(folder), revision="", modality=modality, level=level, layer=layer, **own)
+    named = {"model": str(folder), "revision": "", "licence": "", "modality": modality}
+    params = SimpleNamespace(**named, level=level, layer=layer, **own)
     return extractor_of("huggingface").from_params(params, CPU, "features.x", None)
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path_factory, monkeypatch):
+    """Models are kept in a project of the test's own."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("project"))
 
 
 def png(seed):

@@ -13,8 +13,9 @@ from stages.media.text import END, START
 from stages.models.heads.language_model import LanguageModel
 from stages.models.heads.pieces import OFFSET, Pieces
 from stages.models.heads.search import Search, search
-from stages.models.model import BASES, build, load_model, save_model
+from stages.models.model import BASES, build, keep_bases, load_model, save_model
 from stages.params import LanguageModelParams
+from stages.pretrained import bases
 from stages.training.batches import ValidationBatches
 from tests.support.small_splits import make_config, make_split, project_params
 from tests.support.tiny_models import write_tiny
@@ -42,7 +43,7 @@ def head(folder, **changes):
 def make(folder, modalities=("image",), **changes):
     torch.manual_seed(0)
     config = make_config("caption", modalities, head=head(folder, **changes), max_words=12)
-    return build(dataclasses.replace(config, bases={"head": folder}))
+    return build(dataclasses.replace(config, bases={"head": bases.find(config.experiment.head)}))
 
 
 def batch_of(task, split):
@@ -92,7 +93,7 @@ def test_lora_learns_and_the_base_stays_as_it_is(tiny, family):
 
 
 @EVERY_FAMILY
-def test_what_is_saved_is_small_and_read_again_as_it_was(tiny, family, tmp_path):
+def test_what_is_saved_is_small_and_read_again_as_it_was(tiny, family, tmp_path, monkeypatch):
     task, split = make(tiny[family]), make_split(("image",), ())
     steps(task, batch_of(task, split), 3)
     answers = task.eval().answer(split, EVALUATE)
@@ -100,8 +101,10 @@ def test_what_is_saved_is_small_and_read_again_as_it_was(tiny, family, tmp_path)
     assert all(name.partition(".")[0] in ("encoders", "decoder") for name in state)
     adapted = {name for name in state if name.startswith("decoder.")}
     assert all("lora" in name or "project" in name for name in adapted)
+    monkeypatch.chdir(tmp_path)
+    keep_bases(task.config)
     save_model(tmp_path, task.config, state, {}, {})
-    assert (tmp_path / BASES / "head" / "model.safetensors").is_file()
+    assert [path.name for path in (tmp_path / BASES / "head").iterdir()] == ["base.json"]
     again = load_model(tmp_path, CPU)
     assert again.answer(split, EVALUATE) == answers
 

@@ -9,8 +9,9 @@ import torch
 from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.models.encoders.base import FeatureSpec
-from stages.models.model import BASES, build, load_model, save_model
+from stages.models.model import BASES, build, keep_bases, load_model, save_model
 from stages.models.tables import FeatureTable, Split
+from stages.pretrained import bases
 from stages.training.batches import ValidationBatches
 from stages.training.module import TrainingModule
 from tests.support.small_splits import make_config, make_rows, project_params
@@ -38,7 +39,8 @@ def make(folder, train="lora", size_px=32, **changes):
     encoders = {"image": named, "audio": "none", "text": "none", "question": "none"}
     config = make_config("classify", ("image",), encoders=encoders)
     features = {"image": FeatureSpec((size_px, size_px, 3))}
-    return build(dataclasses.replace(config, features=features, bases={"encoders.image": folder}))
+    base = bases.find(config.experiment.encoders.image)
+    return build(dataclasses.replace(config, features=features, bases={"encoders.image": base}))
 
 
 def make_pixels(size_px=32):
@@ -67,7 +69,7 @@ def weights_of(task):
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("train", ["frozen", "lora", "last_layers", "all"])
-def test_what_was_asked_for_learns_and_is_read_again_as_it_was(tiny, tmp_path, name, train):
+def test_what_was_asked_for_learns_and_is_read_again_as_it_was(tiny, tmp_path, monkeypatch, name, train):
     task, split = make(tiny[name], train, last_layers=1), make_pixels()
     before = weights_of(task)
     losses = learn(task, split)
@@ -81,8 +83,10 @@ def test_what_was_asked_for_learns_and_is_read_again_as_it_was(tiny, tmp_path, n
     else:
         assert changed and not any("lora_" in key for key in changed)
     answers = task.eval().answer(split, EVALUATE)
+    monkeypatch.chdir(tmp_path)
+    keep_bases(task.config)
     save_model(tmp_path, task.config, task.state_dict(), {}, {})
-    assert (tmp_path / BASES / "encoders.image" / "model.safetensors").is_file()
+    assert [path.name for path in (tmp_path / BASES / "encoders.image").iterdir()] == ["base.json"]
     again = load_model(tmp_path, CPU).answer(split, EVALUATE)
     assert [answer["label"] for answer in again] == [answer["label"] for answer in answers]
     assert [answer["probability"] for answer in again] == pytest.approx([a["probability"] for a in answers])

@@ -14,10 +14,11 @@ from stages.models.encoders.base import FeatureSpec
 from stages.models.heads.pieces import Pieces
 from stages.models.heads.prompt import Run, read_template
 from stages.models.heads.search import Search, search
-from stages.models.model import build, load_model, save_model
+from stages.models.model import build, keep_bases, load_model, save_model
 from stages.models.tables import FeatureTable
 from stages.models.tasks.open_vqa import OpenVqaTask
 from stages.models.tasks.prompted_classify import PromptedClassifyTask
+from stages.pretrained import bases
 from stages.training.batches import TrainBatches, ValidationBatches
 from tests.support.small_splits import make_config, make_split, project_params
 from tests.support.tiny_models import write_tiny
@@ -52,7 +53,7 @@ def make(folder, task, media=("image",), prompt=None, **changes):
     config = make_config(task, (*media, TEXT_OF[task]), head=head, max_words=12) if task != "classify" else None
     config = config or make_config(task, (*media, TEXT_OF[task]), head=head)
     features = config.features | {TEXT_OF[task]: FeatureSpec((BYTES,), 0, UTF8)}
-    return build(dataclasses.replace(config, features=features, bases={"head": folder}))
+    return build(dataclasses.replace(config, features=features, bases={"head": bases.find(config.experiment.head)}))
 
 
 def make_texts(rows, task, lacking=()):
@@ -88,11 +89,13 @@ def learn(task, split, count):
 
 @EVERY_TASK
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_a_prompted_task_learns_and_is_read_again_as_it_was(tiny, tmp_path, task, family):
+def test_a_prompted_task_learns_and_is_read_again_as_it_was(tiny, tmp_path, monkeypatch, task, family):
     model, split = make(tiny[family], task), make_data(task)
     losses = learn(model, split, 25)
     assert losses[-1] < 0.6 * losses[0]
     answers = model.answer(split, EVALUATE)
+    monkeypatch.chdir(tmp_path)
+    keep_bases(model.config)
     save_model(tmp_path, model.config, model.state_dict(), {}, {})
     assert load_model(tmp_path, CPU).answer(split, EVALUATE) == answers
     metrics = model.metrics(answers, split.rows)

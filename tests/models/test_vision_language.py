@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from stages.extractors.huggingface.image import ImageModel
 from stages.models.encoders.base import FeatureSpec
 from stages.models.heads.pieces import OFFSET
 from stages.models.heads.search import Search, search
-from stages.models.model import build, load_model, save_model
+from stages.models.model import build, keep_bases, load_model, save_model
 from stages.models.tables import FeatureTable
-from stages.pretrained import huggingface as pretrained
+from stages.pretrained import bases
 from stages.training.batches import ValidationBatches
 from tests.models.test_prompted_tasks import BYTES, CPU, EVALUATE, LORA, TEXT_OF, UTF8, learn, make_data
 from tests.support.small_splits import make_config
@@ -42,15 +43,8 @@ def picture(seed):
 
 
 def extractor(folder):
-    settings = {
-        "extractor": "huggingface",
-        "modality": "image",
-        "files_digest": pretrained.files_digest(folder),
-        "level": "token",
-        "layer": -1,
-        "pool": 1,
-    }
-    return ImageModel(settings, folder, CPU)
+    params = SimpleNamespace(model=str(folder), revision="", licence="", level="token", layer=-1, pool=1)
+    return ImageModel.from_params(params, CPU, "features.x", folder)
 
 
 def make(folder, task="vqa", prompt=PROMPT):
@@ -62,7 +56,7 @@ def make(folder, task="vqa", prompt=PROMPT):
         "image": FeatureSpec(made.shape, 0, made.space),
         TEXT_OF[task]: FeatureSpec((BYTES,), 0, UTF8),
     }
-    model = build(dataclasses.replace(config, features=features, bases={"head": folder}))
+    model = build(dataclasses.replace(config, features=features, bases={"head": bases.find(config.experiment.head)}))
     split = make_data(task)
     rows = made.extract(np.stack([made.decode(picture(i)) for i in range(8)]))
     table = FeatureTable(rows, [[i] for i in range(8)], CPU, 1e9)
@@ -104,12 +98,14 @@ def test_answers_from_cached_places_are_those_from_pixels(tiny, family):
 
 
 @EVERY_FAMILY
-def test_it_is_tuned_on_one_s_own_answers_and_read_again(tiny, family, tmp_path):
+def test_it_is_tuned_on_one_s_own_answers_and_read_again(tiny, family, tmp_path, monkeypatch):
     model, split = make(tiny[family])
     losses = learn(model, split, 20)
     assert losses[-1] < 0.7 * losses[0]
     assert all("lora" in name for name in model.decoder.adapter.weights)
     answers = model.answer(split, EVALUATE)
+    monkeypatch.chdir(tmp_path)
+    keep_bases(model.config)
     save_model(tmp_path, model.config, model.state_dict(), {}, {})
     assert load_model(tmp_path, CPU).answer(split, EVALUATE) == answers
 
@@ -125,6 +121,7 @@ def test_places_of_another_model_are_refused(tiny, tmp_path):
     config = (other / "config.json").read_text()
     (other / "config.json").write_text(config.replace('"image_seq_length": 16', '"image_seq_length": 17'))
     model, _ = make(tiny["llava"])
-    config = dataclasses.replace(model.config, bases={"head": other})
+    named = model.config.experiment.head.model_copy(update={"model": str(other)})
+    config = dataclasses.replace(model.config, bases={"head": bases.find(named)})
     with pytest.raises(InputError, match=r"\{image\}, whose features are not made by this model"):
         build(config)

@@ -1,6 +1,6 @@
 """Features of a frozen Hugging Face model: a vector for each cell, moment or word piece, or one for the whole.
 
-The model's files are copied as they are beside the features, so a served model needs no network.
+Beside the features stands a reference to the model, which is kept once (`pretrained.bases`).
 """
 
 import json

@@ -1,7 +1,6 @@
 """What the extractors of all modalities share. Shapes: B batch, L places, H hidden."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,7 +12,9 @@ from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import write_json
 from stages.extractors.torch_extractor import TorchExtractor
+from stages.pretrained import bases, sharing
 from stages.pretrained import huggingface as pretrained
+from stages.pretrained.bases import Base
 
 VERSION = 2  # since the name of a folder is no part of what decides the output
 LAST = -1  # of the layers, with the norm that stands behind it
@@ -30,23 +31,30 @@ class FrozenModel(TorchExtractor):
     own: ClassVar[tuple[str, ...]]
     """Names of the settings that the modality has beside level and layer."""
 
-    def __init__(self, settings: dict[str, Any], folder: Path, device: Device) -> None:
-        """Read the model from a folder; `settings` are level, layer and `own`, and what else is recorded.
+    def __init__(self, settings: dict[str, Any], base: Base, device: Device) -> None:
+        """Read the model of a base; `settings` are level, layer and `own`, and what else is recorded.
 
         Raises:
             InputError: when the model cannot be read, or does not do what the settings ask.
         """
         super().__init__(device)
-        self.settings, self._folder, self._device = settings, folder, device
-        model = pretrained.read_model(folder)
-        self.kind: str = model.config.model_type
-        self.tower = pretrained.tower(model, self.modality)
-        is_shared = settings["level"] == "pooled" and pretrained.is_contrastive(model, self.modality)
-        self._shared = model if is_shared else None  # else what encodes other modalities is let go
-        self.space = settings["files_digest"] if is_shared else ""
-        (model if is_shared else self.tower).to(device.device)
-        self.prepare(folder)
+        self.settings, self._base, self._device = settings, base, device
+        self.kind: str = pretrained.kind(base.folder)
+        is_pooled = settings["level"] == "pooled"
+        part = f"{self.modality}, pooled" if is_pooled else self.modality
+        model = sharing.read(base.folder, part, self._read, device.device)
+        is_whole = is_pooled and pretrained.is_contrastive(model, self.modality)
+        self._whole = model if is_whole else None
+        self.tower = pretrained.tower(model, self.modality) if is_whole else model
+        self.space = settings["files_digest"] if is_whole else ""
+        self.prepare(base.folder)
         self.shape = self._try()
+
+    def _read(self, folder: Path) -> Any:
+        """Return the model where all of it is compared, else its tower: what encodes other modalities is let go."""
+        model = pretrained.read_model(folder)
+        is_whole = self.settings["level"] == "pooled" and pretrained.is_contrastive(model, self.modality)
+        return model if is_whole else pretrained.tower(model, self.modality)
 
     @classmethod
     def from_params(cls, params: Any, device: Device | None, key: str, prepared: Path) -> Self:
@@ -57,17 +65,20 @@ class FrozenModel(TorchExtractor):
         """
         assert device, "it works on one"
         try:
-            folder = pretrained.fetch(params.model, params.revision)
+            base = bases.find(params)
+            assert base.reference, "a model that was found is described"
             settings = {
                 "extractor": "huggingface",
                 "version": VERSION,
                 "modality": cls.modality,
-                "model": Path(params.model).name if Path(params.model).is_dir() else params.model,
-                "revision": params.revision,
-                "files_digest": pretrained.files_digest(folder),
+                "model": base.reference.model,
+                "revision": base.reference.revision,
+                "files_digest": base.reference.digest,
                 **{name: getattr(params, name) for name in ("level", "layer", *cls.own)},
             }
-            return cls(settings, folder, device)
+            found = cls(settings, base, device)
+            bases.keep(base)
+            return found
         except InputError as error:
             raise InputError(f"{key}.model: {params.model}: {error}") from None
 
@@ -98,14 +109,14 @@ class FrozenModel(TorchExtractor):
         given, beside = self.inputs(decoded)
         given = {name: value.to(self._device.device) for name, value in given.items()}
         with torch.autocast(self._device.device.type, self._device.dtype, enabled=self._device.dtype != torch.float32):
-            out = self._compared(given) if self._shared else self.hidden(given)
-        if not self._shared:
+            out = self._compared(given) if self._whole else self.hidden(given)
+        if not self._whole:
             x_BLH, real_BL, whole_BH = self.places(out.float(), beside)
             out = whole_BH if self.settings["level"] == "pooled" else x_BLH.masked_fill(~real_BL.unsqueeze(-1), 0)
         return out.to(torch.float16).cpu().numpy()
 
     def _compared(self, given: dict[str, Tensor]) -> Tensor:
-        return getattr(self._shared, f"get_{self.modality}_features")(**given).pooler_output.float()
+        return getattr(self._whole, f"get_{self.modality}_features")(**given).pooler_output.float()
 
     def hidden(self, given: dict[str, Tensor]) -> Tensor:
         """Return the output of a layer as (B, L, H), rows of a grid one after the other."""
@@ -115,16 +126,16 @@ class FrozenModel(TorchExtractor):
         return x.permute(0, 2, 3, 1).flatten(1, 2) if x.ndim == 4 else x
 
     def save(self, folder: Path) -> None:
-        """Write settings, and copy the model's files."""
+        """Write settings, and the reference to the model."""
         write_json(folder / "extractor.json", self.settings)
-        for path in pretrained.files(self._folder):
-            shutil.copyfile(path, folder / path.name)
+        assert self._base.reference, "a model that was found is described"
+        bases.write_reference(folder, self._base.reference)
 
     @classmethod
     def load(cls, folder: Path, device: Device) -> Self:
-        """Read settings and the model's files."""
+        """Read settings, and the model that lies beside them or that is referred to."""
         settings = json.loads((folder / "extractor.json").read_text(encoding="utf8"))
-        return cls(settings, folder, device)
+        return cls(settings, bases.locate(folder), device)
 
     def _try(self) -> tuple[int, ...]:
         """Return the shape of the features, found by running the model once."""

@@ -29,9 +29,6 @@ class ImageModel(FrozenModel):
         if self._writes:
             self.space = self.settings["files_digest"]
             self._processor.do_image_splitting = False  # as many places for each image
-            for name in ("language_model", "text_model"):  # the part that writes is not needed
-                if hasattr(self.tower, name):
-                    setattr(self.tower, name, None)
 
     def decode(self, media: bytes) -> np.ndarray:
         """Decode, and prepare as the model's own processor does, float32 (3, H, W)."""

@@ -4,6 +4,7 @@ Shapes: B batch, H and W pixels, L cells, rows first, C hidden of the model, D d
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +14,28 @@ from stages.models.adapters import Adapter
 from stages.models.encoders.base import Encoder, EncoderSize, FeatureSpec
 from stages.params import HuggingFaceEncoderParams
 from stages.pretrained import huggingface as pretrained
+from stages.pretrained import sharing
 
 
 class HuggingFaceImage(Encoder):
     """The model's cells, its class token left out; each is projected and gets a learned place."""
 
-    def __init__(self, spec: FeatureSpec, size: EncoderSize, folder: Path, params: HuggingFaceEncoderParams) -> None:
-        """Read the model from a folder, for uint8 images (H, W, 3).
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        size: EncoderSize,
+        folder: Path,
+        params: HuggingFaceEncoderParams,
+        shared_on: torch.device | None = None,
+    ) -> None:
+        """Read the model from a folder, for uint8 images (H, W, 3); with `shared_on` what is frozen is shared there.
 
         Raises:
             InputError: when it cannot be read, or takes no images of this size.
         """
         super().__init__(spec, size)
-        tower = pretrained.tower(pretrained.read_model(folder), "image")
+        shared_on = None if params.train == "all" else shared_on
+        tower = sharing.read(folder, "image", _read_tower, shared_on)
         processor = pretrained.read_image_processor(folder)
         self.adapter = Adapter(tower, params.train, params.lora, params.last_layers)
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in (processor.image_mean, processor.image_std))
@@ -55,8 +65,12 @@ class HuggingFaceImage(Encoder):
     def _cells(self, images: Tensor) -> Tensor:
         """Return the last layer's cells (B, L, C)."""
         x = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        return pretrained.image_cells(self.adapter.model(pixel_values=x).last_hidden_state)
+        return pretrained.image_cells(self.adapter.model(pixel_values=x.to(self.adapter.device)).last_hidden_state)
 
     def mirror(self, images: Tensor) -> Tensor:
         """Swap left and right."""
         return images.flip(2)
+
+
+def _read_tower(folder: Path) -> Any:
+    return pretrained.tower(pretrained.read_model(folder), "image")

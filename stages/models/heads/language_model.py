@@ -23,6 +23,7 @@ from stages.models.heads.base import State
 from stages.models.heads.pieces import OFFSET, Pieces
 from stages.models.heads.prefix import Places, Prefix, PrefixMaker
 from stages.params import LanguageModelParams
+from stages.pretrained import sharing
 from stages.pretrained.huggingface import import_transformers
 from stages.pretrained.language_models import read_language_model
 
@@ -34,17 +35,26 @@ Kept = list[tuple[Tensor, Tensor]]  # keys and values (X, N, S, H / N) of each l
 class LanguageModel(nn.Module):
     """Follows the protocol `base.Decoder`, over `Pieces` and behind a `Prefix`."""
 
-    def __init__(self, folder: Path, params: LanguageModelParams, dim: int, media: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        params: LanguageModelParams,
+        dim: int,
+        media: Sequence[str] = (),
+        shared_on: torch.device | None = None,
+    ) -> None:
         """Read the model from a folder and put LoRA beside its layers, if asked.
 
         `media` are the fields of the prompt that are no texts, but what the model's own encoder made of a medium.
+        With `shared_on` its own weights are shared on that device (`pretrained.sharing`).
 
         Raises:
             InputError: when it cannot be read, is no causal language model, or has none of the layers named.
         """
         super().__init__()
         self.pieces = Pieces(folder)
-        self.adapter = Adapter(read_language_model(folder), params.train, params.lora)
+        model = sharing.read(folder, "language model", read_language_model, shared_on)
+        self.adapter = Adapter(model, params.train, params.lora)
         embedding = self.model.get_input_embeddings()
         if self.pieces.end >= embedding.num_embeddings:
             raise InputError(f"its text ends with piece {self.pieces.end}, its weights have {embedding.num_embeddings}")

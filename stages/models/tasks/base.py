@@ -5,10 +5,10 @@ Shapes: N samples of a split, B of a batch, K media that a sample brings of a mo
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from stages.base.lexicon import Lexicon
@@ -17,6 +17,7 @@ from stages.models.metrics.truth import Judgement
 from stages.models.tables import Picks, Split
 from stages.models.targets import Fault, Splits
 from stages.params import ExperimentBase
+from stages.pretrained.bases import Base
 
 Batch = dict[str, Tensor]  # keys: each modality (B, ...), `<modality>_present`, and those of `Task.take`
 Answers = list[dict[str, Any]]  # one a sample
@@ -30,8 +31,10 @@ class ModelConfig:
     experiment: ExperimentBase
     features: dict[str, FeatureSpec]  # by modality
     vocabularies: dict[str, list[str]]  # words of the text columns, answers, labels; of the training split
-    bases: dict[str, Path] = field(default_factory=dict)
-    """By place (`head`, `encoders.image`), the folder of the model that stands there; not in `model.json`."""
+    bases: dict[str, Base] = field(default_factory=dict)
+    """By place (`head`, `encoders.image`), the model that stands there; not in `model.json`."""
+    shared_on: torch.device | None = None
+    """The device on which bases share their frozen weights with other models; None for one that learns."""
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,8 @@ def make_encoder(config: ModelConfig, modality: str) -> Encoder:
     try:
         if isinstance(named, HuggingFaceEncoderParams):
             try:
-                return HuggingFaceImage(spec, size, config.bases[f"encoders.{modality}"], named)
+                base = config.bases[f"encoders.{modality}"].folder
+                return HuggingFaceImage(spec, size, base, named, config.shared_on)
             except InputError as error:
                 raise InputError(f"encoders.{modality}: {named.model}: {error}") from None
         if isinstance(named, BackboneParams):

@@ -4,7 +4,6 @@ Shapes: B samples, K prompts of each, L places, H hidden of the model.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -17,7 +16,7 @@ from stages.models.heads.prefix import Places, Prefix
 from stages.models.tables import PRESENT
 from stages.models.tasks.base import Batch, ModelConfig, size_of
 from stages.params import LanguageModelParams
-from stages.pretrained.huggingface import files_digest
+from stages.pretrained.bases import Base
 
 
 def make_language_model(config: ModelConfig) -> LanguageModel:
@@ -28,19 +27,19 @@ def make_language_model(config: ModelConfig) -> LanguageModel:
     """
     head = getattr(config.experiment, "head", None)
     assert isinstance(head, LanguageModelParams)
-    folder = config.bases["head"]
+    base = config.bases["head"]
     media = [field for field in head.fields() if config.features[field].space != UTF8]
     try:
-        _check_media(config, folder, media)
-        return LanguageModel(folder, head, config.experiment.dim, media)
+        _check_media(config, base, media)
+        return LanguageModel(base.folder, head, config.experiment.dim, media, config.shared_on)
     except InputError as error:
         raise InputError(f"head: {head.model}: {error}") from None
 
 
-def _check_media(config: ModelConfig, folder: Path, media: Sequence[str]) -> None:
+def _check_media(config: ModelConfig, base: Base, media: Sequence[str]) -> None:
     """Hold what the model is to read as it is against what it can: what its own encoder made of images."""
     for modality in media:
-        if config.features[modality].space != files_digest(folder):
+        if base.reference is None or config.features[modality].space != base.reference.digest:
             raise InputError(
                 f"its prompt has {{{modality}}}, whose features are not made by this model; take the extractor "
                 "huggingface with the same model, or leave the field out: then an encoder and a projector stand between"

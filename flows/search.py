@@ -23,7 +23,7 @@ from flows.searching.params_text import Value, edited
 from flows.searching.report import BEST, STANDS, best_of, write_report
 from flows.searching.space import Space, read_space
 from flows.searching.study import Search, open_study, run_trials
-from flows.searching.trials import Tested, Workplace, test
+from flows.searching.trials import Scores, Workplace, evaluate
 from stages.base.errors import InputError
 from stages.base.store import ARTIFACTS, SCRATCH, digest, locked
 from stages.params import NONE, Params, load_params
@@ -86,11 +86,11 @@ def run(root: Path, args: argparse.Namespace, tell: Callable[[str], None]) -> st
             place = Workplace(clone, args.experiment, train.monitor == "loss", args.silence * 60)
             try:
                 run_trials(study, search, place, args.trials)
-            finally:
+            finally:  # also of a search that is broken off
                 write_report(out, study, search, {})
             best = best_of(study)
             texts = {STANDS: text, **({BEST: search.text(best)} if best and search.changes(best) else {})}
-            tested = _test(place, texts, search, args.seeds) if best else {}
+            tested = _compare(place, texts, search, args.seeds) if best else {}
     return write_report(out, study, search, tested)
 
 
@@ -126,13 +126,13 @@ def _keep_curves(folder: Path, clone: Path) -> None:
     (clone / ARTIFACTS / "mlflow").symlink_to(folder / "mlflow", target_is_directory=True)
 
 
-def _test(place: Workplace, texts: dict[str, str], search: Search, num_seeds: int) -> dict[str, list[Tested]]:
+def _compare(place: Workplace, texts: dict[str, str], search: Search, num_seeds: int) -> dict[str, list[Scores]]:
     """Train and evaluate each text with so many seeds, the first that of the trials."""
-    tested: dict[str, list[Tested]] = {name: [] for name in texts}
+    tested: dict[str, list[Scores]] = {name: [] for name in texts}
     for seed in range(search.seed, search.seed + num_seeds):
         for name, text in texts.items():
             key = f"experiments.{place.experiment}.train.seed"
-            tested[name].append(test(place, edited(text, {key: seed}) if seed != search.seed else text))
+            tested[name].append(evaluate(place, edited(text, {key: seed}) if seed != search.seed else text))
             found = tested[name][-1]
             search.tell(
                 f"{name}, seed {seed}: {found.validation:.4f} on validation, {found.metric} {found.test:.4f} on test"

@@ -103,8 +103,10 @@ def end_orphans_in(folder: Path) -> None:
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):  # gone meanwhile, or not ours
             owner = process.environ().get(OWNER_VARIABLE)
-            if owner and Path(process.cwd()).is_relative_to(folder) and not is_running(owner):
-                end_session(os.getsid(process.pid))
+            session = os.getsid(process.pid)
+            is_inside = owner and session != os.getsid(0) and Path(process.cwd()).is_relative_to(folder)
+            if is_inside and not is_running(str(owner)):
+                end_session(session)
 
 
 def _signal(session: int, number: Signals) -> None:

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from flows.searching.pictures import draw_history, draw_importances
 from flows.searching.study import EPOCHS, KILLED, METRIC, REASON, SECONDS, STATES, Search, ended
-from flows.searching.trials import Tested
+from flows.searching.trials import Scores
 
 TABLE, DIFF, HISTORY, IMPORTANCES = "table.md", "best.diff", "history.png", "importances.png"
 FEWEST_FOR_IMPORTANCES = 4  # complete trials
@@ -24,7 +24,7 @@ def best_of(study: optuna.Study) -> FrozenTrial | None:
     return min(complete, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
-def write_report(folder: Path, study: optuna.Study, search: Search, tested: dict[str, list[Tested]]) -> str:
+def write_report(folder: Path, study: optuna.Study, search: Search, tested: dict[str, list[Scores]]) -> str:
     """Write all files, without the pictures where there is nothing to draw; return the table's text.
 
     `tested` has the scores of each seed with the params as they stand, and with the best ones; none yet, or none asked.
@@ -96,7 +96,7 @@ def _importances(study: optuna.Study, search: Search) -> dict[str, float]:
     return {search.space.short(key): share for key, share in found.items()}
 
 
-def _comparison(study: optuna.Study, tested: dict[str, list[Tested]]) -> str:
+def _comparison(study: optuna.Study, tested: dict[str, list[Scores]]) -> str:
     """Return the scores of the best and of what stands, with what the seed alone makes of them."""
     if not tested:
         return ""
@@ -119,7 +119,7 @@ def _mean(values: list[float]) -> str:
     return f"{mean(values):.4f}" + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
 
 
-def _verdict(study: optuna.Study, tested: dict[str, list[Tested]]) -> str:
+def _verdict(study: optuna.Study, tested: dict[str, list[Scores]]) -> str:
     """Say whether the best is better than what the seed alone does; the search itself picked it by one seed."""
     if BEST not in tested:
         return "No trial is better than params.yaml as it stands."

@@ -157,40 +157,46 @@ def _shown(search: Search, trial: Trial) -> str:
     return ", ".join(f"{search.space.short(key)} {value}" for key, value in values.items())
 
 
-def _run_trial(study: optuna.Study, trial: Trial, search: Search, place: Workplace) -> Ending:
-    """Run one trial to whatever end it comes to."""
-    start, heard = time.monotonic(), 0
-    epochs = int(trial.params.get(f"experiments.{search.space.experiment}.train.epochs", search.epochs))
+class _Listener:
+    """Hears a trial's training: keeps and tells each epoch's score, and ends what is not worth going on with."""
 
-    def on_epoch(number: int, metric: str, score: float) -> None:
-        nonlocal heard
-        heard = number
-        study.set_user_attr(METRIC, metric)
-        search.tell(f"  epoch {number} of {epochs}: {metric} {score:.4f}")
+    def __init__(self, study: optuna.Study, trial: Trial, search: Search) -> None:
+        self.epochs_heard = 0
+        self._study, self._trial, self._tell = study, trial, search.tell
+        self._epochs = int(trial.params.get(f"experiments.{search.space.experiment}.train.epochs", search.epochs))
+        self._said = time.monotonic()
+
+    def on_epoch(self, number: int, metric: str, score: float) -> None:
+        """Take an epoch's score."""
+        self.epochs_heard, self._said = number, time.monotonic()
+        self._study.set_user_attr(METRIC, metric)
+        self._tell(f"  epoch {number} of {self._epochs}: {metric} {score:.4f}")
         if not math.isfinite(score):
             raise Stopped(f"{metric} is {score}: the training diverged")
         # Steps of trials with other numbers of epochs never meet: their learning rates are elsewhere on the way down.
-        trial.report(score, epochs * MOST_EPOCHS + number)
-        if number < epochs and trial.should_prune():
-            raise Stopped(f"worse after epoch {number} than half of those with {epochs} epochs")
+        self._trial.report(score, self._epochs * MOST_EPOCHS + number)
+        if number < self._epochs and self._trial.should_prune():
+            raise Stopped(f"worse after epoch {number} than half of those with {self._epochs} epochs")
 
-    said = time.monotonic()
+    def on_progress(self, fraction: float) -> None:
+        """Tell now and then how far the training is."""
+        if time.monotonic() - self._said > SAY_EVERY_S:
+            self._said = time.monotonic()
+            self._tell(f"  {fraction:.0%} of the training")
 
-    def on_progress(fraction: float) -> None:
-        nonlocal said
-        if time.monotonic() - said > SAY_EVERY_S:
-            said = time.monotonic()
-            search.tell(f"  {fraction:.0%} of the training")
 
-    text = search.text(trial)
+def _run_trial(study: optuna.Study, trial: Trial, search: Search, place: Workplace) -> Ending:
+    """Run one trial to whatever end it comes to."""
+    start, listener, text = time.monotonic(), _Listener(study, trial, search), search.text(trial)
     if faults := refusals(text):
         return Ending(TrialState.PRUNED, None, 0, 0.0, f"params.yaml refuses these together: {'; '.join(faults)}")
     try:
-        trained = train(place, text, on_epoch, on_progress)
+        trained = train(place, text, listener.on_epoch, listener.on_progress)
     except Stopped as stop:
-        return Ending(TrialState.PRUNED, None, heard, time.monotonic() - start, str(stop))
+        return Ending(TrialState.PRUNED, None, listener.epochs_heard, time.monotonic() - start, str(stop))
     except StageError as error:
-        return Ending(TrialState.FAIL, None, heard, None, "\n".join([error.reason, *error.lines[-FAILURE_LINES:]]))
+        reason = "\n".join([error.reason, *error.lines[-FAILURE_LINES:]])
+        return Ending(TrialState.FAIL, None, listener.epochs_heard, None, reason)
     seconds = None if trained.from_cache else time.monotonic() - start
     return Ending(TrialState.COMPLETE, trained.score, trained.epochs, seconds)
 

@@ -37,7 +37,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Scores:
     """A model's scores on both splits; `metric` is the task's headline, the one of the test split."""
 
     validation: float
@@ -101,14 +101,14 @@ def train(
     return Trained(place.scored(rows[best])[1], len(rows), from_cache)
 
 
-def test(place: Workplace, params_text: str) -> Tested:
+def evaluate(place: Workplace, params_text: str) -> Scores:
     """Train with these params, mostly out of the run cache, and evaluate on the test split."""
     (place.clone / "params.yaml").write_text(params_text, encoding="utf8")
     follow(place.clone, ["repro", f"evaluate@{place.experiment}"], lambda line: None)
     rows, best = _curves(place)
     metrics = json.loads((place.clone / artifact_path("evaluate", place.experiment) / METRICS).read_text("utf8"))
     metric = metrics["settings"]["headline"]
-    return Tested(place.scored(rows[best])[1], metrics[metric], metric)
+    return Scores(place.scored(rows[best])[1], metrics[metric], metric)
 
 
 def _curves(place: Workplace) -> tuple[list[dict[str, str]], int]:

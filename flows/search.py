@@ -22,7 +22,7 @@ from flows.graph.terminal import EXIT_INTERRUPTED, LAST_LINES, console, end_on_s
 from flows.searching.params_text import Value, edited
 from flows.searching.report import BEST, STANDS, best_of, write_report
 from flows.searching.space import Space, read_space
-from flows.searching.study import Search, open_study, run_trials
+from flows.searching.study import Search, now_and_then, open_study, run_trials
 from flows.searching.trials import Scores, Workplace, evaluate
 from stages.base.errors import InputError
 from stages.base.store import ARTIFACTS, SCRATCH, digest, locked
@@ -132,8 +132,9 @@ def _compare(place: Workplace, texts: dict[str, str], search: Search, num_seeds:
     for seed in range(search.seed, search.seed + num_seeds):
         for name, text in texts.items():
             key = f"experiments.{place.experiment}.train.seed"
-            tested[name].append(evaluate(place, edited(text, {key: seed}) if seed != search.seed else text))
-            found = tested[name][-1]
+            seeded = edited(text, {key: seed}) if seed != search.seed else text
+            found = evaluate(place, seeded, now_and_then(search.tell))
+            tested[name].append(found)
             search.tell(
                 f"{name}, seed {seed}: {found.validation:.4f} on validation, {found.metric} {found.test:.4f} on test"
             )

@@ -34,8 +34,6 @@ STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialSta
 KILLED, REASON, EPOCHS, SECONDS = "killed", "reason", "epochs", "seconds"
 IDENTITY, METRIC = "identity", "metric"  # of the study
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
 
 @dataclass(frozen=True)
 class Search:
@@ -77,6 +75,7 @@ def open_study(folder: Path, search: Search, by_loss: bool, identity: dict[str, 
     Raises:
         InputError: when the search that lies there is of something else, naming what has changed since.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     database = folder / DATABASE
     if not database.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,6 +156,19 @@ def _shown(search: Search, trial: Trial) -> str:
     return ", ".join(f"{search.space.short(key)} {value}" for key, value in values.items())
 
 
+def now_and_then(tell: Callable[[str], None]) -> Callable[[float], None]:
+    """Return what tells how far a training is, once in a while."""
+    said = time.monotonic()
+
+    def on_progress(fraction: float) -> None:
+        nonlocal said
+        if time.monotonic() - said > SAY_EVERY_S:
+            said = time.monotonic()
+            tell(f"  {fraction:.0%} of the training")
+
+    return on_progress
+
+
 class _Listener:
     """Hears a trial's training: keeps and tells each epoch's score, and ends what is not worth going on with."""
 
@@ -164,11 +176,11 @@ class _Listener:
         self.epochs_heard = 0
         self._study, self._trial, self._tell = study, trial, search.tell
         self._epochs = int(trial.params.get(f"experiments.{search.space.experiment}.train.epochs", search.epochs))
-        self._said = time.monotonic()
+        self.on_progress = now_and_then(search.tell)
 
     def on_epoch(self, number: int, metric: str, score: float) -> None:
         """Take an epoch's score."""
-        self.epochs_heard, self._said = number, time.monotonic()
+        self.epochs_heard = number
         self._study.set_user_attr(METRIC, metric)
         self._tell(f"  epoch {number} of {self._epochs}: {metric} {score:.4f}")
         if not math.isfinite(score):
@@ -177,12 +189,6 @@ class _Listener:
         self._trial.report(score, self._epochs * MOST_EPOCHS + number)
         if number < self._epochs and self._trial.should_prune():
             raise Stopped(f"worse after epoch {number} than half of those with {self._epochs} epochs")
-
-    def on_progress(self, fraction: float) -> None:
-        """Tell now and then how far the training is."""
-        if time.monotonic() - self._said > SAY_EVERY_S:
-            self._said = time.monotonic()
-            self._tell(f"  {fraction:.0%} of the training")
 
 
 def _run_trial(study: optuna.Study, trial: Trial, search: Search, place: Workplace) -> Ending:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.graph.dvc_stages import Outcome, StageError, follow, stage_that_begins
+from flows.graph.dvc_stages import Outcome, StageError, StageRun, follow, stage_that_begins
 from flows.graph.sessions import end_all_sessions
 from stages.base.store import CURVES, MANIFEST, METRICS, artifact_path
 
@@ -74,25 +74,17 @@ def train(
         StageError: the training failed, or said nothing for too long.
         Stopped: `on_epoch` ended it.
     """
-    (place.clone / "params.yaml").write_text(params_text, encoding="utf8")
-    target, heard = f"train@{place.experiment}", 0
-    at_work = ""
+    target, heard, at_work = f"train@{place.experiment}", 0, ""
 
     def on_line(line: str) -> None:
         nonlocal at_work, heard
-        alive()
         at_work, _ = stage_that_begins(line) or (at_work, None)
         if at_work == target and (match := EPOCH.match(line)):
             pairs = (pair.rpartition(" ") for pair in match[2].split(", "))
             heard = int(match[1])
             on_epoch(heard, *place.scored({name: value for name, _, value in pairs}))
 
-    def progressed(name: str, fraction: float) -> None:
-        alive()
-        on_progress(fraction)
-
-    with _watched(place.silence_s, target) as alive:
-        runs = follow(place.clone, ["repro", target], on_line, on_progress=progressed)
+    runs = _repro(place, params_text, target, on_line, on_progress)
     rows, best = _curves(place)
     for number, values in enumerate(rows if not heard else [], start=1):
         name, score = place.scored(values)
@@ -101,14 +93,35 @@ def train(
     return Trained(place.scored(rows[best])[1], len(rows), from_cache)
 
 
-def evaluate(place: Workplace, params_text: str) -> Scores:
-    """Train with these params, mostly out of the run cache, and evaluate on the test split."""
-    (place.clone / "params.yaml").write_text(params_text, encoding="utf8")
-    follow(place.clone, ["repro", f"evaluate@{place.experiment}"], lambda line: None)
+def evaluate(place: Workplace, params_text: str, on_progress: Callable[[float], None]) -> Scores:
+    """Train with these params, or have that out of the run cache, and evaluate on the test split."""
+    _repro(place, params_text, f"evaluate@{place.experiment}", lambda line: None, on_progress)
     rows, best = _curves(place)
     metrics = json.loads((place.clone / artifact_path("evaluate", place.experiment) / METRICS).read_text("utf8"))
     metric = metrics["settings"]["headline"]
     return Scores(place.scored(rows[best])[1], metrics[metric], metric)
+
+
+def _repro(
+    place: Workplace,
+    params_text: str,
+    target: str,
+    on_line: Callable[[str], None],
+    on_progress: Callable[[float], None],
+) -> list[StageRun]:
+    """Bring a stage of the clone up to date with these params, unless it falls silent."""
+    (place.clone / "params.yaml").write_text(params_text, encoding="utf8")
+    with _watched(place.silence_s, target) as alive:
+
+        def heard(line: str) -> None:
+            alive()
+            on_line(line)
+
+        def progressed(name: str, fraction: float) -> None:
+            alive()
+            on_progress(fraction)
+
+        return follow(place.clone, ["repro", target], heard, on_progress=progressed)
 
 
 def _curves(place: Workplace) -> tuple[list[dict[str, str]], int]:

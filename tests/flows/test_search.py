@@ -145,7 +145,9 @@ def test_a_killed_search_goes_on_to_the_same_end_as_an_unbroken_one(toy: Path, t
     assert calls.count("train classify") == 5  # one of them was killed
     assert len([call for call in calls if call.startswith("features")]) == 3
     assert "1 more were killed and tried again" in output
+    search(unbroken, "--trials", "2")
     search(unbroken, "--trials", "4")
+    assert (unbroken / "calls.txt").read_text().splitlines().count("train classify") == 4
     assert outcome(toy) == outcome(unbroken) and len(outcome(toy)) == 4
     diffs = [(folder / "artifacts/search/classify/best.diff").read_text() for folder in (toy, unbroken)]
     assert diffs[0].replace(" # not committed\n", "") == diffs[1]
@@ -171,14 +173,6 @@ def test_the_first_trial_is_what_stands_and_the_best_is_a_diff_that_git_takes(to
     assert changed.returncode == 1 and "is of 6 trials with other params: scores would not compare" in told
 
 
-def test_more_trials_go_on_where_fewer_ended(toy: Path):
-    search(toy, "--trials", "1")
-    search(toy, "--trials", "3")
-    output = search(toy, "--trials", "3")
-    assert len(trials(toy)) == 3 and "trial 3" not in output.partition("# Search")[0]
-    assert (toy / "calls.txt").read_text().splitlines().count("train classify") == 3
-
-
 def test_a_trial_behind_the_median_of_its_like_is_ended(toy: Path):
     search(toy, "--trials", "9", TOY_EPOCH_S="0.05")
     pruned = [row for row in trials(toy) if row[6] == "pruned"]
@@ -189,18 +183,22 @@ def test_a_trial_behind_the_median_of_its_like_is_ended(toy: Path):
     )
 
 
-def test_a_training_that_diverges_is_ended_and_the_search_goes_on(toy: Path):
-    (toy / "search.yaml").write_text("experiments.classify.train.learning_rate: {low: 1e-3, high: 5.0, log: true}")
+def test_what_diverges_is_ended_what_params_refuse_is_not_begun_and_the_search_goes_on(toy: Path):
+    ranges = ["train.learning_rate: {low: 1e-3, high: 5.0, log: true}", "dim: [128, 72]", "attention_heads: [4, 16]"]
+    (toy / "search.yaml").write_text("".join(f"experiments.classify.{line}\n" for line in ranges))
     output = search(toy, "--trials", "6")
     assert "val_loss is nan: the training diverged" in output
-    assert {"complete", "pruned"} == {row[6] for row in trials(toy)}
+    assert (
+        "refuses these together: experiments.classify.attention_heads: got 16; expected a divisor of dim 72" in output
+    )
 
 
-def test_a_failing_trial_says_why_and_the_search_goes_on(toy: Path):
-    output = search(toy, "--trials", "3", TOY_FAIL="2")
+def test_what_hangs_is_ended_what_fails_says_why_and_the_search_goes_on(toy: Path):
+    output = search(toy, "--trials", "4", "--silence", "0.1", TOY_SLEEP="2", TOY_FAIL="3")
+    assert "failed: no sign of life for 6 s; it was ended" in output
     assert "failed: exit code 1\nthe toy is broken" in output
-    assert [row[6] for row in trials(toy)] == ["complete", "failed", "complete"]
-    assert "- Trial 2: exit code 1 the toy is broken" in output
+    assert [row[6] for row in trials(toy)] == ["complete", "failed", "failed", "complete"]
+    assert "- Trial 3: exit code 1 the toy is broken" in output
 
 
 def test_three_failures_in_a_row_end_the_search(toy: Path):
@@ -209,12 +207,6 @@ def test_three_failures_in_a_row_end_the_search(toy: Path):
     assert (process.returncode, "Traceback" in output) == (1, False)
     assert "train@classify failed: 3 trials in a row" in output
     assert (toy / "calls.txt").read_text().splitlines().count("train classify") == 3
-
-
-def test_a_training_that_hangs_is_ended(toy: Path):
-    output = search(toy, "--trials", "2", "--silence", "0.1", TOY_SLEEP="2")
-    assert "failed: no sign of life for 6 s; it was ended" in output
-    assert [row[6] for row in trials(toy)] == ["complete", "failed"]
 
 
 def test_ctrl_c_leaves_nothing_running(toy: Path):

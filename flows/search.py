@@ -9,7 +9,7 @@ Run it: `python -m flows.search <experiment> [--trials 12] [--file search.yaml] 
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -87,11 +87,12 @@ def run(root: Path, args: argparse.Namespace, tell: Callable[[str], None]) -> st
             try:
                 run_trials(study, search, place, args.trials)
             finally:  # also of a search that is broken off
-                write_report(out, study, search, {})
+                told = write_report(out, study, search, {})
             best = best_of(study)
             texts = {STANDS: text, **({BEST: search.text(best)} if best and search.changes(best) else {})}
-            tested = _compare(place, texts, search, args.seeds) if best else {}
-    return write_report(out, study, search, tested)
+            for tested in _compared(place, texts, search, args.seeds if best else 0):
+                told = write_report(out, study, search, tested)
+    return told
 
 
 def _shared(params: Params, space: Space) -> list[str]:
@@ -126,19 +127,18 @@ def _keep_curves(folder: Path, clone: Path) -> None:
     (clone / ARTIFACTS / "mlflow").symlink_to(folder / "mlflow", target_is_directory=True)
 
 
-def _compare(place: Workplace, texts: dict[str, str], search: Search, num_seeds: int) -> dict[str, list[Scores]]:
-    """Train and evaluate each text with so many seeds, the first that of the trials."""
-    tested: dict[str, list[Scores]] = {name: [] for name in texts}
-    for seed in range(search.seed, search.seed + num_seeds):
+def _compared(place: Workplace, texts: dict[str, str], search: Search, seeds: int) -> Iterator[dict[str, list[Scores]]]:
+    """Train and evaluate each text with so many seeds, the first that of the trials; yield all scores at each seed."""
+    found: dict[str, list[Scores]] = {name: [] for name in texts}
+    for seed in range(search.seed, search.seed + seeds):
         for name, text in texts.items():
             key = f"experiments.{place.experiment}.train.seed"
             seeded = edited(text, {key: seed}) if seed != search.seed else text
-            found = evaluate(place, seeded, now_and_then(search.tell))
-            tested[name].append(found)
-            search.tell(
-                f"{name}, seed {seed}: {found.validation:.4f} on validation, {found.metric} {found.test:.4f} on test"
-            )
-    return tested
+            scores = evaluate(place, seeded, now_and_then(search.tell))
+            found[name].append(scores)
+            on_test = f"{scores.metric} {scores.test:.4f} on test"
+            search.tell(f"{name}, seed {seed}: {scores.validation:.4f} on validation, {on_test}")
+        yield found
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ UV ?= $(shell command -v uv 2>/dev/null)
 SAY_EVERY_S ?= 30
 READY := $(VENV)/.ready
 
-.PHONY: help repro test preset check-data flow schedule serve results fusion-bench lock clean
+.PHONY: help repro test preset check-data flow schedule serve results fusion-bench search lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -43,6 +43,10 @@ results: $(READY) ## write the README's table from results/; NAME=<name> first r
 
 fusion-bench: $(READY) ## every fusion over five seeds, beside each modality alone: EXPERIMENT=<name>
 	@$(BIN)/python -m flows.fusion_bench $(or $(EXPERIMENT),classify)
+
+search: $(READY) ## try hyperparameters by the ranges of search.yaml: EXPERIMENT=<name> TRIALS=<in all> SEEDS=<for the end> FILE=<ranges>
+	@$(BIN)/python -m flows.search $(or $(EXPERIMENT),classify) $(if $(TRIALS),--trials $(TRIALS)) \
+		$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FILE),--file $(FILE))
 
 lock: ## compile requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 -o requirements.lock

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.bench.cells import Bench, cloned, make_bench, run, snapshot
+from flows.bench.cells import Bench, make_bench, run
 from flows.bench.report import write_report
 from flows.graph import settings
+from flows.graph.checkout import cloned, snapshot
 from flows.graph.dvc_stages import StageError, repro
 from flows.graph.terminal import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals
 from stages.base.errors import InputError
-from stages.base.store import ARTIFACTS, locked
+from stages.base.store import ARTIFACTS, SCRATCH, locked
 from stages.base.tracking import tracking_uri
 from stages.params import Params, load_params
 
@@ -65,7 +66,8 @@ def _run_all(root: Path, params: Params, bench: Bench, out: Path, tell: Callable
     with locked(f"fusion_bench-{bench.experiment}"):
         shared = [f"features@{feature}" for feature in experiment.inputs.used().values()]
         repro(root, tell, lambda run: None, shared)
-        with cloned(root, snapshot(root), bench.experiment, params.data_folders(bench.experiment)) as clone:
+        folder = root / SCRATCH / "fusion_bench" / bench.experiment
+        with cloned(root, snapshot(root), folder, params.data_folders(bench.experiment)) as clone:
             results = run(root, bench, clone, out, tell)
     write_report(out, bench.experiment, experiment.fusion, results)
     return out

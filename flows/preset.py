@@ -12,6 +12,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def _fill_entries(section: str, entries: CommentedMap, each: CommentedMap) -> No
     """Give every data set or experiment what it does not say, and DVC a value for every input."""
     for entry in entries.values():
         for key in [key for key in each if key not in entry]:
-            entry.insert(1 if section == "datasets" else len(entry), key, each[key])
+            entry.insert(1 if section == "datasets" else len(entry), key, deepcopy(each[key]))  # no anchor
             if key in each.ca.items:
                 entry.ca.items[key] = each.ca.items[key]
         if section == "experiments":

@@ -25,7 +25,7 @@ LAYERS = [  # of `stages/`: an import may only go down, to a room that stands fu
     {"samples", "training", "reports", "registry"},
     {"packaging", "serving"},
 ]
-FLOW_LAYERS = [{"graph"}, {"retraining", "rebuilding", "bench"}]
+FLOW_LAYERS = [{"graph"}, {"retraining", "rebuilding", "bench", "searching"}]
 OPEN_TO_FLOWS = {"base", "params", "raw", "registry"}  # rooms of `stages/` that flows may import
 MOST_FILES, MOST_ENTRIES, MOST_DEPS = 13, 23, 62
 NOTHINGS = [f"data/{NONE}", f"artifacts/features/{NONE}", f"artifacts/train/{NONE}"]

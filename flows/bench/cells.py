@@ -8,28 +8,19 @@ Ctrl-C and runs whatever else is queued.
 
 import json
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flows.bench.report import Result
-from flows.graph.checkout import git, run_dvc, share
+from flows.graph.checkout import BRANCH, git, run_dvc
 from stages.base.errors import InputError
-from stages.base.store import MANIFEST, METRICS, SCRATCH, artifact_path, write_json
+from stages.base.store import MANIFEST, METRICS, artifact_path, write_json
 from stages.params import NONE, Params, differing, variant_names
 
-BRANCH = "bench"  # of the clone
 COSTS = "costs.json"  # seconds and peak MB of trainings by key; what the run cache brings back prints none
 TRAIN_COST = re.compile(r"train .+: fitted in ([\d.]+) s, (\d+) MB at the peak$")
-_AUTHOR = {  # the same tree makes the same commit
-    f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "fuseline"), ("EMAIL", "fuseline"), ("DATE", "2000-01-01T00:00:00Z"))
-}
 
 
 @dataclass(frozen=True)
@@ -89,39 +80,6 @@ def single_rows(params: Params, name: str) -> Iterator[Row]:
             changes = [f"experiments.{name}.inputs.{other}={NONE}" for other in used if other not in left]
             changes += [f"experiments.{other}.init={NONE}" for other in [*([name] if alone else []), *starting]]
             yield Row(f"only_{modality}", tuple(changes), False)
-
-
-def snapshot(root: Path) -> str:
-    """Return a commit of the working tree with what git does not know yet of `stages`; nothing else changes.
-
-    It is HEAD itself when nothing differs from that.
-    """
-    new = [name for name in ("stages", "dvc.yaml", "dvc.lock", "params.yaml") if (root / name).exists()]
-    with tempfile.TemporaryDirectory() as folder:
-        index = {"GIT_INDEX_FILE": f"{folder}/index"}
-        git(root, "read-tree", "HEAD", **index)
-        git(root, "add", "--update", **index)
-        git(root, "add", "--", *new, **index)
-        tree = git(root, "write-tree", **index)
-    if tree == git(root, "rev-parse", "HEAD^{tree}"):
-        return git(root, "rev-parse", "HEAD")
-    return git(root, "commit-tree", tree, "-p", "HEAD", "-m", "The working tree of a fusion bench", **_AUTHOR)
-
-
-@contextmanager
-def cloned(root: Path, commit: str, name: str, data_folders: Iterable[str]) -> Iterator[Path]:
-    """Yield a clone at `commit` that shares the project's DVC cache and data; it is removed at the end."""
-    clone = root / SCRATCH / "fusion_bench" / name
-    shutil.rmtree(clone, ignore_errors=True)
-    try:
-        git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(clone))
-        git(clone, "checkout", "--quiet", "-B", BRANCH, commit)
-        for key in ("name", "email"):
-            git(clone, "config", f"user.{key}", "fuseline")
-        share(root, clone, data_folders)
-        yield clone
-    finally:
-        shutil.rmtree(clone, ignore_errors=True)
 
 
 def run_cell(clone: Path, bench: Bench, row: Row, seed: int) -> tuple[dict[str, Any], dict[str, Any], list[float]]:

@@ -1,17 +1,26 @@
 """Copies of the project's files beside the user's own: they share DVC's cache and the user's data, no more.
 
-The fusion bench clones, since `dvc exp` needs branches of its own; a rebuild takes a worktree at a version's commit.
+The fusion bench and the search work in a clone, since `dvc exp` needs branches of its own; a rebuild takes a worktree
+at a version's commit.
 """
 
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flows.graph.dvc_stages import StageError, StageRun, follow
 from stages.params import NONE
+
+BRANCH = "bench"  # of a clone
+_AUTHOR = {  # the same tree makes the same commit
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "fuseline"), ("EMAIL", "fuseline"), ("DATE", "2000-01-01T00:00:00Z"))
+}
 
 
 def git(folder: Path, *arguments: str, **environment: str) -> str:
@@ -59,6 +68,38 @@ def share(root: Path, copy: Path, data_folders: Iterable[str]) -> None:
         if not (copy / data).exists() and not (copy / f"{data}.dvc").exists():  # neither git nor DVC keeps it
             (copy / data).parent.mkdir(exist_ok=True)
             (copy / data).symlink_to(root / data, target_is_directory=True)
+
+
+def snapshot(root: Path) -> str:
+    """Return a commit of the working tree with what git does not know yet of `stages`; nothing else changes.
+
+    It is HEAD itself when nothing differs from that.
+    """
+    new = [name for name in ("stages", "dvc.yaml", "dvc.lock", "params.yaml") if (root / name).exists()]
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        git(root, "read-tree", "HEAD", **index)
+        git(root, "add", "--update", **index)
+        git(root, "add", "--", *new, **index)
+        tree = git(root, "write-tree", **index)
+    if tree == git(root, "rev-parse", "HEAD^{tree}"):
+        return git(root, "rev-parse", "HEAD")
+    return git(root, "commit-tree", tree, "-p", "HEAD", "-m", "The working tree", **_AUTHOR)
+
+
+@contextmanager
+def cloned(root: Path, commit: str, clone: Path, data_folders: Iterable[str]) -> Iterator[Path]:
+    """Yield a clone at `commit` that shares the project's DVC cache and data; it is removed at the end."""
+    shutil.rmtree(clone, ignore_errors=True)
+    try:
+        git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(clone))
+        git(clone, "checkout", "--quiet", "-B", BRANCH, commit)
+        for key in ("name", "email"):
+            git(clone, "config", f"user.{key}", "fuseline")
+        share(root, clone, data_folders)
+        yield clone
+    finally:
+        shutil.rmtree(clone, ignore_errors=True)
 
 
 @contextmanager

@@ -98,6 +98,17 @@ def end_session(leader: int) -> None:
         _signal(leader, SIGKILL)
 
 
+def end_orphans_in(folder: Path) -> None:
+    """End the stages that go on in a folder, or below it, without the run that started them: that was killed."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):  # gone meanwhile, or not ours
+            owner = process.environ().get(OWNER_VARIABLE)
+            session = os.getsid(process.pid)
+            is_inside = owner and session != os.getsid(0) and Path(process.cwd()).is_relative_to(folder)
+            if is_inside and not is_running(str(owner)):
+                end_session(session)
+
+
 def _signal(session: int, number: Signals) -> None:
     """Signal what is left of a session, and wait until it is gone or the grace is over."""
     deadline = time.monotonic() + GRACE_S

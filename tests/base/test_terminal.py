@@ -23,7 +23,8 @@ from flows.graph.terminal import console, stage_table
 console().print(stage_table([("train@\\u6570\\u636e", "ran", 1.0)]))
 """
 STAGES = [f"stages.{name}" for name in ("download", "prepare", "features", "train", "evaluate", "register", "serve")]
-FLOWS = [f"flows.{name}" for name in ("repro", "rebuild", "schedule", "results", "fusion_bench", "preset", "rollback")]
+OFFERED = ("repro", "rebuild", "schedule", "results", "fusion_bench", "search", "preset", "rollback")
+FLOWS = [f"flows.{name}" for name in OFFERED]
 POOR = [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}]
 
 

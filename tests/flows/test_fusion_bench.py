@@ -1,7 +1,6 @@
 """The fusion bench over a real DVC and git, with toy stages; its report on hand-made cells."""
 
 import csv
-import os
 import shutil
 import signal
 import subprocess
@@ -12,14 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.bench.cells import TRAIN_COST, cloned, make_bench, snapshot
+from flows.bench.cells import TRAIN_COST, make_bench
 from flows.bench.report import Result, ordered, table, write_report
+from flows.graph.checkout import cloned, snapshot
 from flows.graph.dvc_stages import StageError
 from stages import train
 from stages.base.errors import InputError
 from stages.params import load_params, variant_names
-from tests.conftest import SMALL, dvc, is_alive
-from tests.support.small_data import PROJECT, make_params, write_params
+from tests.conftest import SMALL, is_alive
+from tests.support.small_data import make_params, write_params
+from tests.support.toy_project import git, make_toy, start_flow
 
 FUSED: dict[str, object] = {  # an encoder of the question, so that there is something to fuse with
     "experiments.vqa.head": "none",
@@ -87,28 +88,9 @@ if stage == "evaluate":
 """
 
 
-def git(root: Path, *arguments: str) -> str:
-    identity = {f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    environment = {**os.environ, **identity}
-    done = subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True, env=environment)
-    return done.stdout.strip()
-
-
 @pytest.fixture(scope="module")
 def committed_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("bench_toy")
-    git(root, "init", "--quiet")
-    dvc(root, "init", "--quiet")
-    dvc(root, "config", "core.analytics", "false")
-    dvc(root, "config", "core.check_update", "false")
-    dvc(root, "config", "core.site_cache_dir", str(tmp_path_factory.mktemp("bench_site_cache")))
-    write_params(root / "params.yaml", FUSED | {"train.seed": 7})
-    (root / "dvc.yaml").write_text(TOY_STAGES)
-    (root / "work.py").write_text(TOY_WORK)
-    (root / ".gitignore").write_text("/artifacts/\n/.fuseline/\n/calls*\n")
-    git(root, "add", ".")
-    git(root, "commit", "--quiet", "-m", "toy")
-    return root
+    return make_toy(tmp_path_factory, FUSED | {"train.seed": 7}, TOY_STAGES, TOY_WORK)
 
 
 @pytest.fixture
@@ -117,17 +99,7 @@ def toy(committed_toy: Path, tmp_path: Path) -> Path:
 
 
 def start(toy: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "flows.fusion_bench", *arguments]
-    variables = {**os.environ, "PYTHONPATH": str(PROJECT), "TOY_CALLS": str(toy / "calls.txt"), **environment}
-    return subprocess.Popen(
-        command,
-        cwd=toy,
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
-    )
+    return start_flow(toy, "fusion_bench", *arguments, **environment)
 
 
 def test_a_bench_that_was_broken_off_goes_on_and_leaves_the_project_alone(toy: Path):
@@ -289,7 +261,7 @@ def test_without_a_commit_git_says_so(tmp_path: Path):
 def test_the_clone_reads_the_users_own_data_and_goes_away(toy: Path):
     (toy / "data/photos").mkdir(parents=True)
     (toy / "data/photos/one.txt").write_text("here")
-    with cloned(toy, snapshot(toy), "vqa", ["photos"]) as clone:
+    with cloned(toy, snapshot(toy), toy / ".fuseline/fusion_bench/vqa", ["photos"]) as clone:
         assert (clone / "data/photos/one.txt").read_text() == "here"
         cache = subprocess.run(
             [sys.executable, "-m", "dvc", "cache", "dir"], cwd=clone, capture_output=True, text=True, check=True

@@ -21,17 +21,14 @@ from stages.params.datasets import (
     TweetsParams,
     VqaRadParams,
 )
+from stages.params.encoders import BackboneParams, Encoders, HuggingFaceEncoderParams, LoraParams
 from stages.params.experiments import (
-    BackboneParams,
     CaptionParams,
     ClassifyParams,
-    Encoders,
     ExperimentBase,
     ExperimentParams,
-    HuggingFaceEncoderParams,
     Inputs,
     LanguageModelParams,
-    LoraParams,
     MatchParams,
     RetrieveParams,
     TrainParams,

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationInfo, field_validator
 
+from stages.params.encoders import Encoders, HuggingFaceEncoderParams, LoraParams
 from stages.params.section import NONE, Count, Fraction, NonNegative, Positive, Section, Share, variant
 
 
@@ -45,36 +46,6 @@ class Inputs(Section):
         return {modality: name for modality, name in self.model_dump().items() if name != NONE}
 
 
-class BackboneParams(Section):
-    """A torchvision backbone trained end to end, from weights by torchvision's own name or by path."""
-
-    name: Literal["torchvision"]
-    backbone: str
-    weights: str
-    weights_sha256: str
-    batch_norms: Literal["frozen", "trained"]
-
-
-class LoraParams(Section):
-    """Thin matrices beside linear layers (Hu et al. 2022); `targets` are names of layers, or all-linear."""
-
-    rank: Count = 8
-    alpha: Positive = 16.0
-    dropout: Share = 0.0
-    targets: list[str] = ["all-linear"]
-
-
-class HuggingFaceEncoderParams(Section):
-    """A Hugging Face image model over `pixels`: a folder, or a name on the hub with the revision that fixes it."""
-
-    name: Literal["huggingface"]
-    model: str
-    revision: str = ""
-    train: Literal["frozen", "lora", "last_layers", "all"] = "lora"
-    lora: LoraParams = LoraParams()
-    last_layers: Count = 2
-
-
 class LanguageModelParams(Section):
     """A causal language model that writes: a folder, or a name on the hub with the revision that fixes it."""
 
@@ -84,44 +55,6 @@ class LanguageModelParams(Section):
     train: Literal["lora", "frozen"] = "lora"
     lora: LoraParams = LoraParams()
     prompt: str = ""
-
-
-def _kind_of_encoder(value: Any) -> str:
-    if isinstance(value, BackboneParams | HuggingFaceEncoderParams):
-        return value.name
-    if not isinstance(value, dict):
-        return "plain"
-    return "huggingface" if value.get("name") == "huggingface" else "torchvision"
-
-
-ImageEncoder = Annotated[
-    Annotated[str, variant("models/encoders", "image", also=(NONE,)), Tag("plain")]
-    | Annotated[BackboneParams, Tag("torchvision")]
-    | Annotated[HuggingFaceEncoderParams, Tag("huggingface")],
-    Discriminator(_kind_of_encoder),
-]
-AudioEncoder = Annotated[str, variant("models/encoders", "audio", also=(NONE,))]
-TextEncoder = Annotated[str, variant("models/encoders", "text", also=(NONE,))]
-
-
-class Encoders(Section):
-    """The trained encoder of each modality that is used; what stands at another has no effect."""
-
-    image: ImageEncoder = NONE
-    audio: AudioEncoder = NONE
-    text: TextEncoder = NONE
-    question: TextEncoder = NONE
-
-    @field_validator("image")
-    @classmethod
-    def _backbone_has_weights(
-        cls, encoder: str | BackboneParams | HuggingFaceEncoderParams
-    ) -> str | BackboneParams | HuggingFaceEncoderParams:
-        if encoder == "torchvision":
-            raise ValueError(
-                "a mapping: {name: torchvision, backbone: ..., weights: ..., weights_sha256: ..., batch_norms: ...}"
-            )
-        return encoder
 
 
 class ExperimentBase(Section):

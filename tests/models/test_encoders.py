@@ -7,7 +7,7 @@ import torchvision
 from stages.base.errors import InputError
 from stages.models.encoders import ENCODERS
 from stages.models.encoders.audio import augment, normalise
-from stages.models.encoders.backbone import Backbone
+from stages.models.encoders.backbone import USUAL, Backbone
 from stages.models.encoders.base import Encoded, EncoderSize, FeatureSpec
 
 SIZE = EncoderSize(dim=16, layers=2, attention_heads=4, dropout=0.1)
@@ -42,6 +42,10 @@ WORD_ENCODERS = [name for name in ENCODERS["text"] if name != "projection"]
 def build(modality, name, spec, seed=0):
     torch.manual_seed(seed)
     return ENCODERS[modality][name](spec, SIZE)
+
+
+def named(backbone, **changes):
+    return USUAL.model_copy(update={"backbone": backbone, **changes})
 
 
 def features(spec, batch=4):
@@ -217,7 +221,7 @@ def test_augmenting_shifts_and_masks_within_its_bounds():
 def test_a_backbone_s_own_weights_give_its_own_grid(backbone):
     torch.manual_seed(2)
     model = torchvision.models.get_model(backbone, weights=None).eval()
-    encoder = Backbone(IMAGES[0], SIZE, backbone).eval()
+    encoder = Backbone(IMAGES[0], SIZE, named(backbone)).eval()
     seen = {}
     last = [name for name, _ in encoder.trunk.named_children()][-1]
     model.get_submodule(last).register_forward_hook(lambda part, inputs, output: seen.update(grid=output))
@@ -238,7 +242,7 @@ def test_a_backbone_s_batch_norms_follow_training_and_rest_in_evaluation():
 
 
 def test_frozen_batch_norms_keep_the_statistics_of_the_weights_and_still_learn():
-    encoder = Backbone(IMAGES[0], SIZE, "resnet18", "frozen")  # as built, and as `train` leaves it
+    encoder = Backbone(IMAGES[0], SIZE, named("resnet18", batch_norms="frozen"))  # as built, and as `train` leaves it
     before = {name: value.clone() for name, value in encoder.trunk.named_buffers()}
     encoder(features(IMAGES[0])).square().sum().backward()
     encoder.eval().train()(features(IMAGES[0]))
@@ -248,12 +252,12 @@ def test_frozen_batch_norms_keep_the_statistics_of_the_weights_and_still_learn()
 
 def test_a_backbone_that_cannot_be_used_says_why():
     with pytest.raises(InputError, match=r"backbone 'resnet19' is unknown; expected one of alexnet, .*resnet18"):
-        Backbone(IMAGES[0], SIZE, "resnet19")
+        Backbone(IMAGES[0], SIZE, named("resnet19"))
     with pytest.raises(InputError, match="'vit_b_16' is no chain of grids; use encoder vit"):
-        Backbone(IMAGES[0], SIZE, "vit_b_16")
+        Backbone(IMAGES[0], SIZE, named("vit_b_16"))
     with pytest.raises(InputError, match="images of 32 x 32 px are too small for backbone alexnet"):
-        Backbone(IMAGES[1], SIZE, "alexnet")
-    encoder = Backbone(IMAGES[0], SIZE, "mobilenet_v3_small")
+        Backbone(IMAGES[1], SIZE, named("alexnet"))
+    encoder = Backbone(IMAGES[0], SIZE, named("mobilenet_v3_small"))
     state = torchvision.models.get_model("mobilenet_v3_small", weights=None).state_dict()
     with pytest.raises(InputError, match="mobilenet_v3_small: 1 of .* missing, the first is features.0.0.weight"):
         encoder.load_weights({name: value for name, value in state.items() if name != "features.0.0.weight"})

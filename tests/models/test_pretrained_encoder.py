@@ -9,7 +9,7 @@ import torch
 from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.models.encoders.base import FeatureSpec
-from stages.models.model import BASES, build, load_model, save_model
+from stages.models.model import build
 from stages.models.tables import FeatureTable, Split
 from stages.training.batches import ValidationBatches
 from stages.training.module import TrainingModule
@@ -65,29 +65,6 @@ def weights_of(task):
     return {name: weight.clone() for name, weight in task.encoders["image"].adapter.model.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("train", ["frozen", "lora", "last_layers", "all"])
-def test_what_was_asked_for_learns_and_is_read_again_as_it_was(tiny, tmp_path, name, train):
-    task, split = make(tiny[name], train, last_layers=1), make_pixels()
-    before = weights_of(task)
-    losses = learn(task, split)
-    assert losses[-1] < losses[0]
-    after = weights_of(task)
-    changed = {key for key, weight in before.items() if not torch.equal(weight, after[key])}
-    if train == "frozen":
-        assert not changed
-    elif train == "lora":
-        assert changed and all("lora_" in key for key in changed)
-    else:
-        assert changed and not any("lora_" in key for key in changed)
-    answers = task.eval().answer(split, EVALUATE)
-    save_model(tmp_path, task.config, task.state_dict(), {}, {})
-    assert (tmp_path / BASES / "encoders.image" / "model.safetensors").is_file()
-    again = load_model(tmp_path, CPU).answer(split, EVALUATE)
-    assert [answer["label"] for answer in again] == [answer["label"] for answer in answers]
-    assert [answer["probability"] for answer in again] == pytest.approx([a["probability"] for a in answers])
-
-
 def test_only_the_last_layers_learn(tiny):
     task, split = make(tiny["vit"], "last_layers", last_layers=1), make_pixels()
     before = weights_of(task)
@@ -95,17 +72,6 @@ def test_only_the_last_layers_learn(tiny):
     after = weights_of(task)
     changed = {key for key, weight in before.items() if not torch.equal(weight, after[key])}
     assert changed and all(key.startswith(("layers.1.", "layernorm.")) for key in changed)
-
-
-def test_pretrained_weights_have_a_learning_rate_of_their_own(tiny):
-    for train, old in (("all", True), ("lora", False)):
-        task = make(tiny["vit"], train)
-        groups = TrainingModule(task, TRAIN, 5, make_pixels()).configure_optimizers()["optimizer"].param_groups
-        rates = {id(weight): group["initial_lr"] for group in groups for weight in group["params"]}
-        adapter = task.encoders["image"].adapter
-        assert {rates[id(weight)] for weight in adapter.weights.values()} == {1e-3 if old else 1e-2}
-        assert rates[id(task.encoders["image"].project.weight)] == 1e-2
-        assert len(rates) == len(list(task.parameters()))
 
 
 def test_a_copy_shares_what_is_frozen(tiny):

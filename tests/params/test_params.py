@@ -174,14 +174,17 @@ def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(tmp_path, plac
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "x"}, "name: got 'x'; expected 'torchvision'"),
-        ({"depth": 3}, "depth: unknown key; expected one of name, backbone, weights, weights_sha256, batch_norms"),
+        ({"name": "x"}, "name: got 'x'; expected one of 'torchvision', 'huggingface'"),
+        (
+            {"depth": 3},
+            "depth: unknown key; expected one of name, backbone, weights, weights_sha256, batch_norms, train, lora",
+        ),
         ({"weights": 3}, "weights: got 3; expected a valid string"),
     ],
 )
 def test_a_mistake_in_a_backbone_is_named_by_its_key(tmp_path, change, message):
     path = write_params(tmp_path / "params.yaml", {"experiments.caption.encoders.image": BACKBONE | change})
-    assert refusal(path) == f"{path}:\n  experiments.caption.encoders.image.{message}"
+    assert refusal(path).startswith(f"{path}:\n  experiments.caption.encoders.image.{message}")
 
 
 def test_a_backbone_trained_end_to_end_is_a_mapping(tmp_path):

@@ -39,7 +39,6 @@ class FrozenModel(TorchExtractor):
         super().__init__(device)
         self.settings, self._folder, self._device = settings, folder, device
         model = pretrained.read_model(folder)
-        self.kind: str = model.config.model_type
         self.tower = pretrained.tower(model, self.modality)
         is_shared = settings["level"] == "pooled" and pretrained.is_contrastive(model, self.modality)
         self._shared = model if is_shared else None  # else what encodes other modalities is let go

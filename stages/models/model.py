@@ -104,7 +104,7 @@ def load_config(folder: Path) -> ModelConfig:
     found = {m: raw["features"][m] for m in experiment.inputs.used()}  # JSON's order is another; that of parts counts
     features = {m: FeatureSpec(**spec | {"shape": tuple(spec["shape"])}) for m, spec in found.items()}
     bases = {place: folder / BASES / place for place in experiment.bases()}
-    return ModelConfig(experiment, features, raw["vocabularies"], bases)
+    return ModelConfig(experiment, features, raw["vocabularies"], bases, {m: folder / m for m in features})
 
 
 def columns_of(folder: Path) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationInfo, field_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, ValidationInfo, field_validator
 
 from stages.params.encoders import Encoders, HuggingFaceEncoderParams, LoraParams
 from stages.params.section import NONE, Count, Fraction, NonNegative, Positive, Section, Share, variant
+
+LABEL = "{label}"
 
 
 class TrainParams(Section):
@@ -131,10 +133,31 @@ class CaptionParams(ExperimentBase):
     max_words: Annotated[int, Field(ge=2, le=500)]
 
 
+def _names_the_label(prompt: str) -> str:
+    if LABEL not in prompt:
+        raise ValueError(f"a text with {LABEL} in it")
+    return prompt
+
+
+Prompt = Annotated[str, AfterValidator(_names_the_label)]
+
+
+class LabelPrompts(Section):
+    """By modality, the text that stands for a label where a contrastive model compares media with labels, untrained."""
+
+    image: Prompt = f"a photo of a {LABEL}"
+    audio: Prompt = LABEL
+
+    def texts(self, modality: str, labels: list[str]) -> list[str]:
+        """Return the texts of labels."""
+        return [getattr(self, modality).replace(LABEL, label) for label in labels]
+
+
 class ClassifyParams(ExperimentBase):
     """One of the labels for each sample."""
 
     task: Literal["classify"]
+    label_prompts: LabelPrompts = LabelPrompts()
 
 
 class RetrieveParams(ExperimentBase):

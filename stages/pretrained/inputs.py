@@ -73,11 +73,15 @@ class TextInput:
             )
 
 
+def reads_padding(tower: Any) -> bool:
+    """Tell whether texts were padded in a model's training and what is padding was read (SigLIP, Zhai et al. 2023)."""
+    return tower.config.model_type.startswith("siglip")
+
+
 def text_given(tower: Any, ids_BL: Tensor, pad: int | None) -> dict[str, Tensor]:
     """Return what a model of texts is called with; where there is no text at all, its first place is read."""
     real_BL = ids_BL != PADDING
-    # SigLIP's texts were padded in its training, and what is padding was read (Zhai et al. 2023)
-    if tower.config.model_type.startswith("siglip"):
+    if reads_padding(tower):
         return {"input_ids": ids_BL.masked_fill(~real_BL, pad or 0)}
     seen_BL = real_BL | ((torch.arange(ids_BL.shape[1], device=ids_BL.device) == 0) & ~real_BL.any(1, keepdim=True))
     return {"input_ids": ids_BL.clamp(min=0), "attention_mask": seen_BL.long()}

@@ -32,6 +32,8 @@ class ModelConfig:
     vocabularies: dict[str, list[str]]  # words of the text columns, answers, labels; of the training split
     bases: dict[str, Path] = field(default_factory=dict)
     """By place (`head`, `encoders.image`), the folder of the model that stands there; not in `model.json`."""
+    extractors: dict[str, Path] = field(default_factory=dict)
+    """By modality, the folder of what made its features, where a trained model is read; not in `model.json`."""
 
 
 @dataclass(frozen=True)

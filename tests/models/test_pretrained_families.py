@@ -16,6 +16,7 @@ from stages.models.adapters import LORA
 from stages.models.encoders.base import FeatureSpec
 from stages.models.model import BASES, build, load_model, save_model
 from stages.models.tables import PRESENT, FeatureTable, Split
+from stages.packaging.predictor import Predictor, PredictSettings
 from stages.params import LoraParams
 from stages.training.module import TrainingModule
 from tests.support.small_splits import make_config, make_rows, project_params
@@ -75,12 +76,13 @@ def read(modality, folder):
     return torch.from_numpy(found), FeatureSpec(extractor.shape, input_of=extractor.identity()["input_of"])
 
 
-def make(modality, folder, spec, train="lora", **changes):
-    """Build a classifier of this modality and of sounds or words beside it."""
+def make(modality, folder, spec, train="lora", alone=False, **changes):
+    """Build a classifier of this modality, and of sounds or images beside it."""
     torch.manual_seed(0)
     named = {"name": "huggingface", "model": str(folder), "train": train, "last_layers": 1, **changes}
     other = "audio" if modality != "audio" else "image"
-    config = make_config("classify", (modality, other), encoders={modality: named, other: "cnn"})
+    used, encoders = ((modality,), {}) if alone else ((modality, other), {other: "cnn"})
+    config = make_config("classify", used, encoders=encoders | {modality: named})
     bases = {f"encoders.{modality}": folder}
     return build(dataclasses.replace(config, features=config.features | {modality: spec}, bases=bases))
 
@@ -184,6 +186,26 @@ def test_what_was_asked_for_learns_and_is_read_again_as_it_was(tiny, tmp_path, m
     assert [a["probabilities"] for a in again] == [a["probabilities"] for a in answers]
 
 
+@pytest.mark.parametrize(("modality", "name"), [("text", "bert"), ("audio", "whisper"), ("audio", "wav2vec2")])
+def test_a_version_answers_about_raw_media_without_any_other_folder(tmp_path, modality, name):
+    source, made, version = (tmp_path / part for part in ("source", "made", "version"))
+    write_tiny(name, source)
+    made.mkdir(), version.mkdir()
+    extractor = TextModelInput(source, PIECES) if modality == "text" else AudioModelInput(source, SECONDS)
+    extractor.save(made)
+    media = [text.encode() for text in TEXTS] if modality == "text" else [sound(i) for i in range(8)]
+    features, spec = read(modality, source)
+    task = make(modality, source, spec, alone=True).eval()
+    with torch.no_grad():
+        batch = {modality: features, modality + PRESENT: torch.ones(8, dtype=torch.bool)}
+        expected = task.predict(batch, None)
+    save_model(version, task.config, task.state_dict(), {modality: made}, {})
+    source.rename(tmp_path / "elsewhere")
+    predictor = Predictor.load(version, PredictSettings(project_params().evaluate, 50.0, 60.0), CPU)
+    answers = predictor.predict([{modality: medium} for medium in media])
+    np.testing.assert_allclose([a["probabilities"] for a in answers], [a["probabilities"] for a in expected], atol=1e-5)
+
+
 @EVERY_FAMILY
 def test_what_is_pretrained_and_what_is_new_have_their_own_learning_rates(tiny, modality, name):
     _, spec = read(modality, tiny(name))
@@ -277,3 +299,32 @@ def test_lora_s_layers_are_listed_where_none_is_of_the_name(tiny):
     assert LoraParams().targets == ["all-linear"]
     with pytest.raises(InputError, match=r"encoders.text: .*: lora.targets: nonsense: .*; it has dense, key, query"):
         encoder_of(tiny, "text", "bert", lora={"targets": ["nonsense"]})
+
+
+@pytest.mark.parametrize(
+    ("modality", "name", "last"),
+    [
+        ("image", "vit", ("layers.1.", "layernorm.")),
+        ("image", "convnext", ("encoder.stages.1.layers.0.",)),
+        ("text", "bert", ("encoder.layer.1.",)),
+        ("audio", "wav2vec2", ("encoder.layers.2.",)),
+        ("audio", "clap", ("audio_encoder.layers.1.blocks.0.",)),
+    ],
+)
+def test_only_the_last_layers_learn(tiny, modality, name, last):
+    encoder, _ = encoder_of(tiny, modality, name, "last_layers")
+    learns = {n for n, weight in encoder.adapter.model.named_parameters() if weight.requires_grad}
+    assert learns and all(n.startswith(last) for n in learns), learns
+    with pytest.raises(InputError, match=rf"encoders.{modality}: .*: has \d layers, fewer than last_layers: 9"):
+        encoder_of(tiny, modality, name, "last_layers", last_layers=9)
+
+
+def test_a_copy_shares_what_is_frozen(tiny):
+    encoder, _ = encoder_of(tiny, "image", "clip")
+    mine, theirs = (dict(e.adapter.model.named_parameters()) for e in (encoder, copy.deepcopy(encoder)))
+    assert all((mine[name] is theirs[name]) == (LORA not in name) for name in mine)
+
+
+def test_images_of_another_size_are_refused(tiny):
+    with pytest.raises(InputError, match="encoders.image: .*vit: does not take images of 40 x 40 px"):
+        make("image", tiny("vit"), FeatureSpec((40, 40, 3)))

@@ -26,12 +26,14 @@ def on_torch() -> dict[str, type[Extractor]]:
     """Return those that work with torch, on a device."""
     from stages.extractors.huggingface import HuggingFace
     from stages.extractors.log_mel import LogMel
+    from stages.extractors.model_input import ModelInput
     from stages.extractors.torchvision import Torchvision
 
     return {
         "torchvision": Torchvision,
         "log_mel": LogMel,
         "huggingface": HuggingFace,
+        "model_input": ModelInput,
     }
 
 

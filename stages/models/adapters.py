@@ -5,6 +5,7 @@ share it. So a model that learns by LoRA (Hu et al. 2022) is a few MB, and its b
 """
 
 import copy
+from collections import Counter
 from typing import Any, Self
 
 import torch
@@ -16,6 +17,7 @@ from stages.pretrained import huggingface as pretrained
 from stages.pretrained import sharing
 
 LORA = "lora_"  # what peft's names of new weights have in them
+ALL_LINEAR = "all-linear"
 
 
 class _Base:
@@ -42,7 +44,7 @@ class Adapter(nn.Module):
         super().__init__()
         model.requires_grad_(train == "all")
         if train == "lora":
-            model = _with_lora(model, lora)
+            model = with_lora(model, lora)
         elif train == "last_layers":
             _free_last(model, last_layers)
         if sharing.is_shared(model):
@@ -69,14 +71,16 @@ class Adapter(nn.Module):
         return [weight for name, weight in self.weights.items() if LORA not in name]
 
     def checkpoint_gradients(self) -> None:
-        """Keep of the forward pass only what each layer began with; the rest is computed again for the gradients.
+        """Keep of each layer its input alone while training, and compute the rest again: less memory, more time.
 
         Raises:
             InputError: when the model cannot.
         """
-        if not getattr(self.model, "supports_gradient_checkpointing", False):
-            raise InputError("cannot do gradient_checkpointing; leave it false")
-        self.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+        try:
+            self.model.activation_checkpointing_enable({"use_reentrant": False})
+        except ValueError as error:
+            raise InputError(f"gradient_checkpointing: {error}; set it to false") from None
+        self.model.disable_input_require_grads()  # which would send gradients through layers that are frozen
 
     def halve_frozen(self, dtype: torch.dtype) -> None:
         """Keep the frozen weights of linear layers in the format that products are made in: the same products, sooner.
@@ -94,19 +98,28 @@ class Adapter(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, of the hidden model too where anything of it learns."""
+        """Set training mode, of the hidden model too where anything of it learns; batch norms keep their statistics."""
         self.model.train(mode and bool(self.weights))
+        for part in self.model.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.eval()
         return super().train(mode)
 
 
-def _with_lora(model: Any, lora: LoraParams) -> Any:
-    """Put two thin matrices beside each linear layer that is named, the first drawn from torch's global generator."""
+def with_lora(model: Any, lora: LoraParams, all_linear: str | list[str] = ALL_LINEAR) -> Any:
+    """Put two thin matrices beside each layer that is named, the first drawn from torch's global generator.
+
+    `all_linear` is what that word stands for, where peft itself cannot tell.
+
+    Raises:
+        InputError: when the model has no such layer.
+    """
     peft = pretrained.import_peft()
     config = peft.LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=lora.targets if lora.targets != ["all-linear"] else "all-linear",
+        target_modules=lora.targets if lora.targets != [ALL_LINEAR] else all_linear,
         bias="none",
     )
     try:
@@ -114,20 +127,21 @@ def _with_lora(model: Any, lora: LoraParams) -> Any:
         return model
     except ValueError as error:
         linear = sorted(
-            {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear)}
+            {name.rpartition(".")[2] for name, part in model.named_modules() if isinstance(part, nn.Linear | nn.Conv2d)}
         )
         raise InputError(f"lora.targets: {', '.join(lora.targets)}: {error}; it has {', '.join(linear)}") from None
 
 
 def _free_last(model: Any, count: int) -> None:
-    """Let the last layers of the longest stack learn, and the norms behind it."""
-    stacks = [part for part in model.modules() if isinstance(part, nn.ModuleList)]
-    if not stacks:
+    """Let the last layers learn, which are those of the kind that the model has most of, and the norms behind them."""
+    parts = [layer for part in model.modules() if isinstance(part, nn.ModuleList) for layer in part]
+    if not parts:
         raise InputError("has no stack of layers, so that its last ones cannot be told; use lora or all")
-    stack = max(stacks, key=len)
-    if count > len(stack):
-        raise InputError(f"has {len(stack)} layers, fewer than last_layers: {count}")
-    for layer in list(stack)[len(stack) - count :]:
+    (most, _), *_ = Counter(map(type, parts)).most_common(1)
+    layers = [layer for layer in parts if type(layer) is most]  # also across stages, as of ConvNeXt and CLAP
+    if count > len(layers):
+        raise InputError(f"has {len(layers)} layers, fewer than last_layers: {count}")
+    for layer in layers[len(layers) - count :]:
         layer.requires_grad_(True)
     for name, part in model.named_children():
         if isinstance(part, nn.LayerNorm) and "pre" not in name:

@@ -109,11 +109,9 @@ def load_config(folder: Path) -> ModelConfig:
     raw: dict[str, Any] = json.loads((folder / MODEL).read_text(encoding="utf8"))
     experiment = experiment_params(raw["experiment"] | {"train": {}})
     found = {m: raw["features"][m] for m in experiment.inputs.used()}  # JSON's order is another; that of parts counts
-    features = {
-        m: FeatureSpec(tuple(spec["shape"]), spec["num_words"], spec.get("space", "")) for m, spec in found.items()
-    }
+    features = {m: FeatureSpec(**spec | {"shape": tuple(spec["shape"])}) for m, spec in found.items()}
     named = {place: Base(folder / BASES / place) for place in experiment.bases()}
-    return ModelConfig(experiment, features, raw["vocabularies"], named)
+    return ModelConfig(experiment, features, raw["vocabularies"], named, {m: folder / m for m in features})
 
 
 def columns_of(folder: Path) -> dict[str, str]:

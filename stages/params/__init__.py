@@ -21,17 +21,15 @@ from stages.params.datasets import (
     TweetsParams,
     VqaRadParams,
 )
+from stages.params.encoders import BackboneParams, Encoders, HuggingFaceEncoderParams, LoraParams
 from stages.params.experiments import (
-    BackboneParams,
     CaptionParams,
     ClassifyParams,
-    Encoders,
     ExperimentBase,
     ExperimentParams,
-    HuggingFaceEncoderParams,
     Inputs,
+    LabelPrompts,
     LanguageModelParams,
-    LoraParams,
     MatchParams,
     RetrieveParams,
     TrainParams,
@@ -75,6 +73,7 @@ __all__ = [
     "HuggingFaceParams",
     "ImageFolderParams",
     "Inputs",
+    "LabelPrompts",
     "LanguageModelParams",
     "LogMelParams",
     "LoraParams",

@@ -3,9 +3,21 @@
 import string
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from stages.params.encoders import Encoders, HuggingFaceEncoderParams, LoraParams
 from stages.params.section import NONE, Count, Fraction, NonNegative, Positive, Section, Share, variant
+
+LABEL = "{label}"
 
 
 class TrainParams(Section):
@@ -44,37 +56,6 @@ class Inputs(Section):
     def used(self) -> dict[str, str]:
         """Return the features' names by modality, of those that are used."""
         return {modality: name for modality, name in self.model_dump().items() if name != NONE}
-
-
-class BackboneParams(Section):
-    """A torchvision backbone trained end to end, from weights by torchvision's own name or by path."""
-
-    name: Literal["torchvision"]
-    backbone: str
-    weights: str
-    weights_sha256: str
-    batch_norms: Literal["frozen", "trained"]
-
-
-class LoraParams(Section):
-    """Thin matrices beside linear layers (Hu et al. 2022); `targets` are names of layers, or all-linear."""
-
-    rank: Count = 8
-    alpha: Positive = 16.0
-    dropout: Share = 0.0
-    targets: list[str] = ["all-linear"]
-
-
-class HuggingFaceEncoderParams(Section):
-    """A Hugging Face image model over `pixels`: a folder, or a name on the hub with the revision that fixes it."""
-
-    name: Literal["huggingface"]
-    model: str
-    revision: str = ""
-    licence: str = ""
-    train: Literal["frozen", "lora", "last_layers", "all"] = "lora"
-    lora: LoraParams = LoraParams()
-    last_layers: Count = 2
 
 
 class LanguageModelParams(Section):
@@ -116,44 +97,6 @@ class LanguageModelParams(Section):
             if name is not None and (name not in Inputs.model_fields or form or conversion):
                 raise ValueError(f"a text with fields of {allowed}; a brace of its own is written twice")
         return prompt
-
-
-def _kind_of_encoder(value: Any) -> str:
-    if isinstance(value, BackboneParams | HuggingFaceEncoderParams):
-        return value.name
-    if not isinstance(value, dict):
-        return "plain"
-    return "huggingface" if value.get("name") == "huggingface" else "torchvision"
-
-
-ImageEncoder = Annotated[
-    Annotated[str, variant("models/encoders", "image", also=(NONE,)), Tag("plain")]
-    | Annotated[BackboneParams, Tag("torchvision")]
-    | Annotated[HuggingFaceEncoderParams, Tag("huggingface")],
-    Discriminator(_kind_of_encoder),
-]
-AudioEncoder = Annotated[str, variant("models/encoders", "audio", also=(NONE,))]
-TextEncoder = Annotated[str, variant("models/encoders", "text", also=(NONE,))]
-
-
-class Encoders(Section):
-    """The trained encoder of each modality that is used; what stands at another has no effect."""
-
-    image: ImageEncoder = NONE
-    audio: AudioEncoder = NONE
-    text: TextEncoder = NONE
-    question: TextEncoder = NONE
-
-    @field_validator("image")
-    @classmethod
-    def _backbone_has_weights(
-        cls, encoder: str | BackboneParams | HuggingFaceEncoderParams
-    ) -> str | BackboneParams | HuggingFaceEncoderParams:
-        if encoder == "torchvision":
-            raise ValueError(
-                "a mapping: {name: torchvision, backbone: ..., weights: ..., weights_sha256: ..., batch_norms: ...}"
-            )
-        return encoder
 
 
 class ExperimentBase(Section):
@@ -232,11 +175,32 @@ class CaptionParams(ExperimentBase):
     max_words: MaxWords
 
 
+def _names_the_label(prompt: str) -> str:
+    if LABEL not in prompt:
+        raise ValueError(f"a text with {LABEL} in it")
+    return prompt
+
+
+Prompt = Annotated[str, AfterValidator(_names_the_label)]
+
+
+class LabelPrompts(Section):
+    """By modality, the text that stands for a label where a contrastive model compares media with labels, untrained."""
+
+    image: Prompt = f"a photo of a {LABEL}"
+    audio: Prompt = LABEL
+
+    def texts(self, modality: str, labels: list[str]) -> list[str]:
+        """Return the texts of labels."""
+        return [getattr(self, modality).replace(LABEL, label) for label in labels]
+
+
 class ClassifyParams(ExperimentBase):
     """One of the labels for each sample; with a `head` the one whose words it finds likeliest."""
 
     task: Literal["classify"]
     head: Annotated[Annotated[Literal["none"], Tag("plain")] | _LANGUAGE_MODEL, _KIND_OF_HEAD] = "none"
+    label_prompts: LabelPrompts = LabelPrompts()
 
 
 class RetrieveParams(ExperimentBase):

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from stages.params.section import Count, Positive, Section
 
+PIXELS, MODEL_INPUT = "pixels", "model_input"  # what encoders from pretrained weights read
+
 
 class PixelsParams(Section):
     """Features that are the resized image itself."""
@@ -96,6 +98,34 @@ HuggingFaceParams = Annotated[
 ]
 
 
+class ModelInputBase(Section):
+    """What a Hugging Face model itself reads, for the encoder that goes on learning from it."""
+
+    dataset: str
+    extractor: Literal["model_input"]
+    model: str
+    revision: str = ""
+    batch_size: Count
+
+
+class ModelInputTextParams(ModelInputBase):
+    """Texts as the word pieces of the model's tokenizer."""
+
+    modality: Literal["text"]
+    column: TextColumn
+    max_words: Count
+
+
+class ModelInputAudioParams(ModelInputBase):
+    """Sounds as the model's preprocessor makes them, cut after `seconds`."""
+
+    modality: Literal["audio"]
+    seconds: Positive
+
+
+ModelInputParams = Annotated[ModelInputTextParams | ModelInputAudioParams, Field(discriminator="modality")]
+
+
 class LogMelParams(Section):
     """Log-mel spectrograms of sound."""
 
@@ -111,7 +141,7 @@ class LogMelParams(Section):
 
 
 FeaturesParams = Annotated[
-    PixelsParams | TorchvisionParams | TokensParams | Utf8Params | HuggingFaceParams | LogMelParams,
+    PixelsParams | TorchvisionParams | TokensParams | Utf8Params | HuggingFaceParams | ModelInputParams | LogMelParams,
     Field(discriminator="extractor"),
 ]
 

@@ -10,8 +10,9 @@ from ruamel.yaml.error import YAMLError
 
 from stages.base.errors import InputError, explain
 from stages.params.datasets import DatasetParams, DownloadParams, PrepareParams
+from stages.params.encoders import HUGGINGFACE, HuggingFaceEncoderParams, form
 from stages.params.experiments import ExperimentBase, ExperimentParams, TrainParams
-from stages.params.features import FeaturesParams
+from stages.params.features import MODEL_INPUT, PIXELS, FeaturesParams
 from stages.params.inits import chain, unfit_inits, wrong_inits
 from stages.params.language_models import language_model_faults
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
@@ -86,6 +87,7 @@ def _check_references(path: Path, params: Params) -> None:
         if experiment.dataset not in params.datasets:
             lines.append(_wrong(f"experiments.{name}.dataset", experiment.dataset, params.datasets))
         lines += _check_inputs(params, name, experiment)
+        lines += _check_encoders(params, name, experiment)
         try:
             params.train_of(name)
         except ValidationError as error:
@@ -146,6 +148,25 @@ def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list
     if task == "translate" and len(used) != 2:
         lines.append(f"  experiments.{name}.inputs: the task translate needs two modalities; got {used}")
     return lines
+
+
+def _check_encoders(params: Params, name: str, experiment: ExperimentBase) -> Iterator[str]:
+    """Hold encoders from pretrained weights against the features that they read."""
+    for modality in experiment.encoded():
+        feature = experiment.inputs.used()[modality]
+        extractor = getattr(params.features.get(feature), "extractor", None)
+        own = PIXELS if modality == "image" else MODEL_INPUT
+        encoder = getattr(experiment.encoders, modality)
+        if isinstance(encoder, HuggingFaceEncoderParams) and extractor not in (own, None):
+            yield (
+                f"  experiments.{name}.inputs.{modality}: got {feature!r}, which is of the extractor {extractor}; the "
+                f"encoder {HUGGINGFACE} reads {own}"
+            )
+        elif extractor == MODEL_INPUT and isinstance(encoder, str) and encoder != NONE:
+            yield (
+                f"  experiments.{name}.encoders.{modality}: got {encoder!r}, which cannot read {feature}, of the "
+                f"extractor {MODEL_INPUT}; expected {form(HUGGINGFACE)}"
+            )
 
 
 def _wrong(key: str, value: object, allowed: Iterable[str]) -> str:

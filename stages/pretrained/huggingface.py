@@ -21,18 +21,15 @@ INSTALL = "pip install fuseline[huggingface]"
 WORD_PIECES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")  # one of them; the last of SentencePiece
 WEIGHTS = ("model.safetensors", "model-*.safetensors")
 SHARDS = "model.safetensors.index.json"
+TOKENIZER = (*WORD_PIECES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")  # of images or sound, one of them
 CARD = "README.md"  # fetched for the licence that it states
 FILES = (  # what is fetched, what counts in the digest, and what is kept of a model
     "config.json",
     *WEIGHTS,
     SHARDS,
-    *WORD_PIECES,
+    *TOKENIZER,
     *PREPROCESSORS,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "merges.txt",
     "generation_config.json",
     "chat_template.jinja",
 )

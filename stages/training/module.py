@@ -20,10 +20,10 @@ from stages.params import TrainParams
 def _groups(task: Task, train: TrainParams) -> Iterator[dict[str, Any]]:
     """Yield parameters with their learning rate and decay: what was pretrained may have a rate of its own."""
     own = train.learning_rate if train.pretrained_learning_rate == "none" else train.pretrained_learning_rate
-    old = {id(weight) for part in task.modules() if isinstance(part, Adapter) for weight in part.pretrained_weights()}
-    old |= {id(w) for part in task.modules() if isinstance(part, Backbone) for w in part.trunk.parameters()}
+    holders = [part for part in task.modules() if isinstance(part, Adapter | Backbone)]
+    old = {id(weight) for part in holders for weight in part.pretrained_weights()}
     for rate, is_old in ((train.learning_rate, False), (own, True)):
-        weights = [weight for weight in task.parameters() if (id(weight) in old) is is_old]
+        weights = [w for w in task.parameters() if w.requires_grad and (id(w) in old) is is_old]
         for decay, chosen in (
             (train.weight_decay, [weight for weight in weights if weight.ndim > 1]),
             (0.0, [weight for weight in weights if weight.ndim <= 1]),

@@ -23,7 +23,7 @@ from stages.training.key import Start
 from stages.training.vocabularies import EXTRACTOR, WORDS, carry_over
 
 DECODER = "decoder."
-NOT_OF_THE_MODEL = {"dataset", "inputs", "encoders", "dropout", "modality_dropout", "train", "init"}
+NOT_OF_THE_MODEL = {"dataset", "inputs", "encoders", "dropout", "modality_dropout", "train", "init", "label_prompts"}
 
 
 def kept_of(start: Start | None) -> dict[str, Any]:

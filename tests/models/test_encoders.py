@@ -5,9 +5,10 @@ import torch
 import torchvision
 
 from stages.base.errors import InputError
+from stages.models.adapters import LORA
 from stages.models.encoders import ENCODERS
 from stages.models.encoders.audio import augment, normalise
-from stages.models.encoders.backbone import Backbone
+from stages.models.encoders.backbone import USUAL, Backbone
 from stages.models.encoders.base import Encoded, EncoderSize, FeatureSpec
 
 SIZE = EncoderSize(dim=16, layers=2, attention_heads=4, dropout=0.1)
@@ -42,6 +43,10 @@ WORD_ENCODERS = [name for name in ENCODERS["text"] if name != "projection"]
 def build(modality, name, spec, seed=0):
     torch.manual_seed(seed)
     return ENCODERS[modality][name](spec, SIZE)
+
+
+def named(backbone, **changes):
+    return USUAL.model_copy(update={"backbone": backbone, **changes})
 
 
 def features(spec, batch=4):
@@ -217,7 +222,7 @@ def test_augmenting_shifts_and_masks_within_its_bounds():
 def test_a_backbone_s_own_weights_give_its_own_grid(backbone):
     torch.manual_seed(2)
     model = torchvision.models.get_model(backbone, weights=None).eval()
-    encoder = Backbone(IMAGES[0], SIZE, backbone).eval()
+    encoder = Backbone(IMAGES[0], SIZE, named(backbone)).eval()
     seen = {}
     last = [name for name, _ in encoder.trunk.named_children()][-1]
     model.get_submodule(last).register_forward_hook(lambda part, inputs, output: seen.update(grid=output))
@@ -238,7 +243,7 @@ def test_a_backbone_s_batch_norms_follow_training_and_rest_in_evaluation():
 
 
 def test_frozen_batch_norms_keep_the_statistics_of_the_weights_and_still_learn():
-    encoder = Backbone(IMAGES[0], SIZE, "resnet18", "frozen")  # as built, and as `train` leaves it
+    encoder = Backbone(IMAGES[0], SIZE, named("resnet18", batch_norms="frozen"))  # as built, and as `train` leaves it
     before = {name: value.clone() for name, value in encoder.trunk.named_buffers()}
     encoder(features(IMAGES[0])).square().sum().backward()
     encoder.eval().train()(features(IMAGES[0]))
@@ -246,14 +251,63 @@ def test_frozen_batch_norms_keep_the_statistics_of_the_weights_and_still_learn()
     assert encoder.trunk.bn1.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v3_small"])
+@pytest.mark.parametrize("train", ["frozen", "lora", "last_layers", "all"])
+def test_of_a_backbone_learns_what_was_asked_for(backbone, train):
+    pytest.importorskip("peft", reason="needs the extra `huggingface`")
+    weights = torchvision.models.get_model(backbone, weights=None).state_dict()
+    torch.manual_seed(0)
+    encoder = Backbone(IMAGES[0], SIZE, named(backbone, train=train, last_layers=1))
+    encoder.load_weights(weights)
+    before = {name: value.clone() for name, value in encoder.trunk.state_dict().items()}
+    optimizer = torch.optim.SGD(encoder.parameters(), 0.1)
+    for _ in range(2):  # LoRA's first step moves one of its two matrices alone
+        encoder.train()(features(IMAGES[0])).square().sum().backward()
+        optimizer.step()
+    moved = {name for name, value in encoder.trunk.state_dict().items() if not torch.equal(value, before[name])}
+    if train == "frozen":
+        assert not moved and not encoder.pretrained_weights()
+    elif train == "lora":
+        assert moved and all(LORA in name for name in moved) and not encoder.pretrained_weights()
+    elif train == "last_layers":
+        last = {"resnet18": "layer4.1.", "mobilenet_v3_small": "features.12."}[backbone]
+        assert moved and all(name.startswith(last) for name in moved)
+    else:
+        assert {name for name, _ in encoder.trunk.named_parameters()} <= moved
+    assert encoder.project.weight.grad.abs().sum() > 0
+
+
+def test_a_backbone_with_lora_begins_as_the_backbone_itself():
+    pytest.importorskip("peft", reason="needs the extra `huggingface`")
+    weights = torchvision.models.get_model("resnet18", weights=None).state_dict()
+    trunks = []
+    for train in ("all", "lora"):
+        encoder = Backbone(IMAGES[0], SIZE, named("resnet18", train=train)).eval()
+        encoder.load_weights(weights)
+        trunks.append(encoder.trunk)
+    x = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(trunks[1](x), trunks[0](x))
+    for part in trunks[1].modules():
+        if hasattr(part, "merge"):
+            torch.nn.init.normal_(part.lora_B["default"].weight, std=0.1)
+    expected = trunks[1](x)
+    assert not torch.allclose(expected, trunks[0](x))
+    for part in trunks[1].modules():
+        if hasattr(part, "merge"):
+            part.merge()
+    torch.testing.assert_close(trunks[1](x), expected, atol=1e-4, rtol=1e-3)
+
+
 def test_a_backbone_that_cannot_be_used_says_why():
     with pytest.raises(InputError, match=r"backbone 'resnet19' is unknown; expected one of alexnet, .*resnet18"):
-        Backbone(IMAGES[0], SIZE, "resnet19")
+        Backbone(IMAGES[0], SIZE, named("resnet19"))
+    with pytest.raises(InputError, match="resnet18 has 10 layers, fewer than last_layers: 11"):
+        Backbone(IMAGES[0], SIZE, named("resnet18", train="last_layers", last_layers=11))
     with pytest.raises(InputError, match="'vit_b_16' is no chain of grids; use encoder vit"):
-        Backbone(IMAGES[0], SIZE, "vit_b_16")
+        Backbone(IMAGES[0], SIZE, named("vit_b_16"))
     with pytest.raises(InputError, match="images of 32 x 32 px are too small for backbone alexnet"):
-        Backbone(IMAGES[1], SIZE, "alexnet")
-    encoder = Backbone(IMAGES[0], SIZE, "mobilenet_v3_small")
+        Backbone(IMAGES[1], SIZE, named("alexnet"))
+    encoder = Backbone(IMAGES[0], SIZE, named("mobilenet_v3_small"))
     state = torchvision.models.get_model("mobilenet_v3_small", weights=None).state_dict()
     with pytest.raises(InputError, match="mobilenet_v3_small: 1 of .* missing, the first is features.0.0.weight"):
         encoder.load_weights({name: value for name, value in state.items() if name != "features.0.0.weight"})

@@ -174,14 +174,85 @@ def test_a_mistake_is_one_line_with_key_value_and_what_is_allowed(tmp_path, plac
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "x"}, "name: got 'x'; expected 'torchvision'"),
-        ({"depth": 3}, "depth: unknown key; expected one of name, backbone, weights, weights_sha256, batch_norms"),
+        ({"name": "x"}, "name: got 'x'; expected one of 'torchvision', 'huggingface'"),
+        (
+            {"depth": 3},
+            "depth: unknown key; expected one of name, backbone, weights, weights_sha256, batch_norms, train, lora",
+        ),
         ({"weights": 3}, "weights: got 3; expected a valid string"),
     ],
 )
 def test_a_mistake_in_a_backbone_is_named_by_its_key(tmp_path, change, message):
     path = write_params(tmp_path / "params.yaml", {"experiments.caption.encoders.image": BACKBONE | change})
-    assert refusal(path) == f"{path}:\n  experiments.caption.encoders.image.{message}"
+    assert refusal(path).startswith(f"{path}:\n  experiments.caption.encoders.image.{message}")
+
+
+HF = {"name": "huggingface", "model": "m"}
+PIECES = {
+    "dataset": "scenes",
+    "modality": "text",
+    "extractor": "model_input",
+    "column": "message",
+    "model": "m",
+    "max_words": 8,
+    "batch_size": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"encoders.text": "huggingface"},
+            "encoders.text: got 'huggingface'; expected a mapping: {name: huggingface, model: ..., revision: ..., "
+            "train: ..., lora: ..., last_layers: ..., gradient_checkpointing: ...}",
+        ),
+        (
+            {"encoders.image": "torchvision"},
+            "encoders.image: got 'torchvision'; expected a mapping: {name: torchvision, ",
+        ),
+        ({"encoders.audio": "x"}, "encoders.audio: got 'x'; expected one of cnn, gru, projection, huggingface, none"),
+        (
+            {"encoders.image": HF | {"name": "x"}},
+            "encoders.image.name: got 'x'; expected one of 'torchvision', 'huggin",
+        ),
+        ({"encoders.text": HF | {"name": "x"}}, "encoders.text.name: got 'x'; expected 'huggingface'"),
+        (
+            {"encoders.text": HF | {"train": "x"}},
+            "encoders.text.train: got 'x'; expected 'frozen', 'lora', ",
+        ),
+        (
+            {"encoders.text": HF | {"layers": 1}},
+            "encoders.text.layers: unknown key; expected one of name, model, revision",
+        ),
+        (
+            {"encoders.text": HF},
+            "inputs.text: got 'scenes-message', which is of the extractor tokens; the encoder huggingface reads ",
+        ),
+        (
+            {"inputs.text": "pieces"},
+            "encoders.text: got 'gru', which cannot read pieces, of the extractor model_input; expected {name: ",
+        ),
+        (
+            {"label_prompts": {"image": "a photo"}},
+            "label_prompts.image: got 'a photo'; expected a text with {label} in it",
+        ),
+        ({"label_prompts": {"text": "x"}}, "label_prompts.text: unknown key; expected one of image, audio"),
+    ],
+)
+def test_a_mistake_about_pretrained_models_is_named(tmp_path, changes, message):
+    changes = {f"experiments.classify.{key}": value for key, value in changes.items()}
+    path = write_params(tmp_path / "params.yaml", {"features.pieces": PIECES, **changes})
+    assert f"  experiments.classify.{message}" in refusal(path)
+
+
+def test_pretrained_models_of_every_modality_are_named_with_few_words(tmp_path):
+    named = {"encoders.text": HF, "inputs.text": "pieces", "label_prompts": {"audio": "a sound of {label}"}}
+    changes = {f"experiments.classify.{key}": value for key, value in named.items()}
+    classify = make_params(tmp_path, {"features.pieces": PIECES, **changes}).experiments["classify"]
+    assert classify.bases().keys() == {"encoders.text"}
+    assert classify.label_prompts.texts("image", ["dog"]) == ["a photo of a dog"]
+    assert classify.label_prompts.texts("audio", ["dog"]) == ["a sound of dog"]
 
 
 def test_a_backbone_trained_end_to_end_is_a_mapping(tmp_path):

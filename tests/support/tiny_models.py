@@ -21,6 +21,7 @@ WAVES = {
     "num_conv_pos_embeddings": 4,
     "num_conv_pos_embedding_groups": 2,
     **LAYERS,
+    "num_hidden_layers": 3,  # more than there are convolutions of a kind, as in the large ones
 }
 WHISPER = {
     "d_model": HIDDEN,

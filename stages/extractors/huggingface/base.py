@@ -39,7 +39,6 @@ class FrozenModel(TorchExtractor):
         """
         super().__init__(device)
         self.settings, self._base, self._device = settings, base, device
-        self.kind: str = pretrained.kind(base.folder)
         is_pooled = settings["level"] == "pooled"
         part = f"{self.modality}, pooled" if is_pooled else self.modality
         model = sharing.read(base.folder, part, self._read, device.device)

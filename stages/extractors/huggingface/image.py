@@ -25,9 +25,9 @@ class ImageModel(FrozenModel):
     def prepare(self, folder: Path) -> None:
         """Read the image processor."""
         self._processor = pretrained.read_image_processor(folder)
-        self._writes = self.kind in pretrained.VISION_LANGUAGE
+        self._writes = pretrained.kind(folder) in pretrained.VISION_LANGUAGE
         if self._writes:
-            self.space = self.settings["files_digest"]
+            self.space = self.settings["files_digest"] if self.settings["level"] == "token" else ""
             self._processor.do_image_splitting = False  # as many places for each image
 
     def decode(self, media: bytes) -> np.ndarray:

@@ -14,11 +14,13 @@ class FeatureSpec:
     """One sample's features of a modality: their shape, and for numbered words how many there are (else 0).
 
     `space` names the space in which a contrastive model compares them with another modality's; empty for others.
+    `input_of` names the tokenizer or preprocessor of a model that is to read them; empty for others.
     """
 
     shape: tuple[int, ...]
     num_words: int = 0
     space: str = ""
+    input_of: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Shapes: N samples of a split, B of a batch, K media that a sample brings of a mo
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,6 +34,8 @@ class ModelConfig:
     vocabularies: dict[str, list[str]]  # words of the text columns, answers, labels; of the training split
     bases: dict[str, Base] = field(default_factory=dict)
     """By place (`head`, `encoders.image`), the model that stands there; not in `model.json`."""
+    extractors: dict[str, Path] = field(default_factory=dict)
+    """By modality, the folder of what made its features, where a trained model is read; not in `model.json`."""
     shared_on: torch.device | None = None
     """The device on which bases share their frozen weights with other models; None for one that learns."""
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stages.models.metrics.classification import accuracy_by, classification_metrics
@@ -14,6 +15,11 @@ from stages.models.tables import Split
 from stages.models.targets import Fault, Splits, class_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask, cross_entropy
+from stages.params import ClassifyParams, LabelPrompts
+from stages.pretrained import bases
+from stages.pretrained.contrastive import text_vectors
+
+BATCH = 256
 
 
 class ClassifyTask(FusedTask):
@@ -85,8 +91,23 @@ class ClassifyTask(FusedTask):
         return float(np.mean([answer["label"] == row["label"] for answer, row in zip(answers, rows, strict=True)]))
 
     def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
-        """Return the most frequent label for everything."""
-        return {"majority": [majority([row["label"] for row in train.rows], "label")] * len(test)}
+        """Return the most frequent label for everything; where a contrastive model made features, its own untrained."""
+        pooled = {m: spec.space for m, spec in self.config.features.items() if len(spec.shape) == 1}
+        known = [modality for modality in LabelPrompts.model_fields if pooled.get(modality)]
+        named = {m: "zero_shot" if len(known) == 1 else f"zero_shot_{m}" for m in known}
+        alike = [majority([row["label"] for row in train.rows], "label")] * len(test)
+        return {"majority": alike, **{named[m]: self._zero_shot(m, test) for m in known}}
+
+    def _zero_shot(self, modality: str, test: Split) -> Answers:
+        """Answer with the label whose prompt is nearest to a medium; where there is none, all are equally near."""
+        assert isinstance(self.config.experiment, ClassifyParams)
+        prompts = self.config.experiment.label_prompts.texts(modality, self.classes)
+        labels_ND, scale = text_vectors(bases.locate(self.config.extractors[modality]).folder, prompts)
+        answers: Answers = []
+        for _, _, batch in test.in_order(BATCH):
+            media_BD = F.normalize(batch[modality].float().cpu(), dim=-1)
+            answers += [class_answer(row, self.classes) for row in (scale * media_BD @ labels_ND.T).softmax(-1).numpy()]
+        return answers
 
     def ceiling(self, test: Split) -> dict[str, Any]:
         """Return the metrics of the most probable label given the true cues, where the source knows them."""

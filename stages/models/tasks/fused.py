@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from stages.base.errors import InputError
 from stages.media.text import PAD
 from stages.models.encoders import ENCODERS
+from stages.models.encoders.backbone import Backbone
 from stages.models.encoders.base import Encoded, Encoder, EncoderSize
-from stages.models.encoders.huggingface import HuggingFaceImage
+from stages.models.encoders.huggingface import BY_MODALITY
 from stages.models.fusions import FUSIONS, Fusion
 from stages.models.heads.memory import Memory
 from stages.models.tables import PRESENT
@@ -70,19 +71,18 @@ def make_encoder(config: ModelConfig, modality: str) -> Encoder:
     experiment, spec = config.experiment, config.features[modality]
     size = EncoderSize(experiment.dim, experiment.layers, experiment.attention_heads, experiment.dropout)
     named = getattr(experiment.encoders, modality)
-    kinds = ENCODERS["text" if modality == "question" else modality]
+    kind = "text" if modality == "question" else modality
+    name = named if isinstance(named, str) else getattr(named, "model", named.name)
     try:
         if isinstance(named, HuggingFaceEncoderParams):
-            try:
-                base = config.bases[f"encoders.{modality}"].folder
-                return HuggingFaceImage(spec, size, base, named, config.shared_on)
-            except InputError as error:
-                raise InputError(f"encoders.{modality}: {named.model}: {error}") from None
+            base = config.bases[f"encoders.{modality}"].folder
+            return BY_MODALITY[kind](spec, size, base, named, config.shared_on)
         if isinstance(named, BackboneParams):
-            return kinds[named.name](spec, size, named.backbone, named.batch_norms)  # type: ignore[call-arg]
-        return kinds[named](spec, size)
+            return Backbone(spec, size, named)
+        return ENCODERS[kind][named](spec, size)
+    except InputError as error:
+        raise InputError(f"encoders.{modality}: {name}: {error}") from None
     except ValueError as error:
-        name = named if isinstance(named, str) else named.name
         raise InputError(f"encoders.{modality}: {name} cannot read features of shape {spec.shape}: {error}") from None
 
 

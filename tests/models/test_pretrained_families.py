@@ -315,10 +315,10 @@ def test_lora_s_layers_are_listed_where_none_is_of_the_name(tiny):
     ("modality", "name", "last"),
     [
         ("image", "vit", ("layers.1.", "layernorm.")),
-        ("image", "convnext", ("encoder.stages.1.layers.0.",)),
+        ("image", "convnext", ("encoder.stages.1.layers.1.", "layernorm.")),
         ("text", "bert", ("encoder.layer.1.",)),
         ("audio", "wav2vec2", ("encoder.layers.2.",)),
-        ("audio", "clap", ("audio_encoder.layers.1.blocks.0.",)),
+        ("audio", "clap", ("audio_encoder.layers.1.blocks.1.",)),
     ],
 )
 def test_only_the_last_layers_learn(tiny, modality, name, last):

@@ -39,7 +39,7 @@ SPECTRA = {"hidden_size": HIDDEN, "max_length": 64, "num_mel_bins": 32, **LAYERS
 CLAP = {
     "hidden_size": HIDDEN,
     "patch_embeds_hidden_size": 8,
-    "depths": [1, 1],
+    "depths": [1, 2],
     "num_attention_heads": [1, 2],
     "spec_size": 64,
     "num_mel_bins": 16,
@@ -69,7 +69,7 @@ def _models() -> dict[str, Callable[[Any], Any]]:
             t.Dinov2WithRegistersConfig(**VISION, num_register_tokens=2)
         ),
         "convnext": lambda t: t.ConvNextModel(
-            t.ConvNextConfig(hidden_sizes=[8, HIDDEN], depths=[1, 1], num_stages=2, image_size=32)
+            t.ConvNextConfig(hidden_sizes=[8, HIDDEN], depths=[1, 2], num_stages=2, image_size=32)
         ),
         "whisper": lambda t: t.WhisperModel(t.WhisperConfig(**WHISPER)),
         "wav2vec2": lambda t: t.Wav2Vec2Model(t.Wav2Vec2Config(**WAVES)),

@@ -123,7 +123,7 @@ def with_lora(model: Any, lora: LoraParams, all_linear: str | list[str] = ALL_LI
         bias="none",
     )
     try:
-        peft.inject_adapter_in_model(config, model.base_model)
+        peft.inject_adapter_in_model(config, getattr(model, "base_model", model))  # not the layer that scores words
         return model
     except ValueError as error:
         linear = sorted(

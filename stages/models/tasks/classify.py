@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.models.contrastive import text_vectors
 from stages.models.metrics.classification import accuracy_by, classification_metrics
 from stages.models.tables import Split
 from stages.models.targets import Fault, Splits, class_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask, cross_entropy
 from stages.params import ClassifyParams, LabelPrompts
-from stages.pretrained.contrastive import text_vectors
 
 BATCH = 256
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.models.contrastive import text_vectors
 from stages.models.metrics.classification import accuracy_by, classification_metrics
 from stages.models.tables import Split
 from stages.models.targets import Fault, Splits, class_faults
@@ -17,7 +18,6 @@ from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask, cross_entropy
 from stages.params import ClassifyParams, LabelPrompts
 from stages.pretrained import bases
-from stages.pretrained.contrastive import text_vectors
 
 BATCH = 256
 

@@ -23,6 +23,7 @@ def _axes(path: Path, size: tuple[float, float]) -> Iterator[Any]:
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=size)
         axes = figure.subplots()
+        axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         yield axes
         figure.savefig(path, bbox_inches="tight", metadata={"Software": None})
@@ -49,7 +50,7 @@ def draw_history(path: Path, study: optuna.Study, experiment: str) -> None:
         axes.set_ylabel(f"{experiment}: {study.user_attrs[METRIC]} (validation)")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y", alpha=0.3)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def draw_importances(path: Path, experiment: str, shares: dict[str, float]) -> None:

@@ -30,18 +30,16 @@ def write_report(folder: Path, study: optuna.Study, search: Search, tested: dict
     `tested` has the scores of each seed with the params as they stand, and with the best ones; none yet, or none asked.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (TABLE, DIFF, HISTORY, IMPORTANCES):
-        (folder / name).unlink(missing_ok=True)
     best = best_of(study)
     parts = [_heading(study, search), _trials(study, search, best), _failures(study)]
     if best:
-        shares = _importances(study, search)
-        draw_history(folder / HISTORY, study, search.space.experiment)
-        if shares:
-            draw_importances(folder / IMPORTANCES, search.space.experiment, shares)
         parts += [_comparison(study, tested), _apply(folder, search, best)]
     text = "\n\n".join(part for part in parts if part) + "\n"
     (folder / TABLE).write_text(text, encoding="utf8")
+    if best:
+        draw_history(folder / HISTORY, study, search.space.experiment)
+    if shares := _importances(study, search):
+        draw_importances(folder / IMPORTANCES, search.space.experiment, shares)
     return text
 
 
@@ -51,11 +49,13 @@ def _heading(study: optuna.Study, search: Search) -> str:
     killed = sum(bool(trial.user_attrs.get(KILLED)) for trial in study.get_trials(deepcopy=False))
     shown = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     again = f"; {killed} more were killed and tried again" if killed else ""
+    cached = any(t.state is TrialState.COMPLETE and t.user_attrs.get(SECONDS) is None for t in trials)
+    without = " Without seconds: the run cache had it." if cached else ""
     better = "less" if study.direction is optuna.study.StudyDirection.MINIMIZE else "more"
     return (
         f"# Search of {search.space.experiment}\n\n"
         f"{len(trials)} trials ({shown}{again}), scored on the validation split: {_metric(study)} of the best epoch, "
-        f"{better} is better.\nTrial 1 is params.yaml as it stands, seed {search.seed} is that of all."
+        f"{better} is better.\nTrial 1 is params.yaml as it stands, seed {search.seed} is that of all.{without}"
     )
 
 
@@ -145,6 +145,7 @@ def _apply(folder: Path, search: Search, best: FrozenTrial) -> str:
     """Write the best one's diff, if it changes anything, and say how to take it over."""
     before, after = (text.splitlines(keepends=True) for text in (search.params_text, search.text(best)))
     diff = "".join(difflib.unified_diff(before, after, "a/params.yaml", "b/params.yaml"))
+    (folder / DIFF).unlink(missing_ok=True)
     if not diff:
         return ""
     (folder / DIFF).write_text(diff, encoding="utf8")

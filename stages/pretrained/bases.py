@@ -20,7 +20,6 @@ from ruamel.yaml import YAML, YAMLError
 
 from stages.base.errors import InputError
 from stages.base.store import BASES_PLACE, SCRATCH, bases_folder, digest, sha256_file, write_json
-from stages.pretrained import huggingface
 
 REFERENCE = "base.json"
 UNKNOWN = "unknown, see the model's page"
@@ -75,6 +74,8 @@ def find(named: Named) -> Base:
     Raises:
         InputError: when it cannot be had.
     """
+    from stages.pretrained import huggingface  # with torch, which others that look for bases do without
+
     folder = huggingface.fetch(named.model, named.revision)
     name = Path(named.model).name if Path(named.model).is_dir() else named.model
     files = {
@@ -85,8 +86,10 @@ def find(named: Named) -> Base:
 
 def _licence(folder: Path) -> str:
     """Return the licence that a model's card or config states."""
+    from stages.pretrained.huggingface import CARD
+
     with contextlib.suppress(OSError, YAMLError, AttributeError):
-        front = _FRONT.match((folder / huggingface.CARD).read_text(encoding="utf8"))
+        front = _FRONT.match((folder / CARD).read_text(encoding="utf8"))
         if front and (stated := YAML(typ="safe").load(front[1]).get("license")):
             return str(stated)
     with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -70,7 +70,6 @@ class HuggingFaceEncoderParams(Section):
     name: Literal["huggingface"]
     model: str
     revision: str = ""
-    licence: str = ""
     train: Literal["frozen", "lora", "last_layers", "all"] = "lora"
     lora: LoraParams = LoraParams()
     last_layers: Count = 2
@@ -82,7 +81,6 @@ class LanguageModelParams(Section):
     name: Literal["language_model"]
     model: str
     revision: str = ""
-    licence: str = ""
     train: Literal["lora", "frozen"] = "lora"
     lora: LoraParams = LoraParams()
     prompt: str = ""

@@ -52,7 +52,6 @@ class HuggingFaceBase(Section):
     extractor: Literal["huggingface"]
     model: str
     revision: str = ""
-    licence: str = ""
     level: Literal["pooled", "token"]
     layer: int = -1
     batch_size: Count

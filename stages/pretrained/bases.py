@@ -32,7 +32,6 @@ class Named(Protocol):
 
     model: str
     revision: str
-    licence: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def find(named: Named) -> Base:
     files = {
         path.name: {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in huggingface.files(folder)
     }
-    return Base(folder, Reference(name, named.revision, named.licence or _licence(folder), files))
+    return Base(folder, Reference(name, named.revision, _licence(folder), files))
 
 
 def _licence(folder: Path) -> str:

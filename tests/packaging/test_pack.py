@@ -40,7 +40,7 @@ print(json.dumps(model.predict({"image": [row["image"] for row in rows]})["capti
 
 def changes(root: Path, number: int = 0) -> dict[str, Any]:
     return SMALL | {
-        "experiments.caption.head": {"name": "language_model", "model": str(root / "llama"), "licence": "mit"},
+        "experiments.caption.head": {"name": "language_model", "model": str(root / "llama")},
         "experiments.caption.max_words": 8,
         "experiments.caption.train": {"epochs": 1, "batch_size": 32, "texts_per_step": 1, "word_loss": 0.0},
         "evaluate.beam_size": 1,
@@ -56,6 +56,7 @@ def made(finished_project, made_store, tmp_path_factory):
     (root / "artifacts/mlflow").mkdir()
     shutil.copyfile(made_store, root / "artifacts/mlflow/mlflow.db")
     write_tiny("llama", root / "llama")
+    (root / "llama/README.md").write_text("---\nlicense: mit\n---\n")
     with working_in(root):
         train.run(make_params(root, changes(root)), "caption")
         for number in range(VERSIONS):

@@ -43,7 +43,6 @@ class HuggingFaceEncoderParams(Section):
     name: Literal["huggingface"]
     model: str
     revision: str = ""
-    licence: str = ""
     train: Literal["frozen", "lora", "last_layers", "all"] = "lora"
     lora: LoraParams = LoraParams()
     last_layers: Count = 2

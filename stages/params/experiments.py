@@ -68,7 +68,6 @@ class LanguageModelParams(Section):
     name: Literal["language_model"]
     model: str
     revision: str = ""
-    licence: str = ""
     train: Literal["lora", "frozen"] = "lora"
     lora: LoraParams = LoraParams()
     gradient_checkpointing: bool = False

@@ -65,7 +65,6 @@ class HuggingFaceBase(Section):
     extractor: Literal["huggingface"]
     model: str
     revision: str = ""
-    licence: str = ""
     level: Literal["pooled", "token"]
     layer: int = -1
     batch_size: Count

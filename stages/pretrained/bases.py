@@ -31,7 +31,6 @@ class Named(Protocol):
 
     model: str
     revision: str
-    licence: str
 
 
 @dataclass(frozen=True)
@@ -74,22 +73,20 @@ def find(named: Named) -> Base:
     Raises:
         InputError: when it cannot be had.
     """
-    from stages.pretrained import huggingface  # with torch, which others that look for bases do without
+    from stages.pretrained import huggingface  # it needs torch, which doors that only look at references do without
 
     folder = huggingface.fetch(named.model, named.revision)
     name = Path(named.model).name if Path(named.model).is_dir() else named.model
     files = {
         path.name: {"sha256": sha256_file(path), "bytes": path.stat().st_size} for path in huggingface.files(folder)
     }
-    return Base(folder, Reference(name, named.revision, named.licence or _licence(folder), files))
+    return Base(folder, Reference(name, named.revision, _licence(folder, folder / huggingface.CARD), files))
 
 
-def _licence(folder: Path) -> str:
+def _licence(folder: Path, card: Path) -> str:
     """Return the licence that a model's card or config states."""
-    from stages.pretrained.huggingface import CARD
-
     with contextlib.suppress(OSError, YAMLError, AttributeError):
-        front = _FRONT.match((folder / CARD).read_text(encoding="utf8"))
+        front = _FRONT.match(card.read_text(encoding="utf8"))
         if front and (stated := YAML(typ="safe").load(front[1]).get("license")):
             return str(stated)
     with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -46,7 +46,7 @@ def no_network(tmp_path_factory, monkeypatch):
 
 
 def make(folder, level="token", max_words=8, layer=-1, revision=""):
-    named = {"model": str(folder), "revision": revision, "licence": "", "modality": "text"}
+    named = {"model": str(folder), "revision": revision, "modality": "text"}
     params = SimpleNamespace(**named, level=level, layer=layer, max_words=max_words)
     return extractor_of("huggingface").from_params(params, CPU, "features.x", None)
 

@@ -39,7 +39,7 @@ def tiny(tmp_path_factory):
 
 def make(folder, modality, level="token", layer=-1, **own):
     own = {"image": {"pool": 1}, "audio": {"seconds": 0.5}, "text": {"max_words": 8}}[modality] | own
-    named = {"model": str(folder), "revision": "", "licence": "", "modality": modality}
+    named = {"model": str(folder), "revision": "", "modality": modality}
     params = SimpleNamespace(**named, level=level, layer=layer, **own)
     return extractor_of("huggingface").from_params(params, CPU, "features.x", None)
 

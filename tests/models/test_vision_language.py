@@ -43,7 +43,7 @@ def picture(seed):
 
 
 def extractor(folder):
-    params = SimpleNamespace(model=str(folder), revision="", licence="", level="token", layer=-1, pool=1)
+    params = SimpleNamespace(model=str(folder), revision="", level="token", layer=-1, pool=1)
     return ImageModel.from_params(params, CPU, "features.x", folder)
 
 

@@ -48,9 +48,7 @@ def family(request, tmp_path_factory):
     folder = write_tiny(name, tmp_path_factory.mktemp("tiny") / name)
     (folder / "vocab.txt").write_text("\n".join([*SPECIAL_PIECES, "a", "photo", *LABELS]))
     own = {"image": {"pool": 1}, "audio": {"seconds": 0.5}}[modality]
-    params = SimpleNamespace(
-        model=str(folder), revision="", licence="", modality=modality, level="pooled", layer=-1, **own
-    )
+    params = SimpleNamespace(model=str(folder), revision="", modality=modality, level="pooled", layer=-1, **own)
     extractor = extractor_of("huggingface").from_params(params, CPU, "features.x", None)
     media = [sound(i) if modality == "audio" else png(i) for i in range(8)]
     features = extractor.extract(np.stack([extractor.decode(medium) for medium in media]))
@@ -67,7 +65,7 @@ def trained(family, tmp_path, space, **changes):
     config = make_config("classify", (family.modality,), **named)
     spec = FeatureSpec(family.features.shape[1:], space=space)
     task = build(dataclasses.replace(config, features={family.modality: spec}))
-    bases.keep(bases.find(SimpleNamespace(model=str(family.folder), revision="", licence="")))
+    bases.keep(bases.find(SimpleNamespace(model=str(family.folder), revision="")))
     (tmp_path / "model").mkdir()
     save_model(tmp_path / "model", task.config, task.state_dict(), {family.modality: family.made}, {})
     return load_model(tmp_path / "model", CPU)

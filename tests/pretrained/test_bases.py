@@ -31,8 +31,8 @@ def write(folder: Path, **others: bytes) -> Path:
     return folder
 
 
-def named(folder: Path, licence: str = "") -> LanguageModelParams:
-    return LanguageModelParams(name="language_model", model=str(folder), licence=licence)
+def named(folder: Path) -> LanguageModelParams:
+    return LanguageModelParams(name="language_model", model=str(folder))
 
 
 def kept(folder: Path) -> bases.Reference:
@@ -156,18 +156,17 @@ def test_files_take_the_place_of_references_and_are_then_read_there():
 
 
 @pytest.mark.parametrize(
-    ("card", "config", "given", "licence"),
+    ("card", "config", "licence"),
     [
-        ("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model", {}, "", "apache-2.0"),
-        ("---\nlicense: [mit, other]\n---\n", {}, "", "['mit', 'other']"),
-        ("# license: mit", {"license": "mit"}, "", "mit"),
-        ("---\n: {\n---\n", {}, "", bases.UNKNOWN),
-        ("---\nlicense: mit\n---\n", {}, "bought", "bought"),
+        ("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model", {}, "apache-2.0"),
+        ("---\nlicense: [mit, other]\n---\n", {}, "['mit', 'other']"),
+        ("# license: mit", {"license": "mit"}, "mit"),
+        ("---\n: {\n---\n", {}, bases.UNKNOWN),
     ],
 )
-def test_the_licence_is_that_of_the_params_the_card_or_the_config(card, config, given, licence):
+def test_the_licence_is_that_of_the_card_or_the_config(card, config, licence):
     folder = write(Path("llama"), **{"README.md": card.encode(), "config.json": json.dumps(config).encode()})
-    reference = bases.find(named(folder, given)).reference
+    reference = bases.find(named(folder)).reference
     assert reference and reference.licence == licence
 
 

@@ -28,7 +28,8 @@ def registry(empty_store, tmp_path, monkeypatch):
     Path("llama").mkdir()
     for name in ("config.json", "model.safetensors"):
         Path("llama", name).write_bytes(name.encode() * 99)
-    base = bases.find(LanguageModelParams(name="language_model", model="llama", licence="mit"))
+    Path("llama/README.md").write_text("---\nlicense: mit\n---\n")
+    base = bases.find(LanguageModelParams(name="language_model", model="llama"))
     bases.keep(base)
     for model in MODELS:
         (model / "bases/head").mkdir(parents=True)

@@ -75,6 +75,8 @@ def test_beam_search_and_its_baseline_find_the_same_captions(project, capsys, he
     output = capsys.readouterr().out
     assert list(shown_rows(output)) == ["beam search", "one image, no cache"]
     assert "equal captions: 10 of 10" in output
+    generation.command(["caption", "--images", "10", "--rounds", "1"])
+    assert capsys.readouterr().out.count("10 of 10") == 6
 
 
 @pytest.mark.parametrize(

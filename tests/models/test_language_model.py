@@ -186,6 +186,23 @@ def test_a_copy_shares_what_is_frozen_and_learns_by_itself(tiny):
     assert any(own is weight for weight in other.decoder.model.parameters())
 
 
+@EVERY_FAMILY
+def test_lora_merged_into_the_weights_writes_the_same(tiny, family):
+    task, split = make(tiny[family]), make_split(("image",), ())
+    batch = batch_of(task, split)
+    steps(task, batch, 5)
+    task.eval()
+    with torch.no_grad():
+        before = greedy(task, batch)
+        layers = [part for part in task.decoder.model.modules() if hasattr(part, "merge")]
+        for part in layers:
+            part.merge()
+        assert layers and all(part.merged for part in layers)
+        for caption, merged in zip(before, greedy(task, batch), strict=True):
+            assert caption.ids == merged.ids
+            np.testing.assert_allclose(caption.log_probs, merged.log_probs, atol=1e-3)
+
+
 def test_frozen_means_that_the_projector_alone_learns(tiny):
     task = make(tiny["gpt2"], train="frozen")
     assert not task.decoder.adapter.weights

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from benchmarks import beam_search, features, gpu, training
+from benchmarks import beam_search, features, generation, gpu, training
 from stages import features as features_stage
 from stages import train
 from stages.base.errors import InputError

@@ -45,10 +45,17 @@ def collect(root: Path, name: str) -> list[Path]:
             params = read_manifest(root / artifact_path("train", experiment))["params"]
             written.append(root / FOLDER / name / f"{experiment}.json")
             written[-1].parent.mkdir(parents=True, exist_ok=True)
-            write_json(written[-1], {"metrics": metrics, "params": params})
+            write_json(written[-1], {"metrics": metrics, "params": _anywhere(params)})
     if not written:
         raise InputError("artifacts/evaluate: no experiment of params.yaml was evaluated; run `make repro` first")
     return written
+
+
+def _anywhere(value: Any) -> Any:
+    """Return params with paths of this machine, such as a model's folder, as the names at their ends."""
+    if isinstance(value, dict):
+        return {key: _anywhere(item) for key, item in value.items()}
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def table(root: Path) -> str:

@@ -66,6 +66,17 @@ def test_collected_metrics_become_a_row_of_the_readme(root: Path, capsys: pytest
     assert (root / "README.md").read_text(encoding="utf8") == expected
 
 
+def test_a_result_names_no_folder_of_this_machine(root: Path):
+    write_run(root, "classify", METRICS)
+    path = root / "artifacts" / "train" / "classify" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["params"]["experiment"]["head"] = {"model": "/models/smollm2", "prompt": "a / b"}
+    write_json(path, manifest)
+    (written,) = collect(root, "toy")
+    head = json.loads(written.read_text())["params"]["experiment"]["head"]
+    assert head == {"model": "smollm2", "prompt": "a / b"}
+
+
 def test_a_result_keeps_the_metrics_and_the_params_that_made_it(root: Path):
     write_run(root, "classify", METRICS)
     (path,) = collect(root, "scenes")

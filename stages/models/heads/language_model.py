@@ -24,8 +24,7 @@ from stages.models.heads.pieces import OFFSET, Pieces
 from stages.models.heads.prefix import Places, Prefix, PrefixMaker
 from stages.params import LanguageModelParams
 from stages.pretrained import sharing
-from stages.pretrained.huggingface import import_transformers
-from stages.pretrained.language_models import read_language_model
+from stages.pretrained.huggingface import VISION_LANGUAGE, import_transformers, kind, read_weights
 
 NEVER = -30.0  # the score of what is no word piece; finite, as smoothed labels want it
 AT_ONCE = 4096  # pieces whose scores of all the vocabulary are held at once, where texts are compared
@@ -199,3 +198,22 @@ def _cache(kept: Kept) -> Any:
 def _kept(cache: Any) -> Iterator[tuple[Tensor, Tensor]]:
     for layer in cache.layers:
         yield layer.keys, layer.values
+
+
+def read_language_model(folder: Path) -> Any:
+    """Read a causal language model as float32, its attention written out so that reruns are exact.
+
+    Of a vision-language model it is the part that writes: what it sees comes from an extractor.
+
+    Raises:
+        InputError: as `read_model`.
+    """
+    transformers = import_transformers()
+    if kind(folder) not in VISION_LANGUAGE:
+        return read_weights(transformers.AutoModelForCausalLM, folder, attn_implementation="eager")
+    whole = read_weights(transformers.AutoModelForImageTextToText, folder, attn_implementation="eager")
+    with torch.device("meta"):
+        part = transformers.AutoModelForCausalLM.from_config(whole.config.get_text_config())
+    setattr(part, part.base_model_prefix, whole.get_decoder())
+    part.set_output_embeddings(whole.get_output_embeddings())
+    return part.eval()

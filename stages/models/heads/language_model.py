@@ -27,7 +27,7 @@ from stages.pretrained import sharing
 from stages.pretrained.huggingface import VISION_LANGUAGE, import_transformers, kind, read_weights
 
 NEVER = -30.0  # the score of what is no word piece; finite, as smoothed labels want it
-AT_ONCE = 4096  # pieces whose scores of all the vocabulary are held at once, where texts are compared
+AT_ONCE = 2**15  # places, those of prefixes among them, that are held at once where texts are compared
 Kept = list[tuple[Tensor, Tensor]]  # keys and values (X, N, S, H / N) of each layer
 
 
@@ -98,14 +98,18 @@ class LanguageModel(nn.Module):
     def log_likelihoods(self, prefix: Prefix, texts_AT: Tensor) -> Tensor:
         """Return how likely each of A texts is to be written behind each prefix, its end counted, (X, A)."""
         before, prompts = self._read(prefix), len(prefix.last_XH)
+        lengths_A = (texts_AT != PAD).sum(1)
+        order_A = lengths_A.argsort(stable=True)  # so that those read together are of like length
         found = []
-        for some_AT in texts_AT.to(prefix.last_XH.device).split(max(1, AT_ONCE // (prompts * texts_AT.shape[1]))):
+        places = before[1].shape[1] + int(lengths_A.max())
+        for some_A in order_A.split(max(1, AT_ONCE // (prompts * places))):
+            some_AT = texts_AT[some_A, : int(lengths_A[some_A].max())].to(prefix.last_XH.device)
             tokens_XAT, next_XAT = (part.expand(prompts, -1, -1) for part in (some_AT[:, :-1], some_AT[:, 1:]))
             real_XAT = next_XAT != PAD
             logits_NV = self.logits(self._read_on(prefix, before, tokens_XAT, real_XAT)).float()
             each_N = -nn.functional.cross_entropy(logits_NV, next_XAT[real_XAT], reduction="none")
             found.append(each_N.new_zeros(real_XAT.shape).masked_scatter_(real_XAT, each_N).sum(-1))
-        return torch.cat(found, dim=1)
+        return torch.cat(found, dim=1)[:, order_A.argsort().to(prefix.last_XH.device)]
 
     def start(self, prefix: Prefix, beams: int) -> State:
         """Read the prefix once; each beam keeps its keys and values, which grow by a piece a step."""

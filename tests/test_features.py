@@ -309,7 +309,9 @@ def test_a_full_disk_is_told_and_leaves_nothing(project, monkeypatch, capsys):
 
 @pytest.mark.parametrize("extractor", ON_ARRAYS)
 def test_features_that_need_no_torch_are_made_without_importing_it(project, extractor):
-    name = next(key for key, section in load_params().features.items() if section.extractor == extractor)
+    texts = {"dataset": "scenes", "modality": "text", "extractor": "utf8", "column": "message"}
+    params = make_params(project, SMALL | {"features.scenes-utf8": {**texts, "max_bytes": 80, "batch_size": 64}})
+    name = next(key for key, section in params.features.items() if section.extractor == extractor)
     script = (
         "import sys; from stages import features; from stages.params import load_params;"
         f"features.run(load_params(), {name!r}); sys.exit('torch' in sys.modules)"

@@ -58,6 +58,7 @@ def made(finished_project, made_store, tmp_path_factory):
     write_tiny("llama", root / "llama")
     (root / "llama/README.md").write_text("---\nlicense: mit\n---\n")
     with working_in(root):
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{root}/artifacts/mlflow/mlflow.db"
         train.run(make_params(root, changes(root)), "caption")
         for number in range(VERSIONS):
             params = make_params(root, changes(root, number))

@@ -81,7 +81,8 @@ def test_a_base_is_let_go_with_the_last_model_that_stands_on_it(versions):
     gc.collect()
     assert answers(two) == again
     del two
-    gc.collect()
+    for _ in range(5):  # tensors may take more than one round
+        gc.collect()
     assert len(sharing._known()) == 0
 
 

@@ -25,7 +25,7 @@ from stages.models.tasks.vqa import QUESTION, VqaTask
 from stages.params import VqaParams
 
 ARTICLES = frozenset({"a", "an", "the"})
-BATCH = 16  # samples whose answers are compared with those of the training split at once
+BATCH = 4  # samples whose answers are compared with those of the training split at once
 
 
 class OpenVqaTask(VqaTask):

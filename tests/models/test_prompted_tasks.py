@@ -195,6 +195,14 @@ def test_an_open_answer_is_right_by_its_words_and_the_closed_set_stands_beside(t
     assert model.metrics(rows["closed_set"], split.rows)["accuracy"] > 0.5
 
 
+def test_questions_alone_are_answered_too(tiny):
+    model, split = make(tiny["llama"], "vqa", media=()), make_data("vqa", ())
+    losses = learn(model, split, 10)
+    assert losses[-1] < losses[0]
+    answers = model.answer(split, EVALUATE)
+    assert [len(answer["answers"]) for answer in answers] == [len(row["questions"]) for row in split.rows]
+
+
 def test_labels_are_chosen_by_their_words(tiny):
     model, split = make(tiny["llama"], "classify"), make_data("classify")
     assert isinstance(model, PromptedClassifyTask)

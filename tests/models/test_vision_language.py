@@ -88,12 +88,13 @@ def test_answers_from_cached_places_are_those_from_pixels(tiny, family):
     model, split = make(tiny[family])
     batch = next(iter(ValidationBatches(split, model, 8)))
     written = search(model.decoder, model._prefix(batch), Search(1, 12, 0.0))
-    width, differing = batch["question"].shape[1], set()
+    differing, place = set(), 0
     for i, row in enumerate(split.rows[:4]):
-        for k, question in enumerate(row["questions"]):
+        for question in row["questions"]:
             theirs = from_pixels(tiny[family], model, i, question)
-            assert [number - OFFSET for number in written[i * width + k].ids] == theirs
+            assert [number - OFFSET for number in written[place].ids] == theirs
             differing.add(tuple(theirs))
+            place += 1
     assert len(differing) > 1
 
 

@@ -75,10 +75,14 @@ class LanguageModel(nn.Module):
         return self.pieces.encode(self._lead + text, max_pieces)
 
     def prefix(
-        self, encoded: Mapping[str, Encoded], media: Mapping[str, Places], asked: Sequence[Mapping[str, str]], size: int
+        self,
+        encoded: Mapping[str, Encoded],
+        media: Mapping[str, Places],
+        asked: Sequence[Mapping[str, str]],
+        sample_X: Tensor | None = None,
     ) -> Prefix:
         """Return what stands before the texts, as `PrefixMaker.forward` says."""
-        return self.prefixes(self.model.get_input_embeddings(), encoded, media, asked, size)
+        return self.prefixes(self.model.get_input_embeddings(), encoded, media, asked, sample_X)
 
     def forward(self, prefix: Prefix, tokens_XCT: Tensor, real_XCT: Tensor) -> Tensor:
         """Return what is read for the next piece at the real places, packed, (N, H); texts share their prefix."""
@@ -143,7 +147,9 @@ class LanguageModel(nn.Module):
         real_BP = prefix.shared.real_BP
         if real_BP.shape[1]:
             _, kept, _ = self._run(prefix.shared, real_BP[:, :0], kept)
-        kept, real_XP = _repeated(kept, prefix.prompts), real_BP.repeat_interleave(prefix.prompts, 0)
+        if prefix.sample_X is not None:
+            kept = [(key[prefix.sample_X], value[prefix.sample_X]) for key, value in kept]
+        real_XP = prefix.shared.of(prefix.sample_X).real_BP
         if prefix.own.real_BP.shape[1]:
             _, kept, _ = self._run(prefix.own, real_XP, kept)
         return kept, torch.cat([real_XP, prefix.own.real_BP], dim=1)
@@ -159,7 +165,9 @@ class LanguageModel(nn.Module):
     def _read_whole(self, prefix: Prefix, tokens_XCT: Tensor, real_XCT: Tensor) -> Tensor:
         """Do as `_read_on`, the prefix read with each text: nothing is kept but what a layer begins with."""
         given = Places(self._embed(tokens_XCT, prefix).flatten(0, 1), real_XCT.flatten(0, 1))
-        before = Places.joined([prefix.shared.repeat(prefix.prompts), prefix.own]).repeat(tokens_XCT.shape[1])
+        texts = tokens_XCT.shape[1]
+        each_Y = torch.arange(len(real_XCT), device=real_XCT.device).repeat_interleave(texts) if texts > 1 else None
+        before = Places.joined([prefix.shared.of(prefix.sample_X), prefix.own]).of(each_Y)
         read_YSH, _, _ = self._run(Places.joined([before, given]), given.real_BP[:, :0], None)
         return read_YSH[:, before.real_BP.shape[1] :][given.real_BP]
 

@@ -1,6 +1,6 @@
 """What stands before a language model's text: what the encoders see, projected, and the prompt behind it.
 
-Shapes: B samples, K prompts of a sample, X = B * K of all, L places of the encoders, P places that the prompts of a
+Shapes: B samples, X prompts of all samples, L places of the encoders, P places that the prompts of a
 sample share, Q places of a prompt, D dim, H hidden of the model.
 """
 
@@ -24,11 +24,9 @@ class Places:
     x_BPH: Tensor
     real_BP: Tensor
 
-    def repeat(self, times: int) -> Self:
-        """Return each sample's so many times."""
-        if times == 1:
-            return self
-        return type(self)(self.x_BPH.repeat_interleave(times, 0), self.real_BP.repeat_interleave(times, 0))
+    def of(self, rows_X: Tensor | None) -> Self:
+        """Return the places of these rows; None for all as they are."""
+        return self if rows_X is None else type(self)(self.x_BPH[rows_X], self.real_BP[rows_X])
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
@@ -40,18 +38,15 @@ class Places:
 class Prefix:
     """What the prompts of a sample share (B), what is each one's own (X), and its last place, which a text follows.
 
-    `looked` are the places, those of `shared` and then those of `own`, whose attention is worth showing.
+    `sample_X` is the sample of each prompt; None where each has one. `looked` are the places, those of `shared` and then
+    those of `own`, whose attention is worth showing.
     """
 
     shared: Places
     own: Places
     last_XH: Tensor
+    sample_X: Tensor | None
     looked: slice
-
-    @property
-    def prompts(self) -> int:
-        """Return K."""
-        return len(self.last_XH) // len(self.shared.x_BPH)
 
 
 class PrefixMaker(nn.Module):
@@ -74,7 +69,7 @@ class PrefixMaker(nn.Module):
         encoded: Mapping[str, Encoded],
         media: Mapping[str, Places],
         asked: Sequence[Mapping[str, str]],
-        size: int,
+        sample_X: Tensor | None,
     ) -> Prefix:
         """Put together what stands before the texts of B samples.
 
@@ -83,16 +78,18 @@ class PrefixMaker(nn.Module):
             encoded: What the encoders see, (B, L, D).
             media: By field, what the model reads as it is, (B, L, H).
             asked: The texts of each of the X prompts, by field.
-            size: B.
+            sample_X: The sample of each prompt; None where each has one.
         """
-        prompts = len(asked) // size
         seen = [Places(self.project(found.x_BLD), found.real_BL) for found in encoded.values()]
+        given = [*seen, *media.values()]
+        sample_X = sample_X if given else None  # where nothing is shared but words
+        size = len(asked) if sample_X is None else len(given[0].x_BPH)
         shared = [*seen, *_blocks(self._shared, embed, media, [{}] * size)]
-        repeated = {modality: places.repeat(prompts) for modality, places in media.items()}
+        repeated = {modality: places.of(sample_X) for modality, places in media.items()}
         own = Places.joined(list(_blocks(self._own, embed, repeated, asked)))
         before = Places.joined(shared) if shared else Places(own.x_BPH[:size, :0], own.real_BP[:size, :0])
         looked = _span([*shared, own], seen[0] if seen else next(iter(media.values()), own))
-        return Prefix(before, *_without_last(own), looked)
+        return Prefix(before, *_without_last(own), sample_X, looked)
 
 
 def _blocks(

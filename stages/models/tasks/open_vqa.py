@@ -6,6 +6,7 @@ Shapes: B samples, K questions of each, X of all, A answers of the training spli
 import math
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,8 @@ class OpenVqaTask(VqaTask):
     def loss(self, batch: Batch, train: Any = None) -> Tensor:
         """Return the cross entropy per piece of the answers."""
         prefix = self._prefix(batch, train)
-        return next_word_loss(self.decoder, prefix, batch["answer"].flatten(0, 1).unsqueeze(1), train)
+        answers_XT = batch["answer"][batch[QUESTION + PRESENT]]
+        return next_word_loss(self.decoder, prefix, answers_XT.unsqueeze(1), train)
 
     def _prefix(self, batch: Batch, train: Any = None) -> Prefix:
         return prefix_of(self.decoder, self.config, self.encode(batch, train), batch)
@@ -122,12 +124,9 @@ class OpenVqaTask(VqaTask):
 
 def _by_sample(batch: Batch, texts: list[str], sure: list[float]) -> Answers:
     """Return the answers to the questions that are there, by sample."""
-    there_BK = batch[QUESTION + PRESENT].cpu()
-    numbers_BK = torch.arange(there_BK.numel()).view(there_BK.shape)
-    results = []
-    for numbers, there in zip(numbers_BK, there_BK, strict=True):
-        own = numbers[there].tolist()
-        answers, probabilities = [texts[i] for i in own], [sure[i] for i in own]
+    found, results = iter(zip(texts, sure, strict=True)), []
+    for count in batch[QUESTION + PRESENT].sum(1).tolist():
+        answers, probabilities = map(list, zip(*islice(found, count), strict=True))
         result = {"answer": answers[0], "probability": probabilities[0]}
         results.append(result | {"answers": answers, "probabilities": probabilities})
     return results

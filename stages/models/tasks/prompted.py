@@ -1,6 +1,6 @@
 """What tasks share whose head is a language model: building it, and what stands before the text that it writes.
 
-Shapes: B samples, K prompts of each, L places, H hidden of the model.
+Shapes: B samples, K texts of each, X prompts of all, L places, H hidden of the model.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,10 @@ def _check_media(config: ModelConfig, base: Base, media: Sequence[str]) -> None:
 
 
 def prefix_of(model: LanguageModel, config: ModelConfig, encoded: dict[str, Encoded], batch: Batch) -> Prefix:
-    """Return what stands before each text: the encoded places, and the prompt with the sample's texts and media."""
+    """Return what stands before each text: the encoded places, and the prompt with the sample's texts and media.
+
+    Of a text that comes in several, such as questions, each that is there has a prompt, in the order of samples.
+    """
     texts, media = {}, {}
     for field in config.experiment.prompted():
         if config.features[field].space == UTF8:
@@ -55,13 +58,20 @@ def prefix_of(model: LanguageModel, config: ModelConfig, encoded: dict[str, Enco
         else:
             x_BLH, present_B = batch[field].float(), batch[field + PRESENT]
             media[field] = Places(x_BLH, present_B.unsqueeze(1).expand(x_BLH.shape[:2]))
-    size = size_of(batch)
-    prompts = max((len(found) // size for found in texts.values()), default=1)
-    asked = [
-        {field: found[i * len(found) // (size * prompts)] for field, found in texts.items()}
-        for i in range(size * prompts)
-    ]
-    return model.prefix(encoded, media, asked, size)
+    several = next((batch[field + PRESENT] for field in texts if batch[field + PRESENT].ndim == 2), None)
+    if several is None:
+        places = [(i, i) for i in range(size_of(batch))]
+        return model.prefix(encoded, media, [_row(texts, place, batch) for place in places])
+    sample_X = several.nonzero()[:, 0]
+    numbers = several.flatten().nonzero()[:, 0].tolist()
+    places = list(zip(sample_X.tolist(), numbers, strict=True))
+    return model.prefix(encoded, media, [_row(texts, place, batch) for place in places], sample_X)
+
+
+def _row(texts: dict[str, list[str]], place: tuple[int, int], batch: Batch) -> dict[str, str]:
+    """Return the texts of one prompt, by the number of its sample and that of its text where they come in several."""
+    sample, number = place
+    return {field: found[number if batch[field + PRESENT].ndim == 2 else sample] for field, found in texts.items()}
 
 
 def _texts(features: Tensor) -> list[str]:

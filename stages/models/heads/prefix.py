@@ -38,8 +38,8 @@ class Places:
 class Prefix:
     """What the prompts of a sample share (B), what is each one's own (X), and its last place, which a text follows.
 
-    `sample_X` is the sample of each prompt; None where each has one. `looked` are the places, those of `shared` and then
-    those of `own`, whose attention is worth showing.
+    `sample_X` is the sample of each prompt; None where each has one. `looked` are the places, those of `shared` and
+    then those of `own`, whose attention is worth showing.
     """
 
     shared: Places

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from stages.base.errors import MediaError
+from stages.base.store import write_json
 
 if TYPE_CHECKING:
     from stages.base.device import Device
@@ -57,8 +58,8 @@ class Extractor:
         return False
 
     def extract(self, decoded: np.ndarray) -> np.ndarray:
-        """Turn a stack of decoded arrays into features (B, *shape) of `dtype`; runs on the device."""
-        raise NotImplementedError
+        """Turn a stack of decoded arrays into features (B, *shape) of `dtype`; as they are, where that is all."""
+        return decoded
 
     def threads(self) -> AbstractContextManager[int]:
         """Give how many threads may work on media at once, those that are begun while it is open."""
@@ -66,7 +67,7 @@ class Extractor:
 
     def save(self, folder: Path) -> None:
         """Write `extractor.json` and what else `load` needs into the folder, no folders inside it."""
-        raise NotImplementedError
+        write_json(folder / "extractor.json", self.identity())
 
     @classmethod
     def load(cls, folder: Path, device: "Device") -> Self:

@@ -13,7 +13,6 @@ import numpy as np
 
 from stages.base.device import Device
 from stages.base.errors import InputError
-from stages.base.store import write_json
 from stages.extractors.base import Extractor, read_text
 from stages.extractors.torch_extractor import TorchExtractor
 from stages.media.audio import decode_audio, seconds_of
@@ -41,13 +40,9 @@ class OfOneModality(TorchExtractor):
         settings = {"extractor": "model_input", "version": VERSION, "modality": self.modality}
         return settings | {"input_of": self._digest, self.setting: self._value}
 
-    def extract(self, decoded: np.ndarray) -> np.ndarray:
-        """Return what was decoded as it is."""
-        return decoded
-
     def save(self, folder: Path) -> None:
         """Write settings, and copy the files that make the input."""
-        write_json(folder / "extractor.json", self.identity())
+        super().save(folder)
         for path in [*inputs.files(self._folder, self.modality), self._folder / CONFIG]:
             if path.is_file():
                 shutil.copyfile(path, folder / path.name)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from stages.base.store import write_json
 from stages.extractors.base import Extractor
 from stages.media.images import to_square
 
@@ -38,14 +37,6 @@ class Pixels(Extractor):
     def decode(self, media: bytes) -> np.ndarray:
         """Decode and resize."""
         return to_square(media, self.size_px)
-
-    def extract(self, decoded: np.ndarray) -> np.ndarray:
-        """Return the pixels as they are."""
-        return decoded
-
-    def save(self, folder: Path) -> None:
-        """Write the settings."""
-        write_json(folder / "extractor.json", self.identity())
 
     @classmethod
     def load(cls, folder: Path, device: "Device") -> Self:

@@ -65,10 +65,6 @@ class Tokens(Extractor):
         """Tell whether a text has more words."""
         return len(tokenize(read_text(media))) > self.max_words
 
-    def extract(self, decoded: np.ndarray) -> np.ndarray:
-        """Return the numbers as they are."""
-        return decoded
-
     def save(self, folder: Path) -> None:
         """Write settings and vocabulary."""
         write_json(folder / "extractor.json", self._settings() | {"vocabulary": self._vocabulary.words})

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from stages.base.store import write_json
 from stages.extractors.base import Extractor, read_text
 from stages.media.text import UTF8
 
@@ -46,14 +45,6 @@ class Utf8(Extractor):
     def exceeds(self, media: bytes) -> bool:
         """Tell whether a text has more bytes."""
         return len(media) > self.max_bytes
-
-    def extract(self, decoded: np.ndarray) -> np.ndarray:
-        """Return the bytes as they are."""
-        return decoded
-
-    def save(self, folder: Path) -> None:
-        """Write the settings."""
-        write_json(folder / "extractor.json", self.identity())
 
     @classmethod
     def load(cls, folder: Path, device: "Device") -> Self:

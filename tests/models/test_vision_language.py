@@ -103,7 +103,7 @@ def test_it_is_tuned_on_one_s_own_answers_and_read_again(tiny, family, tmp_path,
     model, split = make(tiny[family])
     losses = learn(model, split, 20)
     assert losses[-1] < 0.7 * losses[0]
-    assert all("lora" in name for name in model.decoder.adapter.weights)
+    assert all("lora" in name for name in model.state_dict()), "nothing is projected, so no projector is saved"
     answers = model.answer(split, EVALUATE)
     monkeypatch.chdir(tmp_path)
     keep_bases(model.config)

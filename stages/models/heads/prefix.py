@@ -53,10 +53,11 @@ class PrefixMaker(nn.Module):
     """The projector and the prompt's template."""
 
     def __init__(self, pieces: Pieces, template: str, media: Sequence[str], sizes: tuple[int, int]) -> None:
-        """Take the template, which of its fields are media, and the widths D and H."""
+        """Take the template, which of its fields are media, and the widths D and H; D is 0 where nothing is encoded."""
         super().__init__()
-        dim, self._hidden = sizes
-        self.project = nn.Sequential(nn.Linear(dim, self._hidden), nn.GELU(), nn.Linear(self._hidden, self._hidden))
+        dim, hidden = sizes
+        if dim:
+            self.project = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden))
         items = read_template(template, media, pieces)
         if not items or isinstance(items[-1], str):
             items.append(Run([], pieces))  # the piece that starts a text, where no words lead to it

@@ -29,9 +29,10 @@ def make_language_model(config: ModelConfig) -> LanguageModel:
     assert isinstance(head, LanguageModelParams)
     base = config.bases["head"]
     media = [field for field in head.fields() if config.features[field].space != UTF8]
+    dim = config.experiment.dim if config.experiment.encoded() else 0
     try:
         _check_media(config, base, media)
-        return LanguageModel(base.folder, head, config.experiment.dim, media, config.shared_on)
+        return LanguageModel(base.folder, head, dim, media, config.shared_on)
     except InputError as error:
         raise InputError(f"head: {head.model}: {error}") from None
 

@@ -15,9 +15,8 @@ from flows.bench.cells import Bench, make_bench, run
 from flows.bench.report import write_report
 from flows.graph import settings
 from flows.graph.checkout import cloned, snapshot
-from flows.graph.dvc_stages import StageError, repro
-from flows.graph.terminal import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals
-from stages.base.errors import InputError
+from flows.graph.dvc_stages import repro
+from flows.graph.terminal import console, end_on_signals, ended
 from stages.base.store import ARTIFACTS, SCRATCH, locked
 from stages.base.tracking import tracking_uri
 from stages.params import Params, load_params
@@ -42,20 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     def tell(line: str) -> None:
         show.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    try:
+    def work() -> None:
         params = load_params()
         bench = make_bench(params, args.experiment, [name for name in args.fusions.split(",") if name], args.seeds)
         tell((_run_all(Path.cwd(), params, bench, out, tell) / "table.md").read_text("utf8"))
-    except InputError as error:
-        tell(f"error: {error}")
-        return 1
-    except StageError as error:
-        tell("\n".join([f"{error.name} failed: {error.reason}", *error.lines[-LAST_LINES:]]))
-        return 1
-    except KeyboardInterrupt:
-        tell("interrupted: finished cells are kept, the same command goes on")
-        return EXIT_INTERRUPTED
-    return 0
+
+    return ended(work, tell, "finished cells are kept, the same command goes on")
 
 
 def _run_all(root: Path, params: Params, bench: Bench, out: Path, tell: Callable[[str], None]) -> Path:

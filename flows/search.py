@@ -16,9 +16,9 @@ from ruamel.yaml import YAML
 
 from flows.graph import settings
 from flows.graph.checkout import cloned, git, snapshot
-from flows.graph.dvc_stages import StageError, repro
+from flows.graph.dvc_stages import repro
 from flows.graph.sessions import end_orphans_in
-from flows.graph.terminal import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals
+from flows.graph.terminal import console, end_on_signals, ended
 from flows.searching.params_text import Value, edited
 from flows.searching.report import BEST, STANDS, best_of, write_report
 from flows.searching.space import Space, read_space
@@ -50,18 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     def tell(line: str) -> None:
         show.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    try:
-        tell(run(Path.cwd(), args, tell))
-    except InputError as error:
-        tell(f"error: {error}")
-        return 1
-    except StageError as error:
-        tell("\n".join([f"{error.name} failed: {error.reason}", *error.lines[-LAST_LINES:]]))
-        return 1
-    except KeyboardInterrupt:
-        tell("interrupted: trials that ended are kept, the same command goes on")
-        return EXIT_INTERRUPTED
-    return 0
+    kept = "trials that ended are kept, the same command goes on"
+    return ended(lambda: tell(run(Path.cwd(), args, tell)), tell, kept)
 
 
 def run(root: Path, args: argparse.Namespace, tell: Callable[[str], None]) -> str:

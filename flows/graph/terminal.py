@@ -2,13 +2,15 @@
 
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from flows.graph.dvc_stages import StageError
+from stages.base.errors import InputError
 from stages.base.terminal import escape_what_cannot_be_shown
 
 LAST_LINES = 15
@@ -30,6 +32,22 @@ def end_on_signals() -> None:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
+
+
+def ended(work: Callable[[], None], tell: Callable[[str], None], interrupted: str) -> int:
+    """Do the work of a command and return its exit code; what went wrong is told in words for a person."""
+    try:
+        work()
+    except InputError as error:
+        tell(f"error: {error}")
+        return 1
+    except StageError as error:
+        tell("\n".join([f"{error.name} failed: {error.reason}", *error.lines[-LAST_LINES:]]))
+        return 1
+    except KeyboardInterrupt:
+        tell(f"interrupted: {interrupted}")
+        return EXIT_INTERRUPTED
+    return 0
 
 
 def stage_table(rows: Iterable[tuple[str, str, float]]) -> Table:

@@ -10,17 +10,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.timing import CONSOLE, bench_parser, show, show_machine, take_turns
-from stages.base.device import set_up
+from benchmarks.captioner import open_captioner, run
+from benchmarks.timing import CONSOLE, show, show_machine, take_turns
 from stages.base.errors import InputError
-from stages.base.store import SPLITS, artifact_path, read_manifest
 from stages.media.text import END, PAD, START, UNKNOWN
 from stages.models.heads.base import CaptionDecoder
 from stages.models.heads.search import Search, search
-from stages.models.tables import load_split
-from stages.models.tasks.caption import CaptionTask
 from stages.params import CaptionParams, EvaluateParams, Params
-from stages.params.cli import main, run_named
+from stages.params.cli import main
 
 Hypothesis = tuple[list[int], float]
 
@@ -56,19 +53,12 @@ def search_one(decoder: CaptionDecoder, grid_1LD: Tensor, evaluate: EvaluatePara
 
 def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
     """Measure one experiment of params.yaml."""
-    from stages.models.model import load_model, reading_of
-
-    experiment, evaluate = params.experiments[name], params.evaluate
-    if not isinstance(experiment, CaptionParams):
-        raise InputError(f"{name} is no captioning experiment")
-    read_manifest(artifact_path("train", name))
-    device = set_up(*params.base.hardware())
-    task = load_model(artifact_path("train", name), device)
-    assert isinstance(task, CaptionTask)
+    task, test, device = open_captioner(params, name)
+    experiment, evaluate = task.config.experiment, params.evaluate
+    assert isinstance(experiment, CaptionParams)
     if not isinstance(task.decoder, CaptionDecoder):
         raise InputError(f"{name}: the baseline reads prefixes anew, which is not written for a language model as head")
     decoder = task.decoder
-    test = load_split(reading_of(experiment), SPLITS[2], device, 2**30)
     rows = torch.arange(min(num_images, len(test))).numpy()
     with torch.inference_mode():
         grid_BLD = task.memory(task.encode(next(test.batches([(rows, test.every(rows))])))).float()
@@ -90,10 +80,7 @@ def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
 
 def command(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = bench_parser("beam_search", __doc__, "a trained experiment of params.yaml")
-    parser.add_argument("--images", type=int, default=500)
-    args = parser.parse_args(argv)
-    run_named(args, "experiments", lambda params, name: measure(params, name, args.images, args.rounds))
+    run("beam_search", __doc__, 500, measure, argv)
 
 
 if __name__ == "__main__":

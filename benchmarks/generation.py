@@ -5,66 +5,60 @@ Run: `python -m benchmarks.generation caption`, after that experiment was traine
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
+from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from benchmarks.timing import CONSOLE, bench_parser, show_machine, take_turns
-from stages.base.device import set_up
-from stages.base.errors import InputError
-from stages.base.store import SPLITS, artifact_path, read_manifest
-from stages.models.model import load_model, reading_of
-from stages.models.tables import Split, load_split
+from benchmarks.captioner import open_captioner, run
+from benchmarks.timing import CONSOLE, show_machine, take_turns
+from stages.models.tables import Split
 from stages.models.tasks.caption import CaptionTask
-from stages.params import CaptionParams, Params
-from stages.params.cli import main, run_named
+from stages.params import Params
+from stages.params.cli import main
 
 BATCHES = (1, 8, 32)
 
 
 def measure(params: Params, name: str, num_images: int, rounds: int) -> None:
     """Caption the first images of the test split in batches of each size, greedily and by beams."""
-    experiment = params.experiments[name]
-    if not isinstance(experiment, CaptionParams):
-        raise InputError(f"{name} is no captioning experiment")
-    read_manifest(artifact_path("train", name))
-    device = set_up(*params.base.hardware())
-    task = load_model(artifact_path("train", name), device)
-    assert isinstance(task, CaptionTask)
-    test = load_split(reading_of(experiment), SPLITS[2], device, 0)
-    rows = np.arange(min(num_images, len(test)))
-    some = _first(test, rows)
+    task, test, device = open_captioner(params, name)
+    some = _first(test, min(num_images, len(test)))
     show_machine(device)
-    table = Table(title=f"{name}: words a second, {len(rows)} images", title_justify="left")
+    table = Table(title=f"{name}: words a second, {len(some)} images", title_justify="left")
     for column in ("beams", "batch", "words / s", "the same captions as one by one"):
         table.add_column(column)
     for beams in sorted({1, params.evaluate.beam_size}):
         one_by_one: list[list[str]] = []
         for batch in BATCHES:
             evaluate = params.evaluate.model_copy(update={"batch_size": batch, "beam_size": beams})
-            write = partial(task.answer, some, evaluate)
-            (timing,) = take_turns({str(batch): write}, rounds)
-            written = [answer["words"] for answer in write()]
+            written, seconds = _timed(task, some, evaluate, rounds)
             one_by_one = one_by_one or written
             same = sum(a == b for a, b in zip(written, one_by_one, strict=True))
-            speed = sum(map(len, written)) / float(np.median(timing.seconds))
-            table.add_row(str(beams), str(batch), f"{speed:.1f}", f"{same} of {len(rows)}")
+            table.add_row(str(beams), str(batch), f"{sum(map(len, written)) / seconds:.1f}", f"{same} of {len(some)}")
     CONSOLE.print(table)
 
 
-def _first(split: Split, rows: np.ndarray) -> Split:
-    """Return the split of some rows alone."""
-    tables = {modality: table.reordered(rows) for modality, table in split.features.items()}
-    return dataclasses.replace(split, rows=[split.rows[i] for i in rows], features=tables)
+def _timed(task: CaptionTask, some: Split, evaluate: Any, rounds: int) -> tuple[list[list[str]], float]:
+    """Return the words of each caption, and the median of the seconds that all took."""
+    answers: list[dict[str, Any]] = []
+
+    def write() -> None:
+        answers[:] = task.answer(some, evaluate)
+
+    (timing,) = take_turns({"captions": write}, rounds)
+    return [answer["words"] for answer in answers], float(np.median(timing.seconds))
+
+
+def _first(split: Split, count: int) -> Split:
+    """Return the first rows of a split."""
+    tables = {modality: table.reordered(np.arange(count)) for modality, table in split.features.items()}
+    return dataclasses.replace(split, rows=split.rows[:count], features=tables)
 
 
 def command(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = bench_parser("generation", __doc__, "a trained captioning experiment of params.yaml")
-    parser.add_argument("--images", type=int, default=32)
-    args = parser.parse_args(argv)
-    run_named(args, "experiments", lambda params, name: measure(params, name, args.images, args.rounds))
+    run("generation", __doc__, 32, measure, argv)
 
 
 if __name__ == "__main__":

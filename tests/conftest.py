@@ -5,8 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -351,3 +352,11 @@ def project(finished_project: Path, made_store: Path, tmp_path: Path, monkeypatc
 def empty_store(made_store: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of an MLflow store; what a test registers there it removes."""
     return f"sqlite:///{shutil.copy(made_store, tmp_path_factory.mktemp('store'))}"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return what writes a family's tiny model, once; its folder is to be left as it is."""
+    from tests.support.tiny_models import write_tiny
+
+    return cache(lambda name: write_tiny(name, tmp_path_factory.mktemp("tiny") / name))

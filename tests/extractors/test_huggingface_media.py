@@ -25,18 +25,6 @@ CONTRASTIVE = ("clip", "siglip", "clap")
 RATE_HZ = 8000
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    folders = {}
-
-    def write(name):
-        if name not in folders:
-            folders[name] = write_tiny(name, tmp_path_factory.mktemp("tiny") / name)
-        return folders[name]
-
-    return write
-
-
 def make(folder, modality, level="token", layer=-1, **own):
     own = {"image": {"pool": 1}, "audio": {"seconds": 0.5}, "text": {"max_words": 8}}[modality] | own
     named = {"model": str(folder), "revision": "", "modality": modality}

@@ -41,18 +41,6 @@ PIECES, SECONDS, SIZE_PX = 8, 0.5, 32
 TEXTS = ["a dog runs", "two", "two dogs run", "dog", "a a a", "runs a dog", "two two dog", "a"]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    folders = {}
-
-    def write(name):
-        if name not in folders:
-            folders[name] = write_tiny(name, tmp_path_factory.mktemp("tiny") / name)
-        return folders[name]
-
-    return write
-
-
 @pytest.fixture(autouse=True)
 def own_store(tmp_path, monkeypatch):
     monkeypatch.setenv(BASES_PLACE, str(tmp_path / "bases"))

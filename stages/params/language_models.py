@@ -23,6 +23,8 @@ def language_model_faults(
             f"  {key}.train.word_loss: got {word_loss!r}; expected 0 with a language model as head, whose pieces are "
             "no words"
         )
+    if head.gradient_checkpointing and head.train == "frozen":
+        yield f"  {key}.head.gradient_checkpointing: got true; expected false with train: frozen, which keeps little"
     for needed in (modality for modality in experiment.needs if modality not in head.fields()):
         yield f"  {key}.head.prompt: got {head.prompt!r}; expected one with {{{needed}}}, as the task is {task}"
     for field in head.fields():

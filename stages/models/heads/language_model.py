@@ -100,7 +100,10 @@ class LanguageModel(nn.Module):
         return scores
 
     def log_likelihoods(self, prefix: Prefix, texts_AT: Tensor) -> Tensor:
-        """Return how likely each of A texts is to be written behind each prefix, its end counted, (X, A)."""
+        """Return the log probability of each of A texts behind each prefix, its end counted, (X, A).
+
+        Texts are numbers as `encode` gives them, (A, T), padded behind.
+        """
         before, prompts = self._read(prefix), len(prefix.last_XH)
         lengths_A = (texts_AT != PAD).sum(1)
         order_A = lengths_A.argsort(stable=True)  # so that those read together are of like length

@@ -52,6 +52,7 @@ class Inputs(Section):
     audio: str
     text: str
     question: str
+    video: str = NONE  # versions from before there was one are served and rebuilt without it
 
     def used(self) -> dict[str, str]:
         """Return the features' names by modality, of those that are used."""

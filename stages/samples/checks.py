@@ -16,7 +16,13 @@ from stages.samples.answers import normalise_answer
 from stages.samples.vocabularies import COUNTED, count
 from stages.sources.base import Fault, RawSample
 
-MISSING = {"image": "no image", "audio": "no sound", "texts": "no caption", "questions": "no question"}
+MISSING = {
+    "image": "no image",
+    "audio": "no sound",
+    "texts": "no caption",
+    "questions": "no question",
+    "transcript": "no transcript",
+}
 EXAMPLES = 5  # of bad samples, in messages
 
 
@@ -53,6 +59,8 @@ def check_sample(
         **_media_columns(raw, params, [] if altered is None else altered),
         **_text_columns(raw),
     }
+    if raw.word_times and len(raw.word_times) != len((row["transcript_tokens"] or "").split()):
+        raise ValueError(f"times of {len(raw.word_times)} words beside the transcript {raw.transcript!r}")
     for name in required:
         if not row[name]:
             raise ValueError(MISSING.get(name, f"no {name}") + (" with a word in it" if getattr(raw, name) else ""))
@@ -78,6 +86,9 @@ def _text_columns(raw: RawSample) -> dict[str, Any]:
         "texts": texts,
         "tokens": [_normalised(text) for text in texts],
         "message": _folded(raw.message) if raw.message and tokenize(raw.message) else None,
+        "transcript": _folded(raw.transcript) if raw.transcript and tokenize(raw.transcript) else None,
+        "transcript_tokens": _normalised(raw.transcript) if raw.transcript and tokenize(raw.transcript) else None,
+        "word_times": [list(times) for times in raw.word_times],
         "questions": [_folded(question.text) for question in questions],
         "answers": [normalise_answer(question.answer) for question in questions],
         "question_kinds": [question.kind for question in questions],
@@ -134,6 +145,7 @@ def _note_texts(outcome: Outcome, raw: RawSample, row: dict[str, Any]) -> None:
         "captions": len(raw.texts) - len(row["texts"]),
         "questions": len(raw.questions) - len(row["questions"]),
         "messages": int(bool(raw.message and not row["message"])),
+        "transcripts": int(bool(raw.transcript and not row["transcript"])),
         "answers": row["answers"].count(""),
     }
     for what, number in empty.items():

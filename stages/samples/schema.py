@@ -10,9 +10,13 @@ SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
         pa.field("image", pa.binary()),  # encoded bytes that decode, without metadata
         pa.field("audio", pa.binary()),  # WAV or FLAC of one channel, without metadata
         pa.field("audio_rate_hz", pa.int32()),
+        pa.field("video", pa.binary()),  # encoded bytes that decode, without sound and metadata
         pa.field("texts", pa.list_(pa.string())),  # as the source has them, white space folded
         pa.field("tokens", pa.list_(pa.string())),  # the same, normalised; tokens joined by a space
         pa.field("message", pa.string()),  # a text of its own
+        pa.field("transcript", pa.string()),  # what is spoken, as the source has it
+        pa.field("transcript_tokens", pa.string()),  # the same, normalised; tokens joined by a space
+        pa.field("word_times", pa.list_(pa.list_(pa.float32(), 2))),  # seconds from start to end of each token
         pa.field("questions", pa.list_(pa.string())),
         pa.field("answers", pa.list_(pa.string())),  # one a question: its class, see `answers`
         pa.field("question_kinds", pa.list_(pa.string())),
@@ -25,8 +29,11 @@ SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
 COLUMNS = {  # of a field of `sources.base.RawSample`
     "image": ("image",),
     "audio": ("audio", "audio_rate_hz"),
+    "video": ("video",),
     "texts": ("texts", "tokens"),
     "message": ("message",),
+    "transcript": ("transcript", "transcript_tokens"),
+    "word_times": ("word_times",),
     "questions": ("questions", "answers", "question_kinds"),
     "label": ("label",),
     "group": ("group",),

@@ -5,7 +5,7 @@ from typing import Any
 
 from stages.media.text import build_vocabulary, tokenize
 
-COUNTED = ("texts", "message", "questions", "answers", "labels")
+COUNTED = ("texts", "message", "questions", "answers", "labels", "transcript")
 
 
 def count(words: dict[str, Counter[str]], row: dict[str, Any]) -> None:
@@ -13,6 +13,7 @@ def count(words: dict[str, Counter[str]], row: dict[str, Any]) -> None:
     for tokens in row["tokens"]:
         words["texts"].update(tokens.split())
     words["message"].update(tokenize(row["message"] or ""))
+    words["transcript"].update((row["transcript_tokens"] or "").split())
     for question in row["questions"]:
         words["questions"].update(tokenize(question))
     words["answers"].update(filter(None, row["answers"]))

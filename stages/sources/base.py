@@ -30,8 +30,11 @@ class RawSample:
     split: str | None
     image: bytes | None = None  # encoded
     audio: bytes | None = None  # WAV or FLAC
+    video: bytes | None = None  # encoded, with or without sound
     texts: tuple[str, ...] = ()  # captions, sentences: texts that say the same in other words
     message: str | None = None  # a text of its own beside them
+    transcript: str | None = None  # the words that are spoken in the sound or the video
+    word_times: tuple[tuple[float, float], ...] = ()  # seconds from start to end of each of them, where known
     questions: tuple[Question, ...] = ()
     label: str | None = None
     group: str | None = None  # speaker, user: for splits and scores by group

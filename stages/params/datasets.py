@@ -7,6 +7,21 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from stages.params.section import Colour, Count, Fraction, Positive, Section, Share
 
 
+def _leaves_training(test_fraction: float, info: ValidationInfo) -> float:
+    val_fraction = info.data.get("val_fraction", 0.0)
+    if val_fraction + test_fraction >= 1:
+        raise ValueError(
+            f"less than 1 together with val_fraction {val_fraction}, as the rest is for training; such as 0.15 for both"
+        )
+    return test_fraction
+
+
+TestShare = Annotated[Share, AfterValidator(_leaves_training)]
+
+
+FileName = Annotated[str, Field(min_length=1)]
+
+
 class DatasetBase(Section):
     """What all data sets have: `folder` is the user's own, under data/, which DVC watches; "none" without."""
 
@@ -58,6 +73,41 @@ class SpokenDigitsParams(DatasetBase):
     val_fraction: Share
 
 
+class RavdessParams(DatasetBase):
+    """RAVDESS, split by actor: so many of the last ones, or their numbers."""
+
+    source: Literal["ravdess"]
+    mirror: str
+    archive: FileName
+    sha256: str
+    val_actors: Count | list[Count]
+    test_actors: Count | list[Count]
+
+
+class GridParams(DatasetBase):
+    """The GRID corpus, any number of its speakers."""
+
+    source: Literal["grid"]
+    mirror: str
+    archives: Annotated[list[FileName], Field(min_length=1)]
+    sha256: dict[str, str]
+    split: Literal["sentence", "speaker"]
+    test_speaker: str
+    val_fraction: Share
+    test_fraction: TestShare
+
+
+class Ucf101Params(DatasetBase):
+    """UCF-101 by one of its public splits, from a zip of a mirror or the user's own folder."""
+
+    source: Literal["ucf101"]
+    mirror: str
+    archive: str
+    sha256: str
+    split_list: Annotated[int, Field(ge=1, le=3)]
+    val_fraction: Share
+
+
 class Cifar10BrownParams(DatasetBase):
     """CIFAR-10 images with sentences of the Brown corpus, a category for each class."""
 
@@ -66,18 +116,6 @@ class Cifar10BrownParams(DatasetBase):
     images_sha256: str
     text_sha256: str
     val_fraction: Share
-
-
-def _leaves_training(test_fraction: float, info: ValidationInfo) -> float:
-    val_fraction = info.data.get("val_fraction", 0.0)
-    if val_fraction + test_fraction >= 1:
-        raise ValueError(
-            f"less than 1 together with val_fraction {val_fraction}, as the rest is for training; such as 0.15 for both"
-        )
-    return test_fraction
-
-
-TestShare = Annotated[Share, AfterValidator(_leaves_training)]
 
 
 class VqaRadParams(DatasetBase):
@@ -160,6 +198,9 @@ DatasetParams = Annotated[
     | Flickr8kParams
     | EasyVqaParams
     | SpokenDigitsParams
+    | RavdessParams
+    | GridParams
+    | Ucf101Params
     | Cifar10BrownParams
     | VqaRadParams
     | TweetsParams

@@ -9,9 +9,12 @@ from stages.sources.easy_vqa import EasyVqa
 from stages.sources.flickr8k import Flickr8k
 from stages.sources.image_folder import ImageFolder
 from stages.sources.scenes import Scenes
-from stages.sources.spoken_digits import SpokenDigits
+from stages.sources.speech.grid import Grid
+from stages.sources.speech.ravdess import Ravdess
+from stages.sources.speech.spoken_digits import SpokenDigits
 from stages.sources.table import Table
 from stages.sources.tweets import Tweets
+from stages.sources.ucf101 import Ucf101
 from stages.sources.vqa_rad import VqaRad
 
 SOURCES: dict[str, type[Source]] = {
@@ -19,6 +22,9 @@ SOURCES: dict[str, type[Source]] = {
     "flickr8k": Flickr8k,
     "easy_vqa": EasyVqa,
     "spoken_digits": SpokenDigits,
+    "ravdess": Ravdess,
+    "grid": Grid,
+    "ucf101": Ucf101,
     "cifar10_brown": Cifar10Brown,
     "vqa_rad": VqaRad,
     "tweets": Tweets,

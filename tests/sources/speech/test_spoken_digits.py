@@ -11,9 +11,9 @@ from PIL import Image
 
 from stages.base.errors import InputError
 from stages.params import SpokenDigitsParams
-from stages.sources import spoken_digits
 from stages.sources.base import Fault, RawSample
-from stages.sources.spoken_digits import AUDIO_SNR_DB, FILE, SpokenDigits, add_noise, draw_digit
+from stages.sources.speech import spoken_digits
+from stages.sources.speech.spoken_digits import AUDIO_SNR_DB, FILE, SpokenDigits, add_noise, draw_digit
 
 RATE_HZ = 8000
 SPEAKERS = ("george", "theo")

@@ -1,0 +1,1 @@
+"""Sources of recorded speech: digits, commands in front of a camera, sentences with a feeling."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from stages.params.section import Colour, Count, Fraction, Positive, Section, Share
+from stages.params.section import Colour, Count, Fraction, NonNegative, Positive, Section, Share
 
 
 def _leaves_training(test_fraction: float, info: ValidationInfo) -> float:
@@ -61,6 +61,20 @@ class EasyVqaParams(DatasetBase):
     val_fraction: Share
 
 
+def _is_range(ends: list[float]) -> list[float]:
+    if len(ends) != 2 or ends[0] > ends[1]:
+        raise ValueError("two numbers, the least and the most, such as [3, 6]")
+    return ends
+
+
+class DigitStringsParams(Section):
+    """Strings of several digits of one speaker, with silence between."""
+
+    digits: Annotated[list[Count], AfterValidator(_is_range)]
+    count: Count
+    silence_s: Annotated[list[NonNegative], AfterValidator(_is_range)]
+
+
 class SpokenDigitsParams(DatasetBase):
     """The free spoken digit data set, alone or paired with images of digits."""
 
@@ -71,6 +85,7 @@ class SpokenDigitsParams(DatasetBase):
     test_speaker: str
     images: Literal["none", "digits"]
     val_fraction: Share
+    strings: DigitStringsParams | Literal["none"] = "none"  # so in versions from before it was a value
 
 
 class RavdessParams(DatasetBase):

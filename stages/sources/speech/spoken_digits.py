@@ -4,6 +4,8 @@ With `images: digits` each recording is paired with a scanned digit of the same 
 8 x 8 pictures, so no further download), and both are degraded so that neither alone suffices. On the official
 split a support-vector machine reaches about 0.90 from pixels, 0.90 from cepstra (0.99 from clean recordings) and
 0.98 from the product of both. No picture serves two splits.
+
+With `strings` a sample is several digits of one speaker, to be written down: `digit_strings`.
 """
 
 import io
@@ -18,6 +20,7 @@ from PIL import Image
 from stages.base.errors import InputError
 from stages.raw.archive import open_archive
 from stages.sources.base import Fault, RawSample, RemoteFile, Source
+from stages.sources.speech.digit_strings import Recording, StringsParams, make_strings
 from stages.sources.splits import digest, split_by_hash, stream
 
 FILE = "free-spoken-digit-dataset.zip"
@@ -55,35 +58,52 @@ class SpokenDigitsParams(Protocol):
     def val_fraction(self) -> float:
         """The part of the training recordings that is kept for validation, by hash."""
 
+    @property
+    def strings(self) -> StringsParams | Literal["none"]:
+        """What strings of digits are made of the recordings, or none."""
+
 
 class SpokenDigits(Source):
-    """One sample is one recording, with or without a picture of the same digit."""
+    """One sample is one recording, with or without a picture of the same digit; or a string of recordings."""
 
     required = ("audio", "label")
 
     def __init__(self, params: SpokenDigitsParams) -> None:
-        """Keep the params."""
+        """Keep the params.
+
+        Raises:
+            InputError: a picture of one digit beside a string of several.
+        """
         self.params = params
         self.fields = ("image",) * (params.images == "digits") + ("audio", "label", "group")
+        if params.strings != "none":
+            if params.images != "none":
+                raise InputError("images of the source spoken_digits show one digit: with strings they must be none")
+            self.fields, self.required = ("audio", "transcript", "word_times", "group"), ("audio", "transcript")
 
     def remote_files(self) -> tuple[RemoteFile, ...]:
         """Name the archive of the repository."""
         return (RemoteFile(FILE, (URL,), tuple(filter(None, (self.params.sha256,)))),)
 
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
-        """Yield the recordings in order of their names."""
+        """Yield the recordings in order of their names, or the strings that are made of them."""
         pictures = _pictures() if self.params.images == "digits" else {}
         with open_archive(folder / FILE) as archive:
             members = [n for n in archive.names() if PurePosixPath(n).match("recordings/*.wav")]
             if not members:
                 raise InputError(f"{archive.path}: no recordings/*.wav in it; is it the archive of {URL}?")
             self._check_speaker(members)
+            recordings: list[Recording] = []
             for member in members:
                 name = NAME.fullmatch(PurePosixPath(member).stem)
                 if name is None:
                     yield Fault(f"{FILE}: {member}", "expected a name <digit>_<speaker>_<index>.wav")
-                else:
+                elif self.params.strings == "none":
                     yield self._sample(name, archive.read(member), pictures)
+                else:
+                    recordings.append(Recording(member, int(name["digit"]), name["speaker"], self._split(name)))
+            if self.params.strings != "none":
+                yield from make_strings(recordings, archive.read, self.params.strings)
 
     def _check_speaker(self, members: list[str]) -> None:
         names = [NAME.fullmatch(PurePosixPath(member).stem) for member in members]

@@ -36,8 +36,11 @@ SCHEMA = pa.schema(
         ("split", pa.string()),
         ("image", pa.binary()),  # PNG
         ("audio", pa.binary()),  # WAV
+        ("video", pa.binary()),  # MP4, where clips are made
         ("texts", pa.list_(pa.string())),
         ("message", pa.string()),
+        ("transcript", pa.string()),
+        ("word_times", pa.list_(pa.list_(pa.float64()))),
         ("questions", pa.list_(pa.struct([(name, pa.string()) for name in ("text", "answer", "kind")]))),
         ("label", pa.string()),
         ("oracle", pa.string()),
@@ -49,8 +52,11 @@ COMPRESSION = {
     "split": "zstd",
     "image": "none",
     "audio": "zstd",
+    "video": "none",
     "texts.list.element": "zstd",
     "message": "zstd",
+    "transcript": "zstd",
+    "word_times.list.element.list.element": "zstd",
     "questions.list.element.text": "zstd",
     "questions.list.element.answer": "zstd",
     "questions.list.element.kind": "zstd",
@@ -103,7 +109,7 @@ class ScenesParams(Protocol):
 class Scenes(Source):
     """Generated scenes, see the module."""
 
-    fields = ("image", "audio", "texts", "message", "questions", "label", "oracle", "truth")
+    fields = ("image", "audio", "texts", "message", "transcript", "word_times", "questions", "label", "oracle", "truth")
     required = ("image", "texts")
 
     def __init__(self, params: ScenesParams) -> None:
@@ -168,6 +174,7 @@ class Scenes(Source):
         cause = situation.sample(scene, stream(Stream.SITUATION), params.cue_error)
         phrase = f"{scene.things[0].colour} {scene.things[0].shape}"
         asked = questions.questions(scene, stream(Stream.QUESTIONS), params.questions_per_image, language)
+        spoken = speech.speak(phrase, cause.cues["audio"], stream(Stream.SPEECH))
         truth = world.truth(scene) | {
             "phrase": phrase,
             "tone": cause.cues["audio"],
@@ -178,9 +185,11 @@ class Scenes(Source):
             "sample_id": f"scene-{index:08d}",
             "split": self._split(index),
             "image": draw.render(scene, stream(Stream.DRAWING), params.image_size_px, params.noise),
-            "audio": speech.speak(phrase, cause.cues["audio"], stream(Stream.SPEECH)),
+            "audio": spoken.wav,
             "texts": captions.captions(scene, stream(Stream.CAPTIONS), params.captions_per_image, language),
             "message": messages.message(scene, cause.cues["text"], stream(Stream.MESSAGE)),
+            "transcript": phrase,
+            "word_times": spoken.word_times,
             "questions": [asdict(question) for question in asked],
             "label": cause.label,
             "oracle": captions.canonical(scene, language),
@@ -190,4 +199,5 @@ class Scenes(Source):
 
 def _sample(row: dict[str, Any]) -> RawSample:
     asked = tuple(Question(**question) for question in row["questions"])
-    return RawSample(**row | {"texts": tuple(row["texts"]), "questions": asked, "truth": json.loads(row["truth"])})
+    lists = {"texts": tuple(row["texts"]), "word_times": tuple(map(tuple, row["word_times"])), "questions": asked}
+    return RawSample(**row | lists | {"truth": json.loads(row["truth"])})

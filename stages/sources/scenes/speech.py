@@ -8,6 +8,7 @@ them tells the tone. Shapes: T samples, N frames, W samples of a frame, F freque
 import wave
 from functools import cache
 from io import BytesIO
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -121,8 +122,15 @@ SMOOTHING = {"strength": 5, "formants": 9}
 """Over how many frames one sound passes into the next."""
 
 
-def speak(phrase: str, tone: str, rng: np.random.Generator) -> bytes:
-    """Return the phrase as a WAV file, spoken in a tone of voice by someone drawn at random."""
+class Spoken(NamedTuple):
+    """A phrase as a WAV file, and the seconds from start to end of each of its words."""
+
+    wav: bytes
+    word_times: tuple[tuple[float, float], ...]
+
+
+def speak(phrase: str, tone: str, rng: np.random.Generator) -> Spoken:
+    """Speak a phrase in a tone of voice, by someone drawn at random."""
     strength = rng.uniform(*STRENGTH)
     style = Tone(*(calm + strength * (own - calm) for calm, own in zip(TONES["calm"], TONES[tone], strict=True)))
     style = style._replace(
@@ -133,22 +141,35 @@ def speak(phrase: str, tone: str, rng: np.random.Generator) -> bytes:
         loudness=style.loudness * rng.uniform(*LOUDNESS),
         brightness_hz=style.brightness_hz * rng.uniform(*BRIGHTNESS),
     )
-    tracks_NK = _tracks(phrase, style.slowness, rng.uniform(*PAUSE_S, size=2))
+    phones = [[PHONES[name] for name in WORDS[word].split()] for word in phrase.split()]
+    ends_s = _ends(phones, style.slowness, rng.uniform(*PAUSE_S, size=2))
+    tracks_NK = _tracks(phones, ends_s)
     speech_T = _voice(tracks_NK, style, rng.uniform(*MOUTH), rng)
     speech_T /= np.sqrt(np.square(speech_T).mean())
     noise_T = rng.standard_normal(len(speech_T)) * 10 ** (-rng.uniform(*SNR_DB) / 20)
-    return _wav(LEVEL * style.loudness * (speech_T + noise_T))
+    return Spoken(_wav(LEVEL * style.loudness * (speech_T + noise_T)), _word_times(phones, ends_s))
 
 
-def _tracks(phrase: str, slowness: float, pauses_s: np.ndarray) -> np.ndarray:
-    """Return voice, hiss, where it hisses and three formants of each frame, (N, K), passing smoothly."""
-    phones = [PHONES[name] for name in ("_", *(name for word in phrase.split() for name in WORDS[word].split()), "_")]
-    durations_s = np.array([phone.duration_s for phone in phones]) * slowness
+def _ends(phones: list[list[Phone]], slowness: float, pauses_s: np.ndarray) -> np.ndarray:
+    """Return when each phone of the words ends, the silence before and after them among those, in seconds."""
+    silence = PHONES["_"]
+    durations_s = np.array([phone.duration_s for phone in (silence, *chain(*phones), silence)]) * slowness
     durations_s[[0, -1]] = pauses_s
-    ends_s = durations_s.cumsum()
+    return durations_s.cumsum()
+
+
+def _word_times(phones: list[list[Phone]], ends_s: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Return when each word is heard: a frame sounds in the middle of its window."""
+    edges_s = (ends_s[np.cumsum([0, *map(len, phones)])] + FRAME / 2 / RATE_HZ).round(4).tolist()
+    return tuple(pairwise(edges_s))
+
+
+def _tracks(phones: list[list[Phone]], ends_s: np.ndarray) -> np.ndarray:
+    """Return voice, hiss, where it hisses and three formants of each frame, (N, K), passing smoothly."""
+    all_phones = (PHONES["_"], *chain(*phones), PHONES["_"])
     frames = int(ends_s[-1] * RATE_HZ / HOP)
     sounding = np.searchsorted(ends_s, np.arange(frames) * HOP / RATE_HZ, side="right")
-    tracks_NK = np.array([(p.voice, p.hiss, p.hiss_hz, *p.formants_hz) for p in phones])[sounding]
+    tracks_NK = np.array([(p.voice, p.hiss, p.hiss_hz, *p.formants_hz) for p in all_phones])[sounding]
     return np.hstack(
         [_smooth(tracks_NK[:, :2], SMOOTHING["strength"]), _smooth(tracks_NK[:, 2:], SMOOTHING["formants"])]
     )

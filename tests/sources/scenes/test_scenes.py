@@ -115,7 +115,7 @@ def test_more_samples_leave_those_before_as_they_were(tmp_path: Path, samples: l
         ({"image_size_px": 32, "noise": 0.3}, {"image"}),
         ({"captions_per_image": 2}, {"texts"}),
         ({"questions_per_image": 2}, {"questions"}),
-        ({"cue_error": 1.0}, {"label", "message", "audio", "truth"}),
+        ({"cue_error": 1.0}, {"label", "message", "audio", "word_times", "truth"}),
     ],
 )
 def test_a_changed_modality_leaves_the_others_as_they_were(

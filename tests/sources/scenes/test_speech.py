@@ -24,7 +24,7 @@ def read(wav: bytes) -> np.ndarray:
 
 
 def utter(phrase: str, tone: str = "calm", seed: int = 0) -> np.ndarray:
-    return read(speech.speak(phrase, tone, rng(seed)))
+    return read(speech.speak(phrase, tone, rng(seed)).wav)
 
 
 def spectra(x_T: np.ndarray) -> np.ndarray:
@@ -64,6 +64,22 @@ def statistics(x_T: np.ndarray) -> np.ndarray:
     """Return mean and spread of the log energy in 16 bands, the length, and the pitch."""
     bands_N16 = np.log(spectra(x_T)[:, 1:].reshape(-1, 16, 8).sum(2) + 1e-6)
     return np.hstack([bands_N16.mean(0), bands_N16.std(0), len(x_T) / RATE_HZ, np.log(pitch_hz(x_T)), 1])
+
+
+def test_words_are_heard_when_they_are_said_to_be():
+    """Before the first and behind the last is the noise of the recording alone; each word is louder than that."""
+    lengths = []
+    for seed, phrase in enumerate(PHRASES):
+        wav, word_times = speech.speak(phrase, "calm", rng(seed))
+        x_T = read(wav)
+        (start, middle), (same, end) = word_times
+        assert 0.04 < start < middle == same < end < len(x_T) / RATE_HZ
+        power = [np.square(x_T[int(a * RATE_HZ) : int(b * RATE_HZ)]).mean() for a, b in word_times]
+        outside = [x_T[: int((start - 0.015) * RATE_HZ)], x_T[int((end + 0.02) * RATE_HZ) :]]
+        assert min(power) > 3 * max(np.square(part).mean() for part in outside if len(part)), phrase
+        lengths.append((phrase.split()[0], middle - start))
+    mean_s = {word: np.mean([length for name, length in lengths if name == word]) for word in world.COLOURS}
+    assert mean_s["purple"] > mean_s["red"]  # of six sounds against four
 
 
 def test_all_colours_and_shapes_can_be_said():

@@ -41,6 +41,8 @@ class ScenesParams(DatasetBase):
     cue_error: Fraction
     language: Literal["en", "zh"] = "en"  # versions from before it was a value are rebuilt without it
     held_out: Count | Literal["none"] = "none"  # so in versions from before it was a value
+    clips: bool = False  # so in versions from before it was a value
+    label: Literal["situation", "motion"] = "situation"  # so in versions from before it was a value
 
 
 class Flickr8kParams(DatasetBase):

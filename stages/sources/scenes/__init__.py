@@ -6,10 +6,10 @@ Scene i depends on (seed, i) alone: asking for more samples leaves those before 
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from stages.base.errors import InputError
 from stages.base.lexicon import Lexicon
 from stages.base.parallel import in_processes, usable_cores
 from stages.sources.base import Question, RawSample, RemoteFile, Source
-from stages.sources.scenes import captions, draw, messages, questions, situation, speech, world
+from stages.sources.scenes import captions, clip, draw, messages, motion, questions, situation, speech, world
 from stages.sources.scenes.languages import LANGUAGES
 from stages.sources.scenes.lexicon import lexicon
 from stages.sources.scenes.world import Stream
@@ -102,6 +102,14 @@ class ScenesParams(Protocol):
         """The most scenes that validation has, and as many the test; "none" for a tenth of all each."""
 
     @property
+    def clips(self) -> bool:
+        """Whether a clip in which the objects move goes with each scene, and the texts are about it."""
+
+    @property
+    def label(self) -> Literal["situation", "motion"]:
+        """What is to be told: the situation, or what the object that is spoken of does in the clip."""
+
+    @property
     def noise(self) -> float:
         """The standard deviation of the pixel noise, of full range 1."""
 
@@ -109,14 +117,25 @@ class ScenesParams(Protocol):
 class Scenes(Source):
     """Generated scenes, see the module."""
 
-    fields = ("image", "audio", "texts", "message", "transcript", "word_times", "questions", "label", "oracle", "truth")
+    fields: tuple[str, ...] = (
+        "image",
+        "audio",
+        "texts",
+        "message",
+        "transcript",
+        "word_times",
+        "questions",
+        "label",
+        "oracle",
+        "truth",
+    )
     required = ("image", "texts")
 
     def __init__(self, params: ScenesParams) -> None:
         """Keep the params.
 
         Raises:
-            InputError: a scene cannot hold `max_objects`, or bear `questions_per_image`.
+            InputError: a scene cannot hold `max_objects`, or bear `questions_per_image`; nothing moves without a clip.
         """
         if not 1 <= params.max_objects <= world.MAX_OBJECTS:
             raise InputError(
@@ -128,7 +147,10 @@ class Scenes(Source):
                 f"questions_per_image of the source scenes is {params.questions_per_image}: allowed are 0 to "
                 f"{questions.MAX_QUESTIONS}, a scene of one object has no more that differ"
             )
+        if params.label == "motion" and not params.clips:
+            raise InputError("label of the source scenes is motion, and nothing moves: set clips to true")
         self.params = params
+        self.fields = Scenes.fields + ("video",) * params.clips
 
     def remote_files(self) -> tuple[RemoteFile, ...]:
         """Name no file: everything is generated."""
@@ -152,7 +174,7 @@ class Scenes(Source):
 
     def lexicon(self) -> Lexicon:
         """Return what the phrases of the captions say."""
-        return lexicon(LANGUAGES[self.params.language])
+        return lexicon(LANGUAGES[self.params.language], self.params.clips)
 
     def _group(self, seed: int, start: int) -> pa.Table:
         """Make the scenes of one row group."""
@@ -171,21 +193,28 @@ class Scenes(Source):
         params, language = self.params, LANGUAGES[self.params.language]
         stream = partial(world.stream, seed, index)
         scene = world.sample(seed, index, params.max_objects)
+        if params.clips:
+            scene = motion.set_in_motion(scene, stream(Stream.MOTION))
         cause = situation.sample(scene, stream(Stream.SITUATION), params.cue_error)
         phrase = f"{scene.things[0].colour} {scene.things[0].shape}"
         asked = questions.questions(scene, stream(Stream.QUESTIONS), params.questions_per_image, language)
+        best = situation.best_label(cause.cues, params.cue_error)
+        if params.label == "motion":
+            cause = replace(cause, label=str(scene.things[0].motion))
+            best = cause.label
         spoken = speech.speak(phrase, cause.cues["audio"], stream(Stream.SPEECH))
         truth = world.truth(scene) | {
             "phrase": phrase,
             "tone": cause.cues["audio"],
             "label_cues": cause.cues,
-            "best_label": situation.best_label(cause.cues, params.cue_error),
+            "best_label": best,
         }
         return {
             "sample_id": f"scene-{index:08d}",
             "split": self._split(index),
             "image": draw.render(scene, stream(Stream.DRAWING), params.image_size_px, params.noise),
             "audio": spoken.wav,
+            "video": self._clip(scene, stream(Stream.CLIP), stream(Stream.DRAWING)) if params.clips else None,
             "texts": captions.captions(scene, stream(Stream.CAPTIONS), params.captions_per_image, language),
             "message": messages.message(scene, cause.cues["text"], stream(Stream.MESSAGE)),
             "transcript": phrase,
@@ -195,6 +224,11 @@ class Scenes(Source):
             "oracle": captions.canonical(scene, language),
             "truth": json.dumps(truth, sort_keys=True),
         }
+
+    def _clip(self, scene: world.Scene, rng: np.random.Generator, drawing: np.random.Generator) -> bytes:
+        moments = motion.moments(scene, rng)
+        frames = draw.paint(scene, moments, drawing, self.params.image_size_px, self.params.noise)
+        return clip.encode(frames, motion.RATE_HZ)
 
 
 def _sample(row: dict[str, Any]) -> RawSample:

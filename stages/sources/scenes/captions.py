@@ -1,8 +1,9 @@
 """The grammar: what a person may write about a scene, and with which weight.
 
 The first option of each choice is the most likely one, so the canonical caption takes the first everywhere.
-A slot of a template is an object by its number, `0>1` the relation of object 0 to object 1, `place` or
-`background`. Where the sentence is long as it is, `~1` leaves out the size and `0~1` takes the shorter words.
+A slot of a template is an object by its number, `0>1` the relation of object 0 to object 1, `0!` what object 0 does,
+`place` or `background`. Where the sentence is long as it is, `~1` leaves out the size and `0~1` takes the shorter
+words.
 """
 
 import re
@@ -11,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from stages.sources.scenes import motion
 from stages.sources.scenes.languages import English
 from stages.sources.scenes.world import Options, Scene, Thing, pick, place, relation
 
@@ -93,8 +95,9 @@ def most_likely(options: Options) -> str:
 
 
 def write(scene: Scene, choose: Choose, language: English) -> str:
-    """Write one caption, asking `choose` at every choice of the grammar."""
-    template = choose(TEMPLATES[len(scene.things)])
+    """Write one caption, asking `choose` at every choice of the grammar; of objects that move it says what they do."""
+    templates = motion.TEMPLATES if scene.moves else TEMPLATES
+    template = choose(templates[len(scene.things)])
     said = {slot: _phrase(scene, slot, choose, language) for slot in SLOT.findall(template)}
     text = SLOT.sub(lambda slot: said[slot[1]], language.phrase(template))
     return language.sentence(text) if choose(STYLES) == "Sentence." else text
@@ -105,6 +108,8 @@ def _phrase(scene: Scene, slot: str, choose: Choose, language: English) -> str:
         return language.phrase(choose(PHRASES[scene.background]))
     if slot == "place":
         return language.phrase(choose(PHRASES[place(scene.things[0])]))
+    if slot[-1] == "!":
+        return language.phrase(choose(motion.PHRASES[scene.things[int(slot[0])].motion or ""]))
     if len(slot) == 3:
         one, other = scene.things[int(slot[0])], scene.things[int(slot[2])]
         choose = most_likely if slot[1] == "~" else choose

@@ -1,5 +1,6 @@
-"""Renders a scene: flat shapes drawn at four times the size, then light, texture and noise on the pixels."""
+"""Renders scenes and clips: flat shapes drawn at four times the size, then light, texture and noise on the pixels."""
 
+from collections.abc import Iterable, Sequence
 from functools import cache
 from io import BytesIO
 from math import cos, pi, radians, sin
@@ -7,7 +8,10 @@ from math import cos, pi, radians, sin
 import numpy as np
 from PIL import Image, ImageDraw
 
+from stages.sources.scenes.motion import Moment
 from stages.sources.scenes.world import Scene, Thing
+
+Rgb = tuple[int, int, int]
 
 OVERSAMPLING = 4
 RGB = {
@@ -41,16 +45,29 @@ PNG_LEVEL = 1
 
 def render(scene: Scene, rng: np.random.Generator, size_px: int, noise: float) -> bytes:
     """Return the scene as PNG bytes; `noise` is the standard deviation of the pixel noise, of full range 1."""
-    wide = (size_px * OVERSAMPLING,) * 2
-    canvas = Image.fromarray(_background(scene, rng, size_px)).convert("RGB")
-    canvas = canvas.resize(wide, Image.Resampling.NEAREST)
-    _draw_things(canvas, scene, rng)
-    pixels_HWC = np.asarray(canvas.reduce(OVERSAMPLING), dtype=np.float32)
-    pixels_HWC = pixels_HWC * _light(scene, size_px)[:, :, None] + _texture(scene, rng, size_px)[:, :, None]
-    pixels_HWC += 255 * noise * rng.standard_normal(pixels_HWC.shape, dtype=np.float32)
+    (pixels_HWC,) = paint(scene, [tuple((thing,) for thing in scene.things)], rng, size_px, noise)
     file = BytesIO()
-    Image.fromarray(pixels_HWC.clip(0, 255).round().astype(np.uint8)).save(file, "PNG", compress_level=PNG_LEVEL)
+    Image.fromarray(pixels_HWC).save(file, "PNG", compress_level=PNG_LEVEL)
     return file.getvalue()
+
+
+def paint(
+    scene: Scene, moments: Iterable[Moment], rng: np.random.Generator, size_px: int, noise: float
+) -> list[np.ndarray]:
+    """Return each moment of a scene as (H, W, C) in uint8; all else, its noise too, is the same in all of them."""
+    empty = Image.fromarray(_background(scene, rng, size_px)).convert("RGB")
+    empty = empty.resize((size_px * OVERSAMPLING,) * 2, Image.Resampling.NEAREST)
+    colours = _colours(scene, rng)
+    light_HW1, texture_HW1 = _light(scene, size_px)[:, :, None], _texture(scene, rng, size_px)[:, :, None]
+    noise_HWC = 255 * noise * rng.standard_normal((size_px, size_px, 3), dtype=np.float32)
+    painted = []
+    for moment in moments:
+        canvas = empty.copy()
+        _draw_things(canvas, scene, moment, colours)
+        pixels_HWC = np.asarray(canvas.reduce(OVERSAMPLING), dtype=np.float32) * light_HW1 + texture_HW1
+        pixels_HWC += noise_HWC
+        painted.append(pixels_HWC.clip(0, 255).round().astype(np.uint8))
+    return painted
 
 
 @cache
@@ -89,19 +106,25 @@ def _texture(scene: Scene, rng: np.random.Generator, size_px: int) -> np.ndarray
     return rng.uniform(-TEXTURE_DEPTH, TEXTURE_DEPTH, size=shape)[np.ix_(rows, columns)]
 
 
-def _draw_things(canvas: Image.Image, scene: Scene, rng: np.random.Generator) -> None:
-    """Draw each object, its colour a little off, on its shadow, which falls away from the light."""
+def _colours(scene: Scene, rng: np.random.Generator) -> list[Rgb]:
+    """Return the colour of each object, a little off that of its name."""
+    shifts_N3 = rng.integers(-COLOUR_JITTER, COLOUR_JITTER, size=(len(scene.things), 3), endpoint=True)
+    named_N3 = [RGB[thing.colour] for thing in scene.things]
+    return [(red, green, blue) for red, green, blue in (named_N3 + shifts_N3).clip(0, 255).tolist()]
+
+
+def _draw_things(canvas: Image.Image, scene: Scene, moment: Moment, colours: Sequence[Rgb]) -> None:
+    """Draw each object wherever it is to be seen, on its shadow, which falls away from the light."""
     pen = ImageDraw.Draw(canvas)
     shade = int(sum(GREYS[scene.background]) / 2 * SHADOW_SHADE)
     light_x, light_y = scene.light
-    shifts_N3 = rng.integers(-COLOUR_JITTER, COLOUR_JITTER, size=(len(scene.things), 3), endpoint=True)
-    for thing, shift in zip(scene.things, shifts_N3.tolist(), strict=True):
-        red, green, blue = (min(255, max(0, c + s)) for c, s in zip(RGB[thing.colour], shift, strict=True))
-        _draw_shape(pen, thing, (thing.x - light_x * SHADOW, thing.y - light_y * SHADOW), (shade,) * 3)
-        _draw_shape(pen, thing, (thing.x, thing.y), (red, green, blue))
+    for places, colour in zip(moment, colours, strict=True):
+        for thing in places:
+            _draw_shape(pen, thing, (thing.x - light_x * SHADOW, thing.y - light_y * SHADOW), (shade,) * 3)
+            _draw_shape(pen, thing, (thing.x, thing.y), colour)
 
 
-def _draw_shape(pen: ImageDraw.ImageDraw, thing: Thing, centre: tuple[float, float], rgb: tuple[int, int, int]) -> None:
+def _draw_shape(pen: ImageDraw.ImageDraw, thing: Thing, centre: tuple[float, float], rgb: Rgb) -> None:
     width_px = pen.im.size[0]
     x_px, y_px, radius_px = (width_px * share for share in (*centre, thing.radius))
     if thing.shape == "circle":

@@ -3,27 +3,31 @@
 from itertools import chain
 
 from stages.base.lexicon import ONE, OTHER, RELATION, Lexicon, Phrases
+from stages.sources.scenes import motion
 from stages.sources.scenes.captions import PHRASES, SLOT, TEMPLATES
 from stages.sources.scenes.languages import English
-from stages.sources.scenes.world import BACKGROUNDS, COLOURS, COLUMNS, INVERSE, ROWS, SHAPES, SIZES, ninth
+from stages.sources.scenes.world import BACKGROUNDS, COLOURS, COLUMNS, INVERSE, ROWS, SHAPES, SIZES, Options, ninth
 
 LOOKS = {"size": tuple(dict(SIZES)), "colour": COLOURS, "shape": SHAPES}
-PLACE = "{place}"
+PLACE, MOTION = "{place}", "{motion}"
 
 
-def lexicon(language: English) -> Lexicon:
-    """Return what the captions in a language say."""
+def lexicon(language: English, moving: bool = False) -> Lexicon:
+    """Return what the captions in a language say, of scenes or of their clips."""
 
-    def phrases(terms: tuple[str, ...]) -> Phrases:
-        return {term: [language.phrase(phrase) for phrase, _ in PHRASES[term]] for term in terms}
+    def phrases(terms: tuple[str, ...], table: dict[str, Options] = PHRASES) -> Phrases:
+        return {term: [language.phrase(phrase) for phrase, _ in table[term]] for term in terms}
 
+    places = phrases(tuple(ninth(row, column) for row in ROWS for column in COLUMNS))
+    motions = phrases(tuple(motion.PHRASES), motion.PHRASES)
     looks = {look: phrases(terms) for look, terms in LOOKS.items()}
-    templates = [_cut(language.phrase(template)) for options in TEMPLATES.values() for template, _ in options]
+    used = motion.TEMPLATES if moving else TEMPLATES
+    templates = [_cut(language.phrase(template)) for options in used.values() for template, _ in options]
     return Lexicon(
         noun="shape",
         naming=["colour", "shape"],
         looks=looks,
-        beside={"place": phrases(tuple(ninth(row, column) for row in ROWS for column in COLUMNS))},
+        beside={"motion": motions} if moving else {"place": places},
         scene={"background": phrases(tuple(dict(BACKGROUNDS)))},
         relations=phrases(tuple(INVERSE)),
         inverse=INVERSE,
@@ -47,7 +51,7 @@ def _cut(template: str) -> list[str]:
 
 
 def _says(part: str) -> bool:
-    """Tell whether a part is a slot that says something of objects: `{place}` or a relation."""
+    """Tell whether a part is a slot that says something of objects: `{place}`, a motion or a relation."""
     return part == PLACE or (part[0] == "{" and part[1].isdecimal() and len(part) > len("{0}"))
 
 
@@ -56,7 +60,9 @@ def _pattern(parts: list[str], at: int) -> str:
 
     Where the object that it is about stands in another clause, the stretch begins behind that clause.
     """
-    one, other = ("0", "") if parts[at] == PLACE else (parts[at][1], parts[at][3])
+    said = PLACE if parts[at] == PLACE else MOTION if parts[at][2] == "!" else RELATION
+    one = "0" if said == PLACE else parts[at][1]
+    other = parts[at][3] if said == RELATION else ""
     own = {f"{{{mark}{name}}}": slot for name, slot in ((one, ONE), (other, OTHER)) for mark in ("", "~")}
     foreign = [i for i, part in enumerate(parts) if part[0] == "{" and part not in own and i != at]
     first = max([i + 1 for i in foreign if i < at], default=0)
@@ -64,5 +70,5 @@ def _pattern(parts: list[str], at: int) -> str:
     named = [i for i in range(first, behind) if parts[i] in own]
     if ONE in [own[parts[i]] for i in named]:
         first = min(at, *named)
-    slots = {parts[at]: PLACE if parts[at] == PLACE else RELATION, **own}
+    slots = {parts[at]: said, **own}
     return " ".join(slots.get(part, part) for part in parts[first : max(at, *named) + 1])

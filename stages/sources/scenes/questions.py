@@ -14,6 +14,7 @@ import numpy as np
 from stages.sources.base import Question
 from stages.sources.scenes.captions import PHRASES
 from stages.sources.scenes.languages import English
+from stages.sources.scenes.motion import way
 from stages.sources.scenes.world import COLOURS, INVERSE, SHAPES, Options, Scene, Thing, pick, relation
 
 
@@ -71,12 +72,14 @@ MORE: Options = (
     ("can you see more {things} than {others}", 0.2),
     ("does the picture show more {things} than {others}", 0.2),
 )
+DOES: Options = (("what does {the} do", 0.6), ("what happens to {the}", 0.4))
+WAY: Options = (("which way does {the} move", 0.6), ("where does {the} go", 0.4))
 
 
 def questions(scene: Scene, rng: np.random.Generator, count: int, language: English) -> tuple[Question, ...]:
     """Ask `count` questions, a kind not a second time before each other kind that the scene allows."""
     kinds = []
-    for kind, ask in KINDS.items():
+    for kind, ask in (MOVING_KINDS if scene.moves else KINDS).items():
         asked = [(kind, *question) for question in ask(scene, rng)]
         kinds.append([asked[i] for i in rng.permutation(len(asked))])
     rounds = zip_longest(*(kinds[i] for i in rng.permutation(len(kinds))))
@@ -165,6 +168,15 @@ def _compare_counts(scene: Scene, rng: np.random.Generator) -> tuple[str, Slots,
     return *_say(rng, MORE, things=things, others=others), answer
 
 
+def _motion(scene: Scene, rng: np.random.Generator) -> Asked:
+    """Ask what each object does and, of those that go somewhere, which way."""
+    for thing in scene.things:
+        the = _refer(scene, thing, ("colour", "shape"), rng)
+        yield *_say(rng, DOES, the=the), str(thing.motion)
+        if went := way(thing):
+            yield *_say(rng, WAY, the=the), went
+
+
 KINDS = {
     "count": _count,
     "exists": _exists,
@@ -173,6 +185,8 @@ KINDS = {
     "relation": _relation,
     "compare": _compare,
 }
+MOVING_KINDS = {kind: ask for kind, ask in KINDS.items() if kind not in ("relation", "compare")} | {"motion": _motion}
+"""Relations and sizes change while objects move, so those of a clip are not asked for."""
 
 
 def _coin(rng: np.random.Generator) -> str:
@@ -183,8 +197,9 @@ def _matches(scene: Scene, wanted: dict[str, str]) -> list[Thing]:
     return [t for t in scene.things if all(getattr(t, look) == term for look, term in wanted.items())]
 
 
-def _refer(scene: Scene, thing: Thing, looks: tuple[str, str], rng: np.random.Generator) -> Named | None:
-    """Name one object by some of the looks, None where they fit another one as well."""
+def _refer(scene: Scene, thing: Thing, looks: tuple[str, ...], rng: np.random.Generator) -> Named | None:
+    """Name one object by some of the looks, None where they fit another one as well; sizes change in a clip."""
+    looks = tuple(look for look in looks if look != "size" or not scene.moves)
     subsets = chain.from_iterable(combinations(looks, length) for length in range(len(looks) + 1))
     names = [{look: getattr(thing, look) for look in subset} for subset in subsets]
     names = [name for name in names if len(_matches(scene, name)) == 1]

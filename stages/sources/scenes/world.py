@@ -51,6 +51,8 @@ class Stream(IntEnum):
     MESSAGE = 4
     SPEECH = 5
     QUESTIONS = 6
+    MOTION = 7
+    CLIP = 8
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Thing:
     y: float
     radius: float
     tilt_deg: float
+    motion: str | None = None  # what it does in the clip, where there is one
 
     @property
     def reach(self) -> float:
@@ -80,6 +83,11 @@ class Scene:
     texture: str
     light_deg: float
     brightness: float
+
+    @property
+    def moves(self) -> bool:
+        """Whether its objects do something, as in a clip."""
+        return self.things[0].motion is not None
 
     @property
     def light(self) -> tuple[float, float]:
@@ -148,13 +156,17 @@ def truth(scene: Scene) -> dict[str, Any]:
     things = scene.things
     said = [(i, relation(things[i], things[j]), j) for i, j in combinations(range(len(things)), 2)]
     return {
-        "objects": [asdict(thing) | {"place": place(thing)} for thing in things],
+        "objects": [_known(thing) | {"place": place(thing)} for thing in things],
         "relations": [[i, name, j] for i, name, j in said if name],
         "background": scene.background,
         "texture": scene.texture,
         "light_deg": scene.light_deg,
         "brightness": scene.brightness,
     }
+
+
+def _known(thing: Thing) -> dict[str, Any]:
+    return {name: value for name, value in asdict(thing).items() if value is not None}
 
 
 def _lay_out(rng: np.random.Generator, looks: list[tuple[str, str]]) -> tuple[Thing, ...]:

@@ -87,7 +87,7 @@ def _fit(
     reading = reading_of(experiment)
     limit_bytes = train.device_cache_gb * 2**30
     splits = {split: load_split(reading, split, device, limit_bytes) for split in SPLITS[:2]}
-    config = _config(experiment, bases)
+    config = _config(experiment, bases, splits[SPLITS[0]].rows)
     if not _is_follower():
         _check_targets(name, config, splits | {SPLITS[2]: load_split(reading, SPLITS[2], device, 0)}, train.batch_size)
     task = build(config)
@@ -119,17 +119,18 @@ def _bases(name: str, experiment: ExperimentBase, used: dict[str, Any]) -> dict[
     return found
 
 
-def _config(experiment: ExperimentBase, bases: dict[str, "Base"]) -> "ModelConfig":
-    """Return what builds the experiment's model, from its features and the prepared vocabularies."""
+def _config(experiment: ExperimentBase, bases: dict[str, "Base"], rows: list[dict[str, Any]]) -> "ModelConfig":
+    """Return what builds the experiment's model, from its features, the prepared vocabularies and training rows."""
     from stages.models.tables import feature_spec
     from stages.models.tasks import TASKS
     from stages.models.tasks.base import ModelConfig
 
+    task = TASKS[experiment.task]
     known = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
     return ModelConfig(
         experiment,
         {modality: feature_spec(feature) for modality, feature in experiment.inputs.used().items()},
-        {column: known[column] for column in TASKS[experiment.task].vocabularies},
+        {column: known[column] for column in task.vocabularies} | task.learn(experiment, rows),
         bases,
     )
 

@@ -69,6 +69,10 @@ class Extractor:
         """Write `extractor.json` and what else `load` needs into the folder, no folders inside it."""
         write_json(folder / "extractor.json", self.identity())
 
+    def in_service(self) -> Self:
+        """Return what reads media that are sent by a user: itself, unless it alters media for the sake of measuring."""
+        return self
+
     @classmethod
     def load(cls, folder: Path, device: "Device") -> Self:
         """Read what `save` wrote."""

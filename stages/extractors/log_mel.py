@@ -4,6 +4,7 @@ The spectrogram costs less than decoding the sound, so it is made with it, one s
 its bytes depend on no batch and no accelerator.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,7 @@ VERSION = 1
 FLOOR = 1e-6  # added to the power, so that silence has a logarithm: -13.8
 LEADING_SILENCE = 0.01  # of the peak (-40 dB): what stays below it at the start is cut off
 SETTINGS = ("rate_hz", "seconds", "mel_bands", "window_ms", "hop_ms")
+USUAL = {"leading_silence": "cut", "snr_db": "none"}  # which are not in identities from before they were settings
 
 
 class LogMel(TorchExtractor):
@@ -29,7 +31,7 @@ class LogMel(TorchExtractor):
     dtype = "float16"
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        """Take `SETTINGS` by name.
+        """Take `SETTINGS` by name, and of `USUAL` what is other than usual.
 
         Raises:
             ValueError: when window or hop is under a sample, or a band is too narrow to hold a frequency.
@@ -61,7 +63,8 @@ class LogMel(TorchExtractor):
             InputError: when its values do not go together.
         """
         try:
-            return cls({name: getattr(params, name) for name in SETTINGS})
+            unusual = {name: getattr(params, name) for name in USUAL if getattr(params, name) != USUAL[name]}
+            return cls({name: getattr(params, name) for name in SETTINGS} | unusual)
         except ValueError as error:
             raise InputError(f"{key}: {error}") from None
 
@@ -70,9 +73,22 @@ class LogMel(TorchExtractor):
         return {"extractor": "log_mel", "version": VERSION, **self.settings}
 
     def decode(self, media: bytes) -> np.ndarray:
-        """Decode, cut leading silence, bring to one length and return the log-mel spectrogram."""
-        x = loud_part(decode_audio(media, self.settings["rate_hz"]), self._num_samples)
+        """Decode, cut leading silence, bring to one length and return the log-mel spectrogram.
+
+        Noise is drawn by the sound's bytes: the same sound has the same.
+        """
+        x = decode_audio(media, self.settings["rate_hz"])
+        if self._setting("snr_db") != "none":
+            x = with_noise(x, self._setting("snr_db"), int.from_bytes(hashlib.sha256(media).digest()[:8], "big"))
+        x = loud_part(x, self._num_samples, self._setting("leading_silence") == "cut")
         return self.log_mel(torch.from_numpy(x)).to(torch.float16).numpy()
+
+    def _setting(self, name: str) -> Any:
+        return self.settings.get(name, USUAL[name])
+
+    def in_service(self) -> Self:
+        """Return what adds no noise: sounds that are sent have their own."""
+        return type(self)({name: value for name, value in self.settings.items() if name != "snr_db"})
 
     def exceeds(self, media: bytes) -> bool:
         """Tell whether a sound is longer, leading silence counted."""
@@ -104,14 +120,20 @@ class LogMel(TorchExtractor):
     def load(cls, folder: Path, device: Device) -> Self:
         """Read the settings."""
         settings = json.loads((folder / "extractor.json").read_text(encoding="utf8"))
-        return cls({name: settings[name] for name in SETTINGS})
+        return cls({name: settings[name] for name in (*SETTINGS, *USUAL) if name in settings})
 
 
-def loud_part(x: np.ndarray, num_samples: int) -> np.ndarray:
+def with_noise(x: np.ndarray, snr_db: float, seed: int) -> np.ndarray:
+    """Add white noise of a power so many dB below that of the whole sound."""
+    noise = np.random.default_rng(seed).standard_normal(len(x), np.float32)
+    return x + noise * np.float32(np.sqrt(np.square(x).mean()) * 10 ** (-snr_db / 20))
+
+
+def loud_part(x: np.ndarray, num_samples: int, cut: bool = True) -> np.ndarray:
     """Scale a sound to a peak of 1, cut leading silence, and crop or pad with zeros at the end to `num_samples`."""
     peak = np.abs(x).max()
     x = x / peak if peak else x
-    start = np.argmax(np.abs(x) >= LEADING_SILENCE)
+    start = np.argmax(np.abs(x) >= LEADING_SILENCE) if cut else 0
     x = x[start : start + num_samples]
     return np.pad(x, (0, num_samples - len(x)))
 

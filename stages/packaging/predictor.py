@@ -59,7 +59,7 @@ class Predictor:
         task = load_model(folder, device)
         extractors = {}
         for modality in task.config.features:
-            extractors[modality] = load_extractor(folder / modality, device)
+            extractors[modality] = load_extractor(folder / modality, device).in_service()
         return cls(task, extractors, settings, device)
 
     def predict(self, samples: list[dict[str, bytes | None]]) -> list[dict[str, Any]]:

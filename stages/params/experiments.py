@@ -18,6 +18,7 @@ from stages.params.encoders import Encoders, HuggingFaceEncoderParams, LoraParam
 from stages.params.section import NONE, Count, Fraction, NonNegative, Positive, Section, Share, variant
 
 LABEL = "{label}"
+IN_TIME = ("audio", "video")  # modalities whose places are moments
 
 
 class TrainParams(Section):
@@ -234,6 +235,14 @@ class VqaParams(ExperimentBase):
         return used if self.head == NONE else tuple(modality for modality in used if modality != "question")
 
 
+class TranscribeParams(ExperimentBase):
+    """The words that are spoken, letter by letter or word by word; all inputs are in time."""
+
+    task: Literal["transcribe"]
+    units: Literal["characters", "words"]
+    ngram_order: Annotated[int, Field(ge=0, le=5)]  # of the model of the training texts that a search asks; 0: none
+
+
 class MatchParams(ExperimentBase):
     """Whether `target` belongs to the other modalities."""
 
@@ -258,7 +267,7 @@ class TranslateParams(ExperimentBase):
 
 
 ExperimentParams = Annotated[
-    CaptionParams | ClassifyParams | RetrieveParams | VqaParams | MatchParams | TranslateParams,
+    CaptionParams | ClassifyParams | RetrieveParams | VqaParams | TranscribeParams | MatchParams | TranslateParams,
     Field(discriminator="task"),
 ]
 

@@ -136,6 +136,8 @@ class LogMelParams(Section):
     mel_bands: Annotated[int, Field(ge=8, le=256)]
     window_ms: Positive
     hop_ms: Positive
+    leading_silence: Literal["cut", "kept"] = "cut"  # versions from before it was a value are rebuilt without it
+    snr_db: float | Literal["none"] = "none"  # of white noise that is added; so in versions from before as well
     batch_size: Count
 
 

@@ -11,7 +11,7 @@ from ruamel.yaml.error import YAMLError
 from stages.base.errors import InputError, explain
 from stages.params.datasets import DatasetParams, DownloadParams, PrepareParams
 from stages.params.encoders import HUGGINGFACE, HuggingFaceEncoderParams, form
-from stages.params.experiments import ExperimentBase, ExperimentParams, TrainParams
+from stages.params.experiments import IN_TIME, ExperimentBase, ExperimentParams, TrainParams, TranscribeParams
 from stages.params.features import MODEL_INPUT, PIXELS, FeaturesParams
 from stages.params.inits import chain, unfit_inits, wrong_inits
 from stages.params.language_models import language_model_faults
@@ -144,10 +144,24 @@ def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list
             f"  experiments.{name}.head: got {getattr(experiment, 'head', NONE)!r}, which reads the question beside "
             f"other modalities; name one in experiments.{name}.inputs, or set it to {NONE}"
         )
+    if isinstance(experiment, TranscribeParams):
+        lines += _transcribe_faults(f"experiments.{name}.inputs", params, used)
     lines += language_model_faults(f"experiments.{name}", experiment, params.features, params.train.word_loss)
     if task == "translate" and len(used) != 2:
         lines.append(f"  experiments.{name}.inputs: the task translate needs two modalities; got {used}")
     return lines
+
+
+def _transcribe_faults(key: str, params: Params, used: dict[str, str]) -> Iterator[str]:
+    """Yield what has no times that are true: texts and pictures, and sounds that lost their beginning."""
+    for modality, feature in used.items():
+        if modality not in IN_TIME:
+            yield f"  {key}.{modality}: got {feature!r}; the task transcribe reads {' and '.join(IN_TIME)}"
+        elif getattr(params.features.get(feature), "leading_silence", None) == "cut":
+            yield (
+                f"  features.{feature}.leading_silence: got 'cut', which takes from each sound nobody knows how "
+                f"much; the task transcribe tells when each word was said and needs 'kept'"
+            )
 
 
 def _check_encoders(params: Params, name: str, experiment: ExperimentBase) -> Iterator[str]:

@@ -18,6 +18,8 @@ class EvaluateParams(Section):
     length_penalty: NonNegative
     temperature: NonNegative = 0.0  # so in versions from before it was a value, as the next
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    ngram_weight: NonNegative = 0.5  # so in versions from before it was a value, as the next
+    word_bonus: float = 0.5
     batch_size: Count
     num_samples_shown: Count
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from stages.media.text import build_vocabulary, tokenize
 
-COUNTED = ("texts", "message", "questions", "answers", "labels", "transcript")
+COUNTED = ("texts", "message", "questions", "answers", "labels", "transcript", "transcript_characters")
 
 
 def count(words: dict[str, Counter[str]], row: dict[str, Any]) -> None:
@@ -14,6 +14,7 @@ def count(words: dict[str, Counter[str]], row: dict[str, Any]) -> None:
         words["texts"].update(tokens.split())
     words["message"].update(tokenize(row["message"] or ""))
     words["transcript"].update((row["transcript_tokens"] or "").split())
+    words["transcript_characters"].update(row["transcript_tokens"] or "")
     for question in row["questions"]:
         words["questions"].update(tokenize(question))
     words["answers"].update(filter(None, row["answers"]))
@@ -21,8 +22,10 @@ def count(words: dict[str, Counter[str]], row: dict[str, Any]) -> None:
 
 
 def vocabularies(words: dict[str, Counter[str]], min_count: int) -> dict[str, list[str]]:
-    """Return the words of each text column, commonest first, and the sorted answers and labels."""
+    """Return the words of each text column, commonest first, all letters of transcripts, sorted answers and labels."""
     return {
-        column: sorted(counts) if column in ("answers", "labels") else build_vocabulary(counts, min_count)
+        column: sorted(counts)
+        if column in ("answers", "labels")
+        else build_vocabulary(counts, 1 if column == "transcript_characters" else min_count)
         for column, counts in words.items()
     }

@@ -26,6 +26,7 @@ from stages.models.tasks.caption import CaptionTask
 from stages.models.tasks.fused import augment, cross_entropy, leave_out, shift
 from stages.models.tasks.match import MatchTask, negatives
 from stages.models.tasks.retrieve import RetrieveTask
+from stages.models.tasks.transcribe import TranscribeTask
 from stages.packaging.predictor import Predictor, PredictSettings
 from stages.training.batches import TrainBatches
 from tests.support.small_data import encode, make_image, sound
@@ -50,6 +51,7 @@ CASES: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     "classify": [(subset, {}) for subset in [*SUBSETS, ("image", "question")]],
     "match": [(subset, {"target": subset[-1]}) for subset in SEVERAL],
     "retrieve": [(subset, {"target": subset[-1]}) for subset in SEVERAL],
+    "transcribe": [(("audio",), {"units": units}) for units in ("words", "characters")],
     "translate": [(subset, {"way": way}) for subset in SEVERAL[:3] for way in ("direct", "shared")],
     "vqa": [
         *(((*subset, "question"), {}) for subset in [(), *SUBSETS]),
@@ -120,6 +122,11 @@ def idle(task: Task) -> set[str]:
             found |= {f"{prefix}.{n}" for n, _ in module.named_parameters() if n.endswith(IDLE_OF_ONE_MODALITY)}
     if isinstance(task, CaptionTask) and len(task.config.features) == 1:  # a sample without it is of no use
         found.add("memory.absent_D")
+    if isinstance(task, TranscribeTask):  # a moment is one place: there is no other to attend to
+        found |= {
+            name for name, _ in task.fusion.named_parameters(prefix="fusion") if ".score." in name or "query" in name
+        }
+        found |= {name for name, _ in task.named_parameters() if name.startswith("fusion.layers") and "norm" in name}
     if isinstance(task, MatchTask) and len(task.config.features) == 2:  # half a pair is not learnt from
         found |= {name for name, _ in task.named_parameters() if "absent" in name}
     return found

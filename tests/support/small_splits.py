@@ -40,7 +40,7 @@ LEXICON = Lexicon(
 )
 SPECS = {
     "image": FeatureSpec((32, 32, 3)),
-    "audio": FeatureSpec((20, 16)),
+    "audio": FeatureSpec((20, 16), seconds=2.0),
     "text": FeatureSpec((6,), len(WORDS)),
     "question": FeatureSpec((6,), len(WORDS)),
 }
@@ -50,6 +50,7 @@ OWN: dict[str, dict[str, Any]] = {
     "classify": {},
     "match": {"target": "text"},
     "retrieve": {"target": "text"},
+    "transcribe": {"units": "words", "ngram_order": 2, "encoders": {"audio": "cnn_gru"}},
     "translate": {"way": "shared"},
     "vqa": {},
 }
@@ -74,6 +75,8 @@ def make_rows(num_samples: int = NUM_SAMPLES) -> list[dict[str, Any]]:
                 "texts": [f"{text.capitalize()}." for text in tokens],
                 "tokens": tokens,
                 "message": f"{label} number {i}",
+                "transcript_tokens": f"{colour} {label}",
+                "word_times": [[0.1, 0.5], [0.6, 1.0]],
                 "questions": [f"{question.capitalize()}?" for question, _, _ in asked],
                 "answers": [answer for _, answer, _ in asked],
                 "question_kinds": [kind for _, _, kind in asked],
@@ -138,9 +141,12 @@ def make_config(task: str, modalities: Collection[str], **changes: Any) -> Model
         **OWN[task],
         **changes,
     }
-    known = {"texts": WORDS, "labels": LABELS, "answers": ANSWERS}
+    known = {"texts": WORDS, "labels": LABELS, "answers": ANSWERS, "transcript": WORDS}
+    known["transcript_characters"] = [*SPECIALS, *sorted({letter for word in WORDS for letter in word} | {" "})]
+    experiment = experiment_params(values)
     vocabularies = {column: known[column] for column in TASKS[task].vocabularies}
-    return ModelConfig(experiment_params(values), {m: SPECS[m] for m in SPECS if m in modalities}, vocabularies)
+    vocabularies |= TASKS[task].learn(experiment, make_rows())
+    return ModelConfig(experiment, {m: SPECS[m] for m in SPECS if m in modalities}, vocabularies)
 
 
 def make_task(task: str, modalities: Collection[str], **changes: Any) -> Task:

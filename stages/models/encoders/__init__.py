@@ -5,7 +5,7 @@ A new encoder: its file here (or its class in a modality's file), its line in th
 runs it.
 """
 
-from stages.models.encoders.audio import SpectrogramCNN, SpectrogramGRU
+from stages.models.encoders.audio import SpectrogramCNN, SpectrogramCNNGRU, SpectrogramGRU
 from stages.models.encoders.backbone import Backbone
 from stages.models.encoders.base import Encoder
 from stages.models.encoders.cnn import CNN
@@ -30,6 +30,7 @@ ENCODERS: dict[str, dict[str, type[Encoder]]] = {
     "audio": {
         "cnn": SpectrogramCNN,
         "gru": SpectrogramGRU,
+        "cnn_gru": SpectrogramCNNGRU,
         "projection": Projection,
     },
 }

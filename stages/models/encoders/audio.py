@@ -18,10 +18,16 @@ MAX_SHIFT, MAX_TIME_MASK, MAX_BAND_MASK = 1 / 10, 1 / 8, 1 / 6  # of all frames,
 class Spectrogram(Encoder):
     """What encoders of spectrograms share: normalising, and augmenting while training."""
 
+    max_shift = MAX_SHIFT
+
+    def keep_time(self) -> None:
+        """Let training shift no recording."""
+        self.max_shift = 0.0
+
     def prepare(self, features: Tensor) -> Tensor:
         """Return (B, T, F), normalised per recording; augmented in training."""
         x_BTF = normalise(features.float())
-        return augment(x_BTF) if self.training else x_BTF
+        return augment(x_BTF, self.max_shift) if self.training else x_BTF
 
 
 class SpectrogramCNN(Spectrogram):
@@ -66,6 +72,35 @@ class SpectrogramGRU(Spectrogram):
         return self.norm(self.dropout(x_BLD))
 
 
+class SpectrogramCNNGRU(Spectrogram):
+    """Two convolutions that halve the bands, the second also the frames, then a bidirectional GRU.
+
+    After Amodei et al. 2016 (Deep Speech 2), smaller: it hears what a sound is made of at each moment, and in what
+    order they come.
+    """
+
+    def __init__(self, spec: FeatureSpec, size: EncoderSize) -> None:
+        """Build for float16 (T, F)."""
+        super().__init__(spec, size)
+        channels = max(16, size.dim // 8)
+        self.layers = nn.Sequential(
+            *convolution(1, channels),
+            nn.MaxPool2d((1, 2), ceil_mode=True),
+            *convolution(channels, channels),
+            nn.MaxPool2d(2, ceil_mode=True),
+        )
+        self.project = nn.Linear(channels * -(-spec.shape[1] // 4), size.dim)
+        self.recurrent = bidirectional(nn.GRU, size)
+        self.norm, self.dropout = nn.LayerNorm(size.dim), nn.Dropout(size.dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Turn (B, T, F) into (B, L, D), a place for two frames."""
+        x_BCLF = self.layers(self.prepare(features).unsqueeze(1))
+        x_BLD = F.gelu(self.project(x_BCLF.transpose(1, 2).flatten(2)))
+        x_BLD, _ = self.recurrent(self.dropout(x_BLD))
+        return self.norm(self.dropout(x_BLD))
+
+
 def normalise(x_BTF: Tensor) -> Tensor:
     """Bring what sounds to mean 0 and deviation 1; put 0 in silent frames, which have one value in all bands.
 
@@ -77,10 +112,10 @@ def normalise(x_BTF: Tensor) -> Tensor:
     return centred_BTF / ((centred_BTF.square().sum((1, 2), keepdim=True) / size_B11).sqrt() + 1e-5)
 
 
-def augment(x_BTF: Tensor) -> Tensor:
-    """Shift each recording by up to a tenth, then put its mean, 0, in up to an eighth of frames, a sixth of bands."""
+def augment(x_BTF: Tensor, max_shift: float = MAX_SHIFT) -> Tensor:
+    """Shift each recording, by up to a tenth, then put its mean, 0, in up to an eighth of frames, a sixth of bands."""
     batch, frames, bands = x_BTF.shape
-    shift_B1 = ((torch.rand(batch, 1, device=x_BTF.device) * 2 - 1) * MAX_SHIFT * frames).long()
+    shift_B1 = ((torch.rand(batch, 1, device=x_BTF.device) * 2 - 1) * max_shift * frames).long()
     source_BT = (torch.arange(frames, device=x_BTF.device) - shift_B1).clamp(0, frames - 1)  # edges are repeated
     x_BTF = x_BTF.gather(1, source_BT.unsqueeze(-1).expand_as(x_BTF))
     x_BTF = x_BTF.masked_fill(_span(batch, frames, MAX_TIME_MASK, x_BTF.device).unsqueeze(2), 0.0)

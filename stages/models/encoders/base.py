@@ -14,6 +14,7 @@ class FeatureSpec:
     """One sample's features of a modality: their shape, and for numbered words how many there are (else 0).
 
     `space` names the space in which a contrastive model compares them with another modality's; empty for others.
+    `seconds` is how long a time the first axis spans, 0 where it is no time.
     `input_of` names the tokenizer or preprocessor of a model that is to read them; empty for others.
     """
 
@@ -21,6 +22,7 @@ class FeatureSpec:
     num_words: int = 0
     space: str = ""
     input_of: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ class Encoder(nn.Module):
     def real(self, features: Tensor, length: int) -> Tensor:
         """Return which of the `length` places of the sequence are real, (B, length); all, unless overridden."""
         return torch.ones(len(features), length, dtype=torch.bool, device=features.device)
+
+    def keep_time(self) -> None:
+        """Let training move nothing in time; nothing does unless overridden."""
 
     def mirror(self, features: Tensor) -> Tensor:
         """Return the features of the mirrored medium; unchanged for media that have no sides."""

@@ -11,6 +11,7 @@ from stages.models.tasks.match import MatchTask
 from stages.models.tasks.open_vqa import OpenVqaTask
 from stages.models.tasks.prompted_classify import PromptedClassifyTask
 from stages.models.tasks.retrieve import RetrieveTask
+from stages.models.tasks.transcribe import TranscribeTask
 from stages.models.tasks.translate import TranslateTask
 from stages.models.tasks.vqa import VqaTask
 from stages.params import ExperimentBase, LanguageModelParams
@@ -20,6 +21,7 @@ TASKS: dict[str, type[Task]] = {
     "classify": ClassifyTask,
     "match": MatchTask,
     "retrieve": RetrieveTask,
+    "transcribe": TranscribeTask,
     "translate": TranslateTask,
     "vqa": VqaTask,
 }

@@ -71,6 +71,11 @@ class Task(nn.Module):
         self.config = config
 
     @classmethod
+    def learn(cls, experiment: ExperimentBase, rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+        """Return what a model is built from beside the prepared vocabularies, of the training rows."""
+        return {}
+
+    @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
         """Yield what keeps targets from being learnt or compared; it is asked before the model is built."""
         yield from ()

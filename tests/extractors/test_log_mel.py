@@ -9,7 +9,7 @@ import torch
 from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.extractors import extractor as extractor_of
-from stages.extractors.log_mel import LogMel, loud_part, mel_filterbank
+from stages.extractors.log_mel import USUAL, LogMel, loud_part, mel_filterbank, with_noise
 from stages.media.audio import AudioError
 from tests.media.test_audio import encode, tone
 from tests.support.small_data import sound
@@ -21,7 +21,7 @@ SILENCE = np.log(1e-6)
 
 def make(**changes):
     values = {"rate_hz": RATE_HZ, "seconds": 0.5, "mel_bands": 20, "window_ms": 25.0, "hop_ms": 10.0, "batch_size": 4}
-    params = SimpleNamespace(**values | changes)
+    params = SimpleNamespace(**values | USUAL | changes)
     return extractor_of("log_mel").from_params(params, CPU, "features.x", None)
 
 
@@ -79,6 +79,34 @@ def test_leading_silence_is_cut_and_what_is_missing_at_the_end_is_padded():
     assert loud_part(sound, 2).tolist() == [1.0, -0.5]
     assert loud_part(np.append(0.005, sound[300:]), 2).tolist() == [0.01, 1.0]
     assert loud_part(np.zeros(3), 5).tolist() == [0.0] * 5
+
+
+def test_leading_silence_can_be_kept_so_that_times_are_true():
+    later = encode(np.concatenate([np.zeros(2000), tone(0.2)]))
+    cut, kept = make(), make(leading_silence="kept")
+    assert (features(cut, later)[0][:8].max(axis=1) > 0).all()
+    loud = np.flatnonzero(features(kept, later)[0].max(axis=1) > 0)
+    assert loud[0] == pytest.approx(25, abs=2)  # of 10 ms each: 2000 samples are 250 ms
+    assert kept.identity() == cut.identity() | {"leading_silence": "kept"}  # what is usual changes no cache key
+
+
+def test_noise_has_the_power_that_was_asked_for_and_is_the_same_for_the_same_sound():
+    x = tone(0.5).astype(np.float32)
+    for snr_db in (0.0, 10.0):
+        noise = with_noise(x, snr_db, 1) - x
+        assert 10 * np.log10(np.square(x).mean() / np.square(noise).mean()) == pytest.approx(snr_db, abs=0.2)
+    noisy, clean = make(snr_db=0.0), make()
+    one, other = encode(tone(0.3, 700)), encode(tone(0.3, 701))
+    np.testing.assert_array_equal(features(noisy, one), features(noisy, one))
+    assert not np.array_equal(features(noisy, one), features(clean, one))
+    assert not np.array_equal(features(noisy, one)[0][:20], features(noisy, other)[0][:20])
+
+
+def test_what_users_send_gets_no_noise(tmp_path):
+    noisy = make(snr_db=0.0)
+    noisy.save(tmp_path)
+    again = LogMel.load(tmp_path, CPU)
+    assert again.identity() == noisy.identity() != again.in_service().identity() == make().identity()
 
 
 def test_padding_and_silence_hold_the_floor():

@@ -28,6 +28,7 @@ SPECS = {
     ("text", "projection"): [TOKENS, VECTOR],
     ("audio", "cnn"): [SPEECH, FeatureSpec((9, 8))],
     ("audio", "gru"): [SPEECH, FeatureSpec((9, 8))],
+    ("audio", "cnn_gru"): [SPEECH, FeatureSpec((9, 8))],
     ("audio", "projection"): [VECTOR],
 }
 CASES = [
@@ -174,13 +175,19 @@ def test_the_projection_takes_rows_of_zeros_for_padding():
     assert build("text", "projection", VECTOR).real(pooled, 1).tolist() == [[True], [True], [False], [True]]
 
 
-@pytest.mark.parametrize(("name", "frames", "places"), [("cnn", 50, 7), ("gru", 50, 25), ("cnn", 9, 2), ("gru", 9, 5)])
+@pytest.mark.parametrize(
+    ("name", "frames", "places"),
+    [
+        *(("cnn", 50, 7), ("cnn", 9, 2)),
+        *((name, frames, places) for name in ("gru", "cnn_gru") for frames, places in ((50, 25), (9, 5))),
+    ],
+)
 def test_sound_keeps_its_time_in_coarser_steps(name, frames, places):
     spec = FeatureSpec((frames, 20))
     assert build("audio", name, spec)(features(spec)).shape[1] == places
 
 
-@pytest.mark.parametrize("name", ["cnn", "gru"])
+@pytest.mark.parametrize("name", ["cnn", "gru", "cnn_gru"])
 def test_loudness_and_silence_do_no_harm(name):
     encoder, x = build("audio", name, SPEECH).eval(), features(SPEECH).float()
     torch.testing.assert_close(encoder(2 * x + 3), encoder(x), atol=1e-4, rtol=1e-4)
@@ -197,7 +204,7 @@ def test_the_padding_has_no_part_in_how_a_recording_is_normalised():
     assert found[:, 50:].eq(0).all()
 
 
-@pytest.mark.parametrize("name", ["cnn", "gru"])
+@pytest.mark.parametrize("name", ["cnn", "gru", "cnn_gru"])
 def test_sound_is_augmented_in_training_alone(name):
     encoder, x = build("audio", name, SPEECH), features(SPEECH)
     assert not torch.equal(encoder.prepare(x), encoder.prepare(x))
@@ -208,6 +215,9 @@ def test_sound_is_augmented_in_training_alone(name):
 def test_augmenting_shifts_and_masks_within_its_bounds():
     torch.manual_seed(0)
     frames, bands = 85, 20
+    unmoved = augment(torch.arange(1.0, frames + 1).view(1, -1, 1).expand(50, -1, bands), max_shift=0.0)
+    kept = unmoved > 0
+    assert unmoved[kept].equal(torch.arange(1.0, frames + 1).view(1, -1, 1).expand(50, -1, bands)[kept])
     x = torch.arange(1.0, frames + 1).view(1, -1, 1).expand(400, -1, bands)
     augmented = augment(x)
     lost_frames, lost_bands = (augmented == 0).all(2).sum(1), (augmented == 0).all(1).sum(1)

@@ -86,6 +86,8 @@ def test_a_good_sample_becomes_a_row():
         WAV,
         texts=("  A dog\truns . ", "..."),
         message=" Look\nat the  Dog!",
+        transcript="Bin  BLUE, now",
+        word_times=((0.5, 1.0), (1.0, 1.25), (1.5, 2.0)),
         questions=(Question("Is it  red ?", "Yes!", "colour"), Question("?", "no"), Question("How many ?", "1")),
         label="dog",
         group="anna",
@@ -101,6 +103,9 @@ def test_a_good_sample_becomes_a_row():
         "texts": ["A dog runs ."],
         "tokens": ["a dog runs"],
         "message": "Look at the Dog!",
+        "transcript": "Bin BLUE, now",
+        "transcript_tokens": "bin blue now",
+        "word_times": [[0.5, 1.0], [1.0, 1.25], [1.5, 2.0]],
         "questions": ["Is it red ?", "How many ?"],
         "answers": ["yes", "one"],
         "question_kinds": ["colour", ""],
@@ -122,6 +127,7 @@ def test_what_a_sample_lacks_is_empty_in_its_row():
     assert [name for name, value in row.items() if value == []] == [
         "texts",
         "tokens",
+        "word_times",
         "questions",
         "answers",
         "question_kinds",
@@ -160,8 +166,10 @@ def test_each_column_of_words_is_counted_on_its_own_in_training_alone():
     outcome = Outcome()
     asked = (Question("What is it ?", "A dog"), Question("Who ?", "..."))
     source = [
-        RawSample("a", "train", JPEG, message="one sound", questions=asked, label="Pet"),
-        RawSample("b", "val", JPEG, message="two sounds", questions=(Question("Why ?", "So"),), label="Wild"),
+        RawSample("a", "train", JPEG, message="one sound", questions=asked, label="Pet", transcript="Oh no"),
+        RawSample(
+            "b", "val", JPEG, message="two sounds", transcript="ah", questions=(Question("Why ?", "So"),), label="Wild"
+        ),
     ]
     assert len(list(prepare_rows(iter(source), (), LIMITS, outcome))) == 2
     assert {column: dict(counts) for column, counts in outcome.words.items()} == {
@@ -170,7 +178,16 @@ def test_each_column_of_words_is_counted_on_its_own_in_training_alone():
         "questions": {"what": 1, "is": 1, "it": 1, "who": 1},
         "answers": {"a dog": 1, "...": 1},
         "labels": {"Pet": 1},
+        "transcript": {"oh": 1, "no": 1},
+        "transcript_characters": {"o": 2, "h": 1, " ": 1, "n": 1},
     }
+
+
+@pytest.mark.parametrize(("transcript", "count"), [("one two", 3), (None, 1), ("...", 1)])
+def test_times_that_are_not_one_a_word_make_a_bad_sample(transcript, count):
+    raw = RawSample("a", "train", JPEG, transcript=transcript, word_times=((0.0, 1.0),) * count)
+    with pytest.raises(ValueError, match=f"times of {count} words beside the transcript"):
+        check_sample(raw, set(), (), LIMITS)
 
 
 def test_texts_without_a_word_are_noted_and_emoji_are_words():

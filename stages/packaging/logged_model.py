@@ -23,7 +23,9 @@ MAX_NAME_CHARS = 250  # of a metric, in MLflow
 REQUIREMENTS = (
     "filelock",
     "jinja2",
+    "jiwer",
     "mlflow",
+    "nltk",
     "numpy",
     "pandas",
     "pillow",

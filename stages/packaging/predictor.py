@@ -1,6 +1,8 @@
 """Raw media in, answers out: a trained model with the extractors of its inputs, as training saw them."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,8 +20,11 @@ from stages.media.text import tokenize
 from stages.models.model import load_model
 from stages.models.tables import PRESENT
 from stages.models.tasks import Task
+from stages.packaging.windows import Window, joined, windows_of, within
 from stages.params import BaseParams, EvaluateParams
 from stages.registry.bases import bring_bases
+
+TRANSCRIBE = "transcribe"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,18 @@ class PredictSettings:
     max_image_megapixels: float
     max_audio_seconds: float
     transparent_on: str = WHITE  # also of versions from before it was a value
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a sample is answered at once, and which window of its sound that is."""
+
+    sample: dict[str, bytes | None]
+    window: Window | None = None
+
+    def told(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return what an answer to the part says of the whole."""
+        return within(self.window, answer) if self.window else answer
 
 
 def open_model(folder: Path, settings: dict[str, Any]) -> "Predictor":
@@ -68,17 +85,39 @@ class Predictor:
         Raises:
             InputError: naming the sample that cannot be used, and why.
         """
-        answers: list[dict[str, Any]] = []
-        size = self._settings.evaluate.batch_size
-        for start in range(0, len(samples), size):
-            batch = []
-            for i, sample in enumerate(samples[start : start + size], start=start):
-                try:
-                    batch.append(self.read(sample))
-                except InputError as error:
-                    raise InputError(f"sample {i}: {error}") from None
-            answers += self.answer(batch)
-        return answers
+        answers: list[list[dict[str, Any]]] = [[] for _ in samples]
+        for batch in _batches(self._read_all(samples), self._settings.evaluate.batch_size):
+            for (i, part, _), answer in zip(batch, self.answer([read for _, _, read in batch]), strict=True):
+                answers[i].append(part.told(answer))
+        return [self.joined(found) for found in answers]
+
+    def _read_all(self, samples: list[dict[str, bytes | None]]) -> Iterator[tuple[int, "Part", Any]]:
+        for i, sample in enumerate(samples):
+            try:
+                for part in self.parts(sample):
+                    yield i, part, self.read(part.sample)
+            except InputError as error:
+                raise InputError(f"sample {i}: {error}") from None
+
+    def parts(self, sample: dict[str, bytes | None]) -> list["Part"]:
+        """Return what of a sample is answered at once: all of it, unless it is a longer sound than a model hears.
+
+        Raises:
+            InputError: saying what cannot be used, and why.
+        """
+        data = sample.get("audio")
+        if self.task.config.experiment.task != TRANSCRIBE or tuple(self._extractors) != ("audio",) or data is None:
+            return [Part(sample)]
+        try:
+            clean, rate_hz = clean_audio(data, self._settings.max_audio_seconds)
+            found = windows_of(clean, self.task.config.features["audio"].seconds, rate_hz)
+        except MediaError as error:
+            raise InputError(f"audio: {error}") from None
+        return [Part(sample | {"audio": window.audio}, window) for window in found]
+
+    def joined(self, answers: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the answer to a sample from those to its parts."""
+        return joined(answers) if len(answers) > 1 else answers[0]
 
     def read(self, sample: dict[str, bytes | None]) -> dict[str, np.ndarray | None]:
         """Check, clean and decode one sample, by modality; safe to call from several threads.
@@ -131,3 +170,10 @@ class Predictor:
         if not tokenize(text):
             raise MediaError("no word in it")
         return text.encode()
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield lists of so many items; `itertools.batched` comes with Python 3.12."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response, Security
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from stages.base.store import MEDIA, media_type
 from stages.params import ServeParams
-from stages.serving.edge import DOCS, DOCS_FILES, Edge, Origins, refusal
-from stages.serving.errors import Refused
-from stages.serving.inputs import read_inputs
-from stages.serving.schemas import (
+from stages.serving.bodies.inputs import read_inputs
+from stages.serving.bodies.schemas import (
     ANSWERED,
     INPUT_BODY,
+    STREAMED,
     Found,
     Limits,
     ModelCard,
@@ -33,6 +33,9 @@ from stages.serving.schemas import (
     State,
     problems,
 )
+from stages.serving.bodies.stream import Begun, begin
+from stages.serving.edge import DOCS, DOCS_FILES, Edge, Origins, refusal
+from stages.serving.errors import Refused
 from stages.serving.served import Answer, Models
 
 PAGE = Path(__file__).parent / "page"
@@ -41,7 +44,8 @@ OPEN_PATHS = ("/health", "/ready", DOCS, "/openapi.json")  # without the token, 
 MOST_RESULTS = 100
 ABOUT = (
     "`GET /models` lists the models with their inputs. `predict` answers one sample, as parts of a form or keys of a "
-    "JSON object; `search` looks among the test samples of a `retrieve` model. Each answer names its version."
+    "JSON object, and `stream` a long sound as it goes; `search` looks among the test samples of a `retrieve` model. "
+    "Each answer names its version."
 )
 
 
@@ -120,6 +124,22 @@ def _add_models(app: APIRouter, models: Models) -> None:
         if not attention:
             values = {key: value for key, value in values.items() if key not in ("attention", "grid")}
         return Prediction(**_head(request, found), answer=values)
+
+    async def begun(request: Request, name: str) -> AsyncIterator[Begun]:
+        async for found in begin(models, request, name):
+            yield found
+
+    @app.post(
+        "/models/{name}/stream",
+        tags=["models"],
+        response_class=EventSourceResponse,
+        responses=STREAMED,
+        openapi_extra=INPUT_BODY,
+    )
+    async def stream(found: Annotated[Begun, Depends(begun)]) -> AsyncIterator[ServerSentEvent]:
+        """Answer a sample as `predict`, a long sound part by part: events `part`, then `answer` with the whole."""
+        async for event in found.events():
+            yield event
 
     @app.post("/models/{name}/search", tags=["models"], responses=ANSWERED, openapi_extra=INPUT_BODY)
     async def search(request: Request, name: str, limit: Annotated[int, Query(ge=1, le=MOST_RESULTS)] = 12) -> Search:

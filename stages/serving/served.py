@@ -6,7 +6,8 @@ import logging
 import math
 import re
 import time
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from stages.serving.metrics import Metrics
 from stages.serving.version import Place, Version, load_version
 
 ADDRESS = re.compile(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))$")
+PARTS_AHEAD = 3  # of a long sound that are decoded and answered before those before them are sent
 DECODERS = 2  # threads that decode media ahead of the model
 RETRY_LOAD_S = 60.0  # after a version could not be loaded
 
@@ -76,13 +78,42 @@ class Served:
         Raises:
             Refused: 422 for input that cannot be used, 503 when it takes too long.
         """
-        loop = asyncio.get_running_loop()
+        told = [values async for values in self.ask_parts(sample, arrived)]
+        return Answer(self.version, told[0] if len(told) == 1 else self.version.predictor.joined(told))
+
+    async def ask_parts(self, sample: dict[str, bytes | None], arrived: Any) -> AsyncIterator[dict[str, Any]]:
+        """Answer a sample part by part, in order, such as a long sound; a few are worked on ahead.
+
+        Raises:
+            Refused: as `ask`; it takes too long where no part is answered for that time.
+        """
+        find = getattr(self.version.predictor, "parts", None)  # which versions from before there were parts lack
+        parts = await self._in_time(self._decode(find, sample)) if find else [None]
+        waiting: deque[asyncio.Future[dict[str, Any]]] = deque()
+        try:
+            for place in range(len(parts) + PARTS_AHEAD):
+                if place < len(parts):
+                    waiting.append(asyncio.ensure_future(self._ask_part(sample, parts[place], arrived)))
+                if place >= PARTS_AHEAD:
+                    yield await self._in_time(waiting.popleft())
+        finally:
+            for left in waiting:
+                left.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _ask_part(self, sample: dict[str, bytes | None], part: Any, arrived: Any) -> dict[str, Any]:
+        read = await self._decode(self.version.predictor.read, part.sample if part else sample)
+        asked = asyncio.ensure_future(self._batcher.ask(read))
+        arrived()
+        return part.told(await asked) if part else await asked
+
+    async def _decode(self, function: Callable[..., Any], sample: dict[str, bytes | None]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads.decoders, function, sample)
+
+    async def _in_time(self, waited: Awaitable[Any]) -> Any:
         try:
             async with asyncio.timeout(self._params.max_seconds):
-                read = await loop.run_in_executor(self._threads.decoders, self.version.predictor.read, sample)
-                waiting = asyncio.ensure_future(self._batcher.ask(read))
-                arrived()
-                return Answer(self.version, await waiting)
+                return await waited
         except self.version.wrong_input as error:
             raise Refused(422, "unusable_input", str(error)) from None
         except TimeoutError:
@@ -109,6 +140,10 @@ class Asking:
     async def ask(self, sample: dict[str, bytes | None]) -> Answer:
         """Answer the sample; see `Served.ask`."""
         return await self.served.ask(sample, self._arrived)
+
+    def ask_parts(self, sample: dict[str, bytes | None]) -> AsyncIterator[dict[str, Any]]:
+        """Answer the sample part by part; see `Served.ask_parts`."""
+        return self.served.ask_parts(sample, self._arrived)
 
 
 class Threads:

@@ -3,6 +3,7 @@
 
 import { captionWithAttention } from "./attention.js";
 import { element, percent } from "./dom.js";
+import { transcriptWithTimes } from "./transcript.js";
 
 const BARS = 8; // shown of a ranked list before one asks for all
 const NUMBERS = 6; // shown of a vector
@@ -12,6 +13,10 @@ const VIEWS = {
     const score = `Mean log probability of a word: ${answer.score.toFixed(2).replace("-", "−")}`;
     const nodes = captionWithAttention(answer, given.get("image"));
     return { spoken: answer.caption, nodes: [...nodes, element("p", { className: "note" }, score)] };
+  },
+  transcribe(answer, given) {
+    const nodes = transcriptWithTimes(answer, given.get("video") ?? given.get("audio"));
+    return { spoken: answer.transcript || "Nothing was understood", nodes };
   },
   classify: (answer) => ranked(answer, answer.label),
   vqa(answer, given) {

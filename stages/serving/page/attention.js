@@ -9,7 +9,7 @@ const HINT = "Point at a word, move to it with Tab, or tap it, to see where the 
 export function captionWithAttention(answer, image) {
   const attended = Boolean(image && answer.attention?.length && answer.grid);
   const words = answer.words.map((word, i) => wordNode(word, answer.word_probabilities[i], attended));
-  const list = element("p", { className: "words", lang: "", dir: "auto" }, ...spaced(words, answer));
+  const list = element("p", { className: "words", lang: "", dir: "auto" }, ...spaced(words, answer.caption, answer.words));
   if (!image) return [list];
   const canvas = element("canvas", { ariaHidden: "true" });
   const picture = element("div", { className: "picture" }, canvas);
@@ -25,11 +25,11 @@ export function captionWithAttention(answer, image) {
   return [picture, list, note];
 }
 
-/** Put spaces between words where the caption has them: scripts such as Chinese have none. */
-function spaced(nodes, { caption, words }) {
+/** Put spaces between words where their text has them: scripts such as Chinese have none. */
+export function spaced(nodes, text, words) {
   let end = 0;
   return nodes.flatMap((node, i) => {
-    const start = caption.indexOf(words[i], end);
+    const start = text.indexOf(words[i], end);
     const gap = start > end;
     end = start + words[i].length;
     return gap ? [" ", node] : [node];

@@ -8,12 +8,13 @@ import { focusInput, given, missing, setFile, showInputs, wireInputs } from "./i
 import { factsOf, lineageOf } from "./lineage.js";
 import { clearProblem, showProblem, wireToken } from "./problems.js";
 import { nameOf, viewOfResults, waysOf } from "./search.js";
-import { askBlob, askJson, Problem } from "./server.js";
+import { askBlob, askJson, askParts, Problem } from "./server.js";
 import { endRecording, limitRecording, wireRecording } from "./sound/recording.js";
 
 const TASKS = {
   caption: { purpose: "says in a sentence what it is given.", verb: "Describe" },
   classify: { purpose: "tells the class of what it is given.", verb: "Classify" },
+  transcribe: { purpose: "writes down what is said.", verb: "Transcribe" },
   vqa: { purpose: "answers a question.", verb: "Ask" },
   retrieve: { purpose: "finds the test samples that fit, in either direction.", verb: "Search" },
   match: { purpose: "tells whether what it is given belongs together.", verb: "Compare" },
@@ -156,9 +157,11 @@ async function exchange(parts, signal) {
   const { model, way } = state;
   const body = new FormData();
   for (const [modality, value] of parts) body.append(modality, value);
-  const path = `models/${encodeURIComponent(model.name)}/${way ? "search?limit=12" : "predict?attention=true"}`;
+  const inParts = model.task === "transcribe";
+  const asked = way ? "search?limit=12" : inParts ? "stream" : "predict?attention=true";
+  const path = `models/${encodeURIComponent(model.name)}/${asked}`;
   const started = performance.now();
-  const answer = await askJson(path, { body, signal });
+  const answer = await (inParts ? askParts(path, { body, signal }, showPart()) : askJson(path, { body, signal }));
   const milliseconds = performance.now() - started;
   if (answer.version !== model.version) await loadModels();
   if (state.model.name === model.name) showAnswer(answer, parts, { before: model.version, milliseconds });
@@ -210,6 +213,15 @@ function showEmpty() {
   byId("answer-body").replaceChildren(element("p", { className: "empty" }, "It appears here."));
   note(byId("swapped"), "");
   byId("status").textContent = "";
+}
+
+/** Return what shows the words of a long sound as they come. */
+function showPart() {
+  const shown = element("p", { className: "verdict", dir: "auto" });
+  return ({ transcript }) => {
+    shown.append(`${transcript} `);
+    byId("answer-body").replaceChildren(shown);
+  };
 }
 
 function showAnswer(answer, parts, { before, milliseconds }) {

@@ -24,6 +24,30 @@ export async function askBlob(path) {
   return read(await ask(path), "blob");
 }
 
+/** Ask for an answer that comes in parts (server-sent events): `onPart` takes each; returns the whole. */
+export async function askParts(path, options, onPart) {
+  const response = await ask(path, options);
+  const lost = () => new Problem("The server's answer broke off.", { requestId: requestIdOf(response) });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = "", whole = null; ; ) {
+    const { value, done } = await reader.read().catch((error) => {
+      throw error.name === "AbortError" ? error : lost();
+    });
+    if (done && whole) return whole;
+    if (done) throw lost();
+    const events = (text += value).split(/\r?\n\r?\n/);
+    text = events.pop();
+    for (const event of events) {
+      const line = (name) => new RegExp(`^${name}: ?(.*)$`, "m").exec(event)?.[1];
+      if (!line("data")) continue; // a comment that keeps the connection alive
+      const data = JSON.parse(line("data"));
+      if (line("event") === "problem") throw new Problem(data.error.message, { requestId: data.error.request_id });
+      if (line("event") === "answer") whole = data;
+      else onPart(data);
+    }
+  }
+}
+
 async function ask(path, { body, signal } = {}) {
   const shown = token();
   const headers = shown ? { Authorization: `Bearer ${shown}` } : {};

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from stages.serving.inputs import FORM, JSON
+from stages.serving.bodies.inputs import FORM, JSON
 
 TEXT = {"type": "string"}
 FILE = {"type": "string", "format": "binary"}
@@ -133,3 +133,10 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 ANSWERED = problems(400, 401, 404, 408, 413, 415, 422, 503)
+STREAMED: dict[int | str, dict[str, Any]] = {  # FastAPI would say that refusals are streams as well
+    status: {
+        "description": "Why the request was refused",
+        "content": {JSON: {"schema": {"$ref": f"#/components/schemas/{Problems.__name__}"}}},
+    }
+    for status in ANSWERED
+}

@@ -84,12 +84,12 @@ def run(params: Params, name: str) -> None:
 
 
 def _extractor(params: Params, name: str) -> "Extractor":
-    from stages.extractors import ON_ARRAYS, extractor
+    from stages.extractors import ON_ARRAYS, make_extractor
 
     section = params.features[name]
     device = None if section.extractor in ON_ARRAYS else _device(params)
     prepared = artifact_path("prepare", section.dataset)
-    return extractor(section.extractor).from_params(section, device, f"features.{name}", prepared)
+    return make_extractor(section, device, f"features.{name}", prepared)
 
 
 def _device(params: Params) -> "Device":

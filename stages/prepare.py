@@ -31,6 +31,7 @@ from stages.params import Params, load_params
 from stages.params.cli import main, run_named, stage_parser
 from stages.samples.answers import merged
 from stages.samples.checks import Outcome, prepare_rows
+from stages.samples.media import OF_VIDEOS
 from stages.samples.overview import altered, screen
 from stages.samples.schema import QUARANTINE, samples_schema
 from stages.samples.vocabularies import vocabularies
@@ -47,7 +48,8 @@ def run(params: Params, name: str) -> None:
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: a third more at the peak
     with writing("prepare", name, {"prepare": params.prepare.model_dump(), "dataset": section.model_dump()}) as draft:
         outcome = Outcome()
-        rows = prepare_rows(source.read(raw_folder), source.required, params.prepare, outcome)
+        sounds = "audio" in source.fields
+        rows = prepare_rows(source.read(raw_folder), source.required, params.prepare, outcome, sounds)
         schema = samples_schema(source.fields)
         num_rows = write_splits(rows, draft.folder, schema, params.prepare.shard_mb * 2**20)
         pq.write_table(pa.Table.from_pylist(outcome.quarantine, schema=QUARANTINE), draft.folder / QUARANTINE_FILE)
@@ -64,11 +66,11 @@ def run(params: Params, name: str) -> None:
             "quarantine_rows": len(outcome.quarantine),
             "not_on_a_split": outcome.not_on_a_split,
             **{f"vocabulary_{column}": len(found) for column, found in words.items() if outcome.words[column]},
-            **{key: outcome.altered[key] for key in SAID if outcome.altered[key]},
+            **{key: outcome.altered[key] for key in (*SAID, OF_VIDEOS) if outcome.altered[key]},
         }
     say(f"prepare {name}: " + ", ".join(f"{key} {value}" for key, value in draft.counts.items()))
-    if outcome.altered:
-        say(f"prepare {name}: images altered: {altered(outcome.altered, params.prepare.transparent_on)}")
+    if told := altered(outcome.altered, params.prepare.transparent_on):
+        say(f"prepare {name}: images altered: {told}")
     if told := merged(outcome.answers):
         say(f"prepare {name}: answers: {told}")
     if outcome.first_bad:

@@ -30,6 +30,7 @@ from stages.params.features import FeaturesParams
 from stages.samples.schema import samples_schema
 from tests.conftest import PROJECT, SMALL
 from tests.support.small_data import encode, make_image, make_params, write_params
+from tests.support.videos import shades, video
 
 CPU = Device(torch.device("cpu"), torch.float32)
 NAME = "scenes-image"
@@ -310,7 +311,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(project, monkeypatch, capsys):
 @pytest.mark.parametrize("extractor", ON_ARRAYS)
 def test_features_that_need_no_torch_are_made_without_importing_it(project, extractor):
     texts = {"dataset": "scenes", "modality": "text", "extractor": "utf8", "column": "message"}
-    params = make_params(project, SMALL | {"features.scenes-utf8": {**texts, "max_bytes": 80, "batch_size": 64}})
+    changes = SMALL | {"features.scenes-utf8": {**texts, "max_bytes": 80, "batch_size": 64}} | film_changes()
+    params = make_params(project, changes)
     name = next(key for key, section in params.features.items() if section.extractor == extractor)
     script = (
         "import sys; from stages import features; from stages.params import load_params;"
@@ -334,3 +336,29 @@ def test_every_extractor_that_params_may_name_is_there_and_no_other():
         kinds
     )
     assert all(issubclass(kind, Extractor) for kind in kinds.values())
+
+
+FILM = {"dataset": "own", "modality": "video", "extractor": "frames", "fps": 5.0, "seconds": 0.6, "size_px": 16}
+
+
+def film_changes() -> dict:
+    """Write a prepared data set of videos; return the params of frames of it."""
+    films = {"a": video(), "b": video(shades(4)), "c": video(), "d": None}
+    with writing("prepare", "own", {}) as draft:
+        rows = [{"sample_id": sample_id, "video": data} for sample_id, data in films.items()]
+        pq.write_table(pa.Table.from_pylist(rows, samples_schema(("video",))), draft.folder / "train-00000.parquet")
+        draft.counts |= {"train": len(rows), "val": 0, "test": 0}
+    own = {"source": "flickr8k", "folder": "none", "mirror": "", "images_sha256": "", "text_sha256": ""}
+    return {"datasets.own": own, "features.own-video": FILM | {"batch_size": 2}}
+
+
+def test_videos_are_extracted_once_and_those_that_are_cut_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    params = make_params(tmp_path, film_changes())
+    features.run(params, "own-video")
+    assert "2 media of 4 samples, 2 extracted, 1 longer than 0.6 s, cut there" in capsys.readouterr().out
+    index, array = index_and_array("own-video")
+    assert index["rows"] == [[0], [1], [0], []]
+    assert array.shape == (2, 3, 16, 16, 3) and array.any((2, 3, 4)).tolist() == [[True] * 3, [True] * 2 + [False]]
+    features.run(params, "own-video")
+    assert "0 extracted" in capsys.readouterr().out

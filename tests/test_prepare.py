@@ -163,6 +163,7 @@ def test_the_vocabulary_is_that_of_the_training_split():
         "questions": [*SPECIALS],
         "answers": [],
         "labels": [],
+        "transcript": [*SPECIALS],
     }
     assert rows(PHOTOS, "val")[0]["tokens"] == ["blue blue cat"]
 

@@ -38,12 +38,17 @@ VERSION_FILE = "version.json"
 START_MODEL = "model"  # folder, beside a VERSION_FILE, of the champion that a training starts from
 
 SPLITS = ("train", "val", "test")
-MEDIA = ("image", "audio")  # modalities whose samples are encoded bytes
+MEDIA = ("image", "audio", "video")  # modalities whose samples are encoded bytes
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "audio/wav", b"fLaC": "audio/flac"}
+MATROSKA = b"\x1aE\xdf\xa3"
 
 
 def media_type(data: bytes) -> str:
-    """Return the media type of an image or a sound, as `prepare` writes them."""
+    """Return the media type of an image, a sound or a video, as `prepare` writes them."""
+    if data[4:8] == b"ftyp":
+        return "video/mp4"
+    if data.startswith(MATROSKA):
+        return "video/webm" if b"webm" in data[:64] else "video/x-matroska"
     return next((kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)), "application/octet-stream")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save
 from torch import nn
 from torch.fx.experimental.optimization import fuse
@@ -17,8 +18,8 @@ from torch.fx.experimental.optimization import fuse
 from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import digest, write_json
-from stages.extractors.torch_extractor import TorchExtractor
-from stages.media.images import to_square
+from stages.extractors.torch_extractor import TorchExtractor, fewer_cells
+from stages.media.images import squared, to_square
 from stages.pretrained.torchvision import MEAN, STD, backbone_names, models, read_weights
 
 VERSION = 2  # since transparency, depth and profiles are shown as a viewer does
@@ -36,6 +37,9 @@ class Torchvision(TorchExtractor):
         self.settings, self.state, self._device = settings, state, device
         self.size_px: int = settings["size_px"]
         trunk, self.shape = build_trunk(settings, state)
+        self.pool: int = settings.get("pool", 1)  # of frames of a video
+        if self.pool > 1:
+            self.shape = tuple(fewer_cells(torch.zeros(1, *self.shape), self.pool).shape[1:])
         plain = torch.fx.GraphModule(trunk, trunk.graph).eval()  # without its second graph for training
         self.model = fuse(plain).to(memory_format=torch.channels_last).to(device.device)
         self._mean = torch.tensor(MEAN, device=device.device).view(1, 3, 1, 1) * 255
@@ -60,8 +64,12 @@ class Torchvision(TorchExtractor):
             "size_px": params.size_px,
             "weights_digest": _state_digest(state),
         }
+        settings |= {"pool": params.pool} if getattr(params, "pool", 1) > 1 else {}
         assert device, "it works on one"
-        return cls(settings, state, device)
+        try:
+            return cls(settings, state, device)
+        except ValueError as error:
+            raise InputError(f"{key}.pool: {error}") from None
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the output, the number format of the device included."""
@@ -70,6 +78,10 @@ class Torchvision(TorchExtractor):
     def decode(self, media: bytes) -> np.ndarray:
         """Decode and resize."""
         return to_square(media, self.size_px)
+
+    def of_picture(self, picture: Image.Image) -> np.ndarray:
+        """Resize."""
+        return squared(picture, self.size_px)
 
     @torch.inference_mode()
     def extract(self, decoded: np.ndarray) -> np.ndarray:
@@ -81,6 +93,8 @@ class Torchvision(TorchExtractor):
             out = self.model(x)["out"]
         if out.ndim == 4:
             out = out.permute(0, 2, 3, 1).flatten(1, 2)
+        if self.pool > 1:
+            out = fewer_cells(out, self.pool)
         return out.reshape(len(decoded), *self.shape).to(torch.float16).cpu().numpy()
 
     def save(self, folder: Path) -> None:

@@ -162,6 +162,11 @@ def to_square(data: bytes, size_px: int, max_pixels: int = 10**9) -> np.ndarray:
     """Decode to RGB as a person sees it and resize the whole picture to a square, uint8 (size_px, size_px, 3)."""
     rgb = to_rgb(data, size_px, max_pixels)
     with _decoding():
-        if rgb.size != (size_px, size_px):
-            rgb = rgb.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        return np.asarray(rgb)
+        return squared(rgb, size_px)
+
+
+def squared(rgb: Image.Image, size_px: int) -> np.ndarray:
+    """Resize a whole picture to a square, uint8 (size_px, size_px, 3)."""
+    if rgb.size != (size_px, size_px):
+        rgb = rgb.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(rgb)

@@ -21,6 +21,7 @@ from stages.registry.lineage_files import LINEAGE, write_lineage
 
 MAX_NAME_CHARS = 250  # of a metric, in MLflow
 REQUIREMENTS = (
+    "av",
     "filelock",
     "jinja2",
     "jiwer",
@@ -135,6 +136,8 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
                 "max_image_megapixels": params.prepare.max_image_megapixels,
                 "transparent_on": params.prepare.transparent_on,
                 "max_audio_seconds": params.prepare.max_audio_seconds,
+                "max_video_seconds": params.prepare.max_video_seconds,
+                "max_video_megapixels": params.prepare.max_video_megapixels,
                 "modalities": list(experiment.inputs.used()),
             },
         )

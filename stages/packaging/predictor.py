@@ -17,6 +17,7 @@ from stages.media.audio import clean_audio
 from stages.media.colours import WHITE
 from stages.media.images import clean_image
 from stages.media.text import tokenize
+from stages.media.video import VideoBounds, clean_video
 from stages.models.model import load_model
 from stages.models.tables import PRESENT
 from stages.models.tasks import Task
@@ -25,6 +26,7 @@ from stages.params import BaseParams, EvaluateParams
 from stages.registry.bases import bring_bases
 
 TRANSCRIBE = "transcribe"
+OF_OLDER = VideoBounds(60.0, 9.0)  # versions from before there were videos read none
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class PredictSettings:
     max_image_megapixels: float
     max_audio_seconds: float
     transparent_on: str = WHITE  # also of versions from before it was a value
+    video: VideoBounds = OF_OLDER
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ def open_model(folder: Path, settings: dict[str, Any]) -> "Predictor":
     evaluate = EvaluateParams(**settings["evaluate"])
     background = settings.get("transparent_on", WHITE)
     bounds = settings["max_image_megapixels"], settings["max_audio_seconds"]
-    return Predictor.load(folder, PredictSettings(evaluate, *bounds, background), device)
+    seconds = settings.get("max_video_seconds", OF_OLDER.seconds)
+    video = VideoBounds(seconds, settings.get("max_video_megapixels", OF_OLDER.megapixels))
+    return Predictor.load(folder, PredictSettings(evaluate, *bounds, background, video), device)
 
 
 class Predictor:
@@ -125,13 +130,24 @@ class Predictor:
         Raises:
             InputError: saying what cannot be used, and why.
         """
-        given = {modality: sample.get(modality) for modality in self._extractors}
+        given = self._with_sound({modality: sample.get(modality) for modality in self._extractors})
         for modality in self.task.config.experiment.required():
             if given[modality] is None:
                 raise InputError(f"{modality} is missing, and the task needs it")
         if all(data is None for data in given.values()):
             raise InputError(f"nothing is given; give one or more of {', '.join(self._extractors)}")
         return {modality: None if data is None else self._decode(modality, data) for modality, data in given.items()}
+
+    def _with_sound(self, given: dict[str, bytes | None]) -> dict[str, bytes | None]:
+        """Clean a video; its sound is heard where the model hears and no other is given, as `prepare` has it."""
+        if (data := given.get("video")) is None:
+            return given
+        try:
+            clean, sound = clean_video(data, self._settings.video)
+        except MediaError as error:
+            raise InputError(f"video: {error}") from None
+        heard = {"audio": sound} if "audio" in given and given["audio"] is None else {}
+        return given | {"video": clean} | heard
 
     def _decode(self, modality: str, data: bytes) -> np.ndarray:
         try:
@@ -164,6 +180,8 @@ class Predictor:
         if modality == "image":
             max_pixels = int(self._settings.max_image_megapixels * 1e6)
             return clean_image(data, max_pixels, self._settings.transparent_on)
+        if modality == "video":
+            return data  # `_with_sound` did
         if modality == "audio":
             return clean_audio(data, self._settings.max_audio_seconds)[0]
         text = " ".join(read_text(data).split())

@@ -1,6 +1,6 @@
 """The registered model as MLflow loads it: written as code, its weights as safetensors, no pickle.
 
-One row a sample, a column for each modality of the model: `image` and `audio` as encoded bytes, the same as
+One row a sample, a column for each modality of the model: `image`, `audio` and `video` as encoded bytes, the same as
 base64 text or a data URL, or a path of a file; `text` and `question` as they are. A text that is both, a path of a
 file that is there and base64, is the path. Paths are refused in `mlflow models serve`, whose
 clients would name the server's files, unless FUSELINE_ALLOW_PATHS is 1, and everywhere when it is 0.
@@ -22,7 +22,7 @@ from mlflow.artifacts import download_artifacts
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-MEDIA = ("image", "audio")
+MEDIA = ("image", "audio", "video")
 MLFLOW_SERVER = "__pyfunc_model_path__"  # MLflow's scoring server has it in its environment
 
 

@@ -242,5 +242,7 @@ class PrepareParams(Section):
     max_image_megapixels: Annotated[float, Field(gt=0, le=178)]  # Pillow refuses larger ones itself
     transparent_on: Colour = "white"  # versions from before it was a value are rebuilt without it
     max_audio_seconds: Positive
+    max_video_seconds: Positive = 60.0  # also of versions from before there were videos, as the next
+    max_video_megapixels: Positive = 9.0
     min_word_count: Count
     shard_mb: Count

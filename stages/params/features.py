@@ -33,6 +33,28 @@ class TorchvisionParams(Section):
     layer: Literal["grid", "pooled"]
 
 
+class TorchvisionVideoParams(TorchvisionParams):
+    """The same of frames of a video, `fps` in a second for `seconds`; `pool` x `pool` cells become one."""
+
+    modality: Literal["video"]  # type: ignore[assignment]
+    fps: Positive
+    seconds: Positive
+    pool: Count = 1
+
+
+class FramesParams(Section):
+    """Features that are the resized frames of a video, or what differs from each to the next."""
+
+    dataset: str
+    modality: Literal["video"]
+    extractor: Literal["frames"]
+    fps: Positive
+    seconds: Positive
+    size_px: Annotated[int, Field(ge=8, le=1024)]
+    difference: bool = False
+    batch_size: Count
+
+
 TextColumn = Literal["texts", "message", "questions"]
 
 
@@ -92,8 +114,18 @@ class HuggingFaceAudioParams(HuggingFaceBase):
     seconds: Positive
 
 
+class HuggingFaceVideoParams(HuggingFaceBase):
+    """Features of frames of a video, `fps` in a second for `seconds`; `pool` x `pool` cells become one."""
+
+    modality: Literal["video"]
+    fps: Positive
+    seconds: Positive
+    pool: Count = 1
+
+
 HuggingFaceParams = Annotated[
-    HuggingFaceTextParams | HuggingFaceImageParams | HuggingFaceAudioParams, Field(discriminator="modality")
+    HuggingFaceTextParams | HuggingFaceImageParams | HuggingFaceAudioParams | HuggingFaceVideoParams,
+    Field(discriminator="modality"),
 ]
 
 
@@ -142,7 +174,14 @@ class LogMelParams(Section):
 
 
 FeaturesParams = Annotated[
-    PixelsParams | TorchvisionParams | TokensParams | Utf8Params | HuggingFaceParams | ModelInputParams | LogMelParams,
+    PixelsParams
+    | FramesParams
+    | Annotated[TorchvisionParams | TorchvisionVideoParams, Field(discriminator="modality")]
+    | TokensParams
+    | Utf8Params
+    | HuggingFaceParams
+    | ModelInputParams
+    | LogMelParams,
     Field(discriminator="extractor"),
 ]
 

@@ -1,6 +1,6 @@
 """What a version was trained on, kept with it: so that a test on some of that is told.
 
-A sample is known by its image, else its sound, else its texts; names and places say nothing.
+A sample is known by its image, else its video, else its sound, else its texts; names and places say nothing.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from stages.base.store import SPLITS, artifact_path
 
 TRAINED_ON = "trained_on.parquet"  # in the folder `lineage` of a version's run
-CONTENT = ("image", "audio", "message", "texts", "questions")
+CONTENT = ("image", "video", "audio", "message", "texts", "questions")
 
 
 def write_trained_on(path: Path, datasets: Iterable[str], before: Iterable[Path] = ()) -> None:

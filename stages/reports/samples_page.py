@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from stages.base.store import MEDIA, SPLITS, data_url
 from stages.media.text import join
+from stages.media.video import shown_medium
 from stages.models.metrics.statements import Range
 from stages.models.metrics.truth import Judgement
 from stages.models.tasks import Task
@@ -83,7 +84,7 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
     texts = text[:1] if isinstance(text, list) else [text] if text else []
     return {
         "id": row["sample_id"],
-        **{medium: data_url(given[medium]) for medium in MEDIA if given.get(medium)},
+        **{medium: data_url(shown_medium(medium, given[medium])) for medium in MEDIA if given.get(medium)},
         "texts": texts,
         "side": math.isqrt(cells),
         "words": words,

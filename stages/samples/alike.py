@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from stages.media.images import to_square
-from stages.samples.overview import PAIRS_NAMED, prepared_rows
+from stages.samples.media import PAIRS_NAMED
+from stages.samples.overview import prepared_rows
 
 SIDE_PX = 16
 NEAR = 4.0  # of 255: root mean square between two thumbnails; photos stored anew differ by less than 1

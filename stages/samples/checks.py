@@ -11,14 +11,17 @@ from stages.base.store import SPLITS
 from stages.media.audio import clean_audio
 from stages.media.images import clean_and_tell
 from stages.media.text import tokenize
+from stages.media.video import VideoBounds, clean_video
 from stages.params import PrepareParams
 from stages.samples.answers import normalise_answer
+from stages.samples.media import OF_VIDEOS
 from stages.samples.vocabularies import COUNTED, count
 from stages.sources.base import Fault, RawSample
 
 MISSING = {
     "image": "no image",
     "audio": "no sound",
+    "video": "no video",
     "texts": "no caption",
     "questions": "no question",
     "transcript": "no transcript",
@@ -41,9 +44,16 @@ class Outcome:
 
 
 def check_sample(
-    raw: RawSample, seen: set[str], required: Sequence[str], params: PrepareParams, altered: list[str] | None = None
+    raw: RawSample,
+    seen: set[str],
+    required: Sequence[str],
+    params: PrepareParams,
+    altered: list[str] | None = None,
+    sounds: bool = False,
 ) -> dict[str, Any]:
     """Return the row of a good sample, all columns of the schema in it; add what was altered to `altered`.
+
+    With `sounds` a video's own sound is the sample's, where that has no other.
 
     Raises:
         ValueError: with the reason when the sample cannot be used.
@@ -56,7 +66,7 @@ def check_sample(
         raise ValueError(raw.fault)
     row = {
         "sample_id": raw.sample_id,
-        **_media_columns(raw, params, [] if altered is None else altered),
+        **_media_columns(raw, params, [] if altered is None else altered, sounds),
         **_text_columns(raw),
     }
     if raw.word_times and len(raw.word_times) != len((row["transcript_tokens"] or "").split()):
@@ -64,19 +74,24 @@ def check_sample(
     for name in required:
         if not row[name]:
             raise ValueError(MISSING.get(name, f"no {name}") + (" with a word in it" if getattr(raw, name) else ""))
-    if not any(row[name] for name in ("image", "audio", "texts", "message", "questions")):
-        raise ValueError("nothing in it: no image, sound, text or question")
+    if not any(row[name] for name in ("image", "audio", "video", "texts", "message", "questions")):
+        raise ValueError("nothing in it: no image, sound, video, text or question")
     return row
 
 
-def _media_columns(raw: RawSample, params: PrepareParams, altered: list[str]) -> dict[str, Any]:
-    image = None
+def _media_columns(raw: RawSample, params: PrepareParams, altered: list[str], sounds: bool) -> dict[str, Any]:
+    image, sound, video = None, raw.audio, None
     if raw.image is not None:
         max_pixels = int(params.max_image_megapixels * 1e6)
         image, changes = clean_and_tell(raw.image, max_pixels, params.transparent_on)
         altered += changes
-    audio, rate_hz = clean_audio(raw.audio, params.max_audio_seconds) if raw.audio is not None else (None, None)
-    return {"image": image, "audio": audio, "audio_rate_hz": rate_hz}
+    if raw.video is not None:
+        video, own = clean_video(raw.video, VideoBounds(params.max_video_seconds, params.max_video_megapixels))
+        if sounds and sound is None and own is not None:
+            sound = own
+            altered.append(OF_VIDEOS)
+    audio, rate_hz = clean_audio(sound, params.max_audio_seconds) if sound is not None else (None, None)
+    return {"image": image, "audio": audio, "audio_rate_hz": rate_hz, "video": video}
 
 
 def _text_columns(raw: RawSample) -> dict[str, Any]:
@@ -113,9 +128,13 @@ def _normalised(text: str) -> str:
 
 
 def prepare_rows(
-    source: Iterator[RawSample | Fault], required: Sequence[str], params: PrepareParams, outcome: Outcome
+    source: Iterator[RawSample | Fault],
+    required: Sequence[str],
+    params: PrepareParams,
+    outcome: Outcome,
+    sounds: bool = False,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (split, row) for good samples; note the rest in `outcome`."""
+    """Yield (split, row) for good samples; note the rest in `outcome`. `sounds`: see `check_sample`."""
     seen: set[str] = set()
     for item in source:
         if isinstance(item, Fault):
@@ -126,7 +145,7 @@ def prepare_rows(
             continue
         altered: list[str] = []
         try:
-            row = check_sample(item, seen, required, params, altered)
+            row = check_sample(item, seen, required, params, altered, sounds)
         except ValueError as error:
             _reject(outcome, item.sample_id, str(error))
         else:

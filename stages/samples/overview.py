@@ -3,8 +3,6 @@
 What a person should look at stands in lines that begin with `!`.
 """
 
-import hashlib
-import io
 import statistics
 import unicodedata
 from collections import Counter, defaultdict
@@ -15,91 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from PIL import Image
 
-from stages.base.store import QUARANTINE_FILE, SPLITS, media_type, read_manifest
-from stages.media.audio import seconds_of
+from stages.base.store import MEDIA, QUARANTINE_FILE, SPLITS, read_manifest
 from stages.media.colours import SAID, WHITE
 from stages.media.text import tokenize
+from stages.samples.media import MOST_NAMED, OF_VIDEOS, PAIRS_NAMED, Equal, Images, Sounds, Videos, counted
 
-MOST_NAMED = 8  # classes, answers and reasons in a line
-PAIRS_NAMED = 3
 ROWS_AT_A_TIME = 64
-
-
-@dataclass
-class Equal:
-    """What stands more than once: the first owner of each content, and pairs of owners."""
-
-    first: dict[bytes, tuple[str, str]] = field(default_factory=dict)  # digest: sample id, split
-    again: int = 0
-    across: list[str] = field(default_factory=list)  # pairs on different splits
-
-    def add(self, data: bytes, sample_id: str, split: str) -> None:
-        """Take one content and its owner."""
-        other, other_split = self.first.setdefault(hashlib.sha256(data).digest()[:16], (sample_id, split))
-        if other != sample_id:
-            self.again += 1
-            if other_split != split:
-                self.across.append(f"{other} ({other_split}) = {sample_id} ({split})")
-
-    def lines(self, what: str) -> Iterator[str]:
-        """Say what was found."""
-        if self.again:
-            yield f"{'! ' if self.across else ''}equal {what}: {self.again} stand under another sample already"
-        if self.across:
-            named = "; ".join(self.across[:PAIRS_NAMED])
-            yield f"! {len(self.across)} of these stand on another split, so that training knows what is asked: {named}"
-
-
-@dataclass
-class Images:
-    """What is told of the images."""
-
-    kinds: Counter[str] = field(default_factory=Counter)
-    sizes_px: Counter[tuple[int, int]] = field(default_factory=Counter)
-    equal: Equal = field(default_factory=Equal)
-
-    def add(self, row: dict[str, Any], split: str) -> None:
-        """Take a row."""
-        self.kinds[_kind(row["image"])] += 1
-        with Image.open(io.BytesIO(row["image"])) as image:  # its head alone
-            self.sizes_px[image.size] += 1
-        self.equal.add(row["image"], row["sample_id"], split)
-
-    def lines(self) -> Iterator[str]:
-        """Say what was found."""
-        sizes = sorted(self.sizes_px.elements(), key=lambda size: (size[0] * size[1], size))
-        small, middle, large = ("x".join(map(str, sizes[i])) for i in (0, len(sizes) // 2, -1))
-        spread = f"{small} pixels" if small == large else f"{small} to {large} pixels, median {middle}"
-        yield f"image: {sum(self.kinds.values())} ({_counted(self.kinds)}), {spread}"
-        yield from self.equal.lines("images")
-
-
-@dataclass
-class Sounds:
-    """What is told of the sounds."""
-
-    kinds: Counter[str] = field(default_factory=Counter)
-    rates_hz: Counter[int] = field(default_factory=Counter)
-    seconds: list[float] = field(default_factory=list)
-    equal: Equal = field(default_factory=Equal)
-
-    def add(self, row: dict[str, Any], split: str) -> None:
-        """Take a row."""
-        self.kinds[_kind(row["audio"])] += 1
-        self.rates_hz[row["audio_rate_hz"]] += 1
-        self.seconds.append(seconds_of(row["audio"]))
-        self.equal.add(row["audio"], row["sample_id"], split)
-
-    def lines(self) -> Iterator[str]:
-        """Say what was found."""
-        low, middle, high = min(self.seconds), statistics.median(self.seconds), max(self.seconds)
-        rates = ", ".join(f"{rate} Hz" for rate, _ in self.rates_hz.most_common(MOST_NAMED))
-        yield f"audio: {len(self.seconds)} ({_counted(self.kinds)}), {rates}, " + (
-            f"{low:.2f} to {high:.2f} s, median {middle:.2f}, {sum(self.seconds) / 60:.1f} minutes in all"
-        )
-        yield from self.equal.lines("sounds")
 
 
 @dataclass
@@ -120,14 +40,14 @@ class Texts:
         cut = [tokenize(text) for text in texts]
         self.words += map(len, cut)
         self.scripts.update(map(script, texts))
-        if not (row.get("image") or row.get("audio")):  # beside a medium, the same words may be said of another one
+        if not any(row.get(medium) for medium in MEDIA):  # beside a medium, the same words may be said of another one
             self.equal.add(" ".join(cut[0]).encode(), row["sample_id"], split)
 
     def lines(self) -> Iterator[str]:
         """Say what was found."""
         several = f" of {self.num_samples} samples" if len(self.words) != self.num_samples else ""
         length = f"{min(self.words)} to {max(self.words)} words, median {statistics.median(self.words):g}"
-        yield f"{self.column}: {len(self.words)}{several}, {length}; in {_counted(self.scripts)}"
+        yield f"{self.column}: {len(self.words)}{several}, {length}; in {counted(self.scripts)}"
         yield from self.equal.lines("texts (by their words)")
 
 
@@ -165,7 +85,8 @@ class Overview:
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        self._parts: dict[str, Images | Sounds | Texts | Classes] = {"image": Images(), "audio": Sounds()}
+        self._parts: dict[str, Images | Sounds | Videos | Texts | Classes]
+        self._parts = {"image": Images(), "audio": Sounds(), "video": Videos()}
         self._parts |= {column: Texts(column) for column in ("texts", "message", "questions")}
         self._parts |= {column: Classes(column) for column in ("answers", "label", "group")}
         self._seen: set[str] = set()
@@ -224,6 +145,8 @@ def _counts(counts: dict[str, int], background: str) -> Iterator[str]:
     yield "splits: " + ", ".join(f"{split} {counts[split]}" for split in SPLITS)
     if told := altered(counts, background):
         yield f"altered images: {told}"
+    if OF_VIDEOS in counts:
+        yield f"sounds: {counts[OF_VIDEOS]} are those of their videos"
 
 
 def altered(counts: Mapping[str, int], background: str) -> str:
@@ -241,14 +164,6 @@ def _put_aside(path: Path) -> Iterator[str]:
         yield f"! put aside: {len(where)} times {reason}: {', '.join(where[:PAIRS_NAMED])}"
     if len(by_reason) > MOST_NAMED:
         yield f"! put aside: {len(by_reason) - MOST_NAMED} more reasons, all in {path}"
-
-
-def _kind(data: bytes) -> str:
-    return media_type(data).partition("/")[2].upper()
-
-
-def _counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.most_common(MOST_NAMED))
 
 
 def script(text: str) -> str:

@@ -19,10 +19,12 @@ from PIL import Image
 
 from stages.base.store import FEATURES, INDEX, MEDIA, SPLITS, data_url, read_manifest
 from stages.media.text import PAD, UNKNOWN
+from stages.media.video import shown_medium
 from stages.samples.overview import prepared_rows
 
 TEMPLATES = Path(__file__).parent / "templates"
 NUM_SAMPLES = 40
+MOST_FRAMES = 8  # of a video's features, in a picture
 
 
 def write_page(path: Path, prepared: Path, screen: str, features: Mapping[Path, Any]) -> None:
@@ -76,7 +78,7 @@ def _sample(row: dict[str, Any], split: str) -> dict[str, Any]:
     return {
         "id": row["sample_id"],
         "split": split,
-        **{medium: data_url(row[medium]) for medium in MEDIA if row.get(medium)},
+        **{medium: data_url(shown_medium(medium, row[medium])) for medium in MEDIA if row.get(medium)},
         "texts": [*(row.get("texts") or []), *filter(None, [row.get("message")])],
         "questions": list(questions),
         "facts": [(key, row[key]) for key in ("label", "group") if row.get(key)],
@@ -108,6 +110,10 @@ def shown(values: np.ndarray, section: Any, words: list[str]) -> dict[str, Any]:
     """Return one medium's features as a person can look at them: a picture, words or numbers, and what they are."""
     if section.extractor == "pixels":
         return {"kind": "picture", "picture": _png(values), "says": f"{values.shape[1]}x{values.shape[0]} pixels"}
+    if section.extractor == "frames":
+        kept = values[values.any((1, 2, 3))]
+        says = f"{len(kept)} of at most {len(values)} frames of {values.shape[2]}x{values.shape[1]} pixels"
+        return {"kind": "picture", "picture": _png(np.concatenate([*kept[:MOST_FRAMES]], axis=1)), "says": says}
     if section.extractor == "tokens":
         kept = values[values != PAD]
         return {
@@ -117,7 +123,8 @@ def shown(values: np.ndarray, section: Any, words: list[str]) -> dict[str, Any]:
     numbers = values.astype(np.float32)
     low, high = float(numbers.min()), float(numbers.max())
     says = f"{' x '.join(map(str, values.shape))} numbers, {low:.2f} to {high:.2f}"
-    picture = _grey(numbers.T[::-1] if section.extractor == "log_mel" else np.atleast_2d(numbers), low, high)
+    rows = numbers.reshape(len(numbers), -1) if numbers.ndim > 1 else numbers[None]
+    picture = _grey(numbers.T[::-1] if section.extractor == "log_mel" else rows, low, high)
     if section.extractor == "log_mel":
         says += ": time from left to right, low tones below"
     return {"kind": "numbers", "picture": _png(picture), "says": says}

@@ -11,6 +11,7 @@ from stages.samples.schema import SAMPLES
 from stages.sources.base import Fault, Question, RawSample
 from tests.media.test_scripts import FORMS, SENTENCES
 from tests.support.small_data import encode, make_image, sound
+from tests.support.videos import TITLE, shades, video
 
 JPEG = encode(make_image())
 WAV = sound()
@@ -19,6 +20,7 @@ LIMITS = PrepareParams(
     max_image_megapixels=0.001,
     transparent_on="white",
     max_audio_seconds=0.1,
+    max_video_seconds=0.5,
     min_word_count=1,
     shard_mb=512,
 )
@@ -38,6 +40,9 @@ REQUIRED = ("image", "texts")
         ({"sample_id": "seen"}, "sample id again"),
         ({"split": "dev"}, "split 'dev'; expected one of train, val, test"),
         ({"audio": b"damaged"}, "audio does not decode: "),
+        ({"video": b"damaged"}, "video does not open; expected MP4"),
+        ({"video": JPEG}, "is an image (JPEG), not a video"),
+        ({"video": video()}, "video longer than 0.5 s, which is the most allowed"),
         ({"audio": sound(0.2)}, "audio longer than 0.1 s, which is the most allowed"),
     ],
 )
@@ -72,7 +77,7 @@ def test_a_required_text_without_a_word_is_told_from_a_missing_one():
 
 
 def test_a_sample_with_nothing_to_look_at_is_refused():
-    with pytest.raises(ValueError, match="^nothing in it: no image, sound, text or question$"):
+    with pytest.raises(ValueError, match="^nothing in it: no image, sound, video, text or question$"):
         check_sample(RawSample("a", "train", label="cat", texts=("...",)), set(), (), LIMITS)
     for changes in ({"image": JPEG}, {"audio": WAV}, {"message": "a"}, {"questions": (Question("a ?", "b"),)}):
         check_sample(RawSample("a", "train", **changes), set(), (), LIMITS)
@@ -100,6 +105,7 @@ def test_a_good_sample_becomes_a_row():
         "image": JPEG,
         "audio": WAV,
         "audio_rate_hz": 8000,
+        "video": None,
         "texts": ["A dog runs ."],
         "tokens": ["a dog runs"],
         "message": "Look at the Dog!",
@@ -245,3 +251,23 @@ def test_a_text_of_any_script_is_kept_in_every_place_and_form(script, form):
     assert usual["texts"] == [usual["message"]] == usual["questions"] == [text]
     if not form.startswith("NFK"):
         assert found["label"] == unicodedata.normalize("NFC", text)
+
+
+@pytest.mark.parametrize(("own", "sounds", "heard"), [(None, True, True), (None, False, False), (WAV, True, False)])
+def test_a_videos_sound_is_the_samples_where_the_source_has_sounds_and_no_other_is_there(own, sounds, heard):
+    limits = LIMITS.model_copy(update={"max_audio_seconds": 1.0, "max_video_seconds": 1.0})
+    raw = RawSample("a", "train", audio=own, video=video(shades(4), sound_s=0.4, title=TITLE))
+    outcome = Outcome()
+    ((_, row),) = prepare_rows(iter([raw]), ("video",), limits, outcome, sounds)
+    assert row["video"][4:8] == b"ftyp" and TITLE.encode() not in row["video"]
+    assert (row["audio"] or b"")[:4] == (b"fLaC" if heard else own[:4] if own else b"")
+    assert row["audio_rate_hz"] == (8000 if row["audio"] else None)
+    assert dict(outcome.altered) == ({"sounds_of_videos": 1} if heard else {})
+
+
+def test_a_videos_sound_has_the_bounds_of_sounds():
+    raw = RawSample("a", "train", video=video(shades(4), sound_s=0.4))
+    limits = LIMITS.model_copy(update={"max_video_seconds": 1.0})
+    with pytest.raises(ValueError, match=r"audio longer than 0\.1 s"):
+        check_sample(raw, set(), (), limits, sounds=True)
+    assert check_sample(raw, set(), (), limits)["audio"] is None

@@ -16,6 +16,7 @@ from stages.samples.writer import write_splits
 from stages.sources.base import Fault, Question, RawSample
 from tests.samples.test_checks import LIMITS
 from tests.support.small_data import encode, make_image, sound
+from tests.support.videos import shades, video
 
 IMAGES = [encode(make_image(seed), "PNG") for seed in range(6)]
 
@@ -27,7 +28,7 @@ def in_a_new_folder(tmp_path, monkeypatch):
 
 def prepared(items: list[RawSample | Fault]) -> Path:
     """Write samples as `prepare` does."""
-    limits, outcome = LIMITS.model_copy(update={"max_image_megapixels": 1}), Outcome()
+    limits, outcome = LIMITS.model_copy(update={"max_image_megapixels": 1, "max_video_seconds": 2.0}), Outcome()
     with writing("prepare", "own", {}) as draft:
         rows = prepare_rows(iter(items), (), limits, outcome)
         draft.counts |= write_splits(rows, draft.folder, SAMPLES, 2**20)
@@ -64,6 +65,14 @@ def test_counts_add_up_and_each_column_is_told():
     ]:
         assert f"\n  {line}\n" in f"{told}\n"
     assert "in Latin 1, Han 1" in told
+
+
+def test_videos_are_told_by_kind_size_rate_and_length_and_equal_ones_by_their_splits():
+    films = [video(), video(shades(5, (32, 32)), kind="webm", codec="libvpx")]
+    samples = [RawSample("a", "train", video=films[0]), RawSample("b", "val", video=films[1])]
+    told = screen(prepared([*samples, RawSample("c", "test", video=films[0])]))
+    assert "\n  video: 3 (MP4 2, WEBM 1), 48x32, 32x32 pixels, 10 frames a second, 0.50 to 1.00 s, median 1.00" in told
+    assert "\n  ! equal videos: 1 stand under another sample already" in told
 
 
 @pytest.mark.parametrize(

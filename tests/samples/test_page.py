@@ -63,6 +63,21 @@ def test_other_numbers_are_a_grey_picture_and_their_range():
     assert picture.tolist() == [[0, 63, 255]]
 
 
+def test_frames_are_shown_side_by_side_without_what_is_behind_the_end():
+    frames = np.full((5, 4, 6, 3), 9, np.uint8)
+    frames[3:] = 0
+    found = shown(frames, SimpleNamespace(extractor="frames"), [])
+    (picture,) = pictures(f'src="{found["picture"]}" alt="x"', "x")
+    assert picture.shape == (4, 18, 3) and (picture == 9).all()
+    assert found["says"] == "3 of at most 5 frames of 6x4 pixels"
+
+
+def test_numbers_of_cells_of_frames_are_a_row_a_frame():
+    found = shown(np.zeros((5, 4, 3), np.float16), SimpleNamespace(extractor="torchvision"), [])
+    (picture,) = pictures(f'src="{found["picture"]}" alt="x"', "x")
+    assert picture.shape == (5, 12) and found["says"].startswith("5 x 4 x 3 numbers")
+
+
 def test_without_features_the_page_says_how_they_are_made(project, capsys):
     params = load_params().model_copy(update={"features": {}})
     prepare.check(params, "scenes")

@@ -15,6 +15,7 @@ from stages.extractors.huggingface.image import ImageModel
 from stages.extractors.huggingface.text import TextModel
 
 BY_MODALITY: dict[str, type[FrozenModel]] = {kind.modality: kind for kind in (TextModel, ImageModel, AudioModel)}
+BY_MODALITY["video"] = ImageModel  # of its frames, see `clips`
 
 
 class HuggingFace(Extractor):

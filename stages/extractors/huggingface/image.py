@@ -1,6 +1,5 @@
 """Images through a frozen Hugging Face model. Shapes: B batch, L cells, H hidden."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from stages.extractors.huggingface.base import LAST, FrozenModel
+from stages.extractors.torch_extractor import fewer_cells
 from stages.media.images import to_rgb
 from stages.pretrained import huggingface as pretrained
 
@@ -32,11 +32,15 @@ class ImageModel(FrozenModel):
 
     def decode(self, media: bytes) -> np.ndarray:
         """Decode, and prepare as the model's own processor does, float32 (3, H, W)."""
-        return self._processor(images=to_rgb(media), return_tensors="np")["pixel_values"][0]
+        return self.of_picture(to_rgb(media))
+
+    def of_picture(self, picture: Image.Image) -> np.ndarray:
+        """Prepare a picture, float32 (3, H, W)."""
+        return self._processor(images=picture, return_tensors="np")["pixel_values"][0]
 
     def blank(self) -> np.ndarray:
         """Return a black image."""
-        return self._processor(images=Image.new("RGB", (64, 48)), return_tensors="np")["pixel_values"][0]
+        return self.of_picture(Image.new("RGB", (64, 48)))
 
     def inputs(self, decoded: np.ndarray) -> tuple[dict[str, Tensor], None]:
         """Return the pixels."""
@@ -53,13 +57,7 @@ class ImageModel(FrozenModel):
     def places(self, x_BLH: Tensor, beside: None) -> tuple[Tensor, Tensor, Tensor]:
         """Return the cells, `pool` x `pool` of them as their mean."""
         cells_BLH = x_BLH if self._writes else pretrained.image_cells(x_BLH)
-        side = math.isqrt(cells_BLH.shape[1])
         whole_BH = x_BLH[:, 0] if x_BLH.shape[1] > cells_BLH.shape[1] else cells_BLH.mean(1)
         if (pool := self.settings["pool"]) > 1:
-            if side * side != cells_BLH.shape[1]:
-                raise ValueError(f"{cells_BLH.shape[1]} places, which are no square of cells")
-            if side % pool:
-                raise ValueError(f"{side} x {side} cells, which {pool} does not divide")
-            parts = cells_BLH.unflatten(1, (side // pool, pool, side // pool, pool))
-            cells_BLH = parts.mean((2, 4)).flatten(1, 2)
+            cells_BLH = fewer_cells(cells_BLH, pool)
         return cells_BLH, torch.ones(cells_BLH.shape[:2], dtype=torch.bool, device=x_BLH.device), whole_BH

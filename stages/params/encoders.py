@@ -85,6 +85,7 @@ TextEncoder = Annotated[
     Annotated[str, *_plain("text", HUGGINGFACE), Tag("plain")] | Annotated[HuggingFaceEncoderParams, Tag("mapping")],
     Discriminator(_kind),
 ]
+VideoEncoder = Annotated[str, *_plain("video")]
 
 
 class Encoders(Section):
@@ -94,3 +95,4 @@ class Encoders(Section):
     audio: AudioEncoder = NONE
     text: TextEncoder = NONE
     question: TextEncoder = NONE
+    video: VideoEncoder = NONE

@@ -210,7 +210,7 @@ class RetrieveParams(ExperimentBase):
     least: ClassVar[int] = 2
 
     task: Literal["retrieve"]
-    target: Literal["image", "audio", "text"]
+    target: Literal["image", "audio", "text", "video"]
 
 
 class VqaParams(ExperimentBase):
@@ -249,7 +249,7 @@ class MatchParams(ExperimentBase):
     least: ClassVar[int] = 2
 
     task: Literal["match"]
-    target: Literal["image", "audio", "text"]
+    target: Literal["image", "audio", "text", "video"]
 
     def required(self) -> tuple[str, ...]:
         """Return the target, and of the others the only one: one side alone is no question."""

@@ -20,6 +20,7 @@ WORDS, SPEECH, TOKENS, VECTOR = (
     FeatureSpec((24,)),
 )
 IMAGES = [FeatureSpec((64, 64, 3)), FeatureSpec((32, 32, 3)), FeatureSpec((100, 90, 3))]
+VIDEOS = [FeatureSpec((6, 32, 32, 3)), FeatureSpec((6, 9, 24)), FeatureSpec((6, 24))]
 SPECS = {
     ("image", "cnn"): IMAGES,
     ("image", "vit"): IMAGES,
@@ -30,6 +31,7 @@ SPECS = {
     ("audio", "gru"): [SPEECH, FeatureSpec((9, 8))],
     ("audio", "cnn_gru"): [SPEECH, FeatureSpec((9, 8))],
     ("audio", "projection"): [VECTOR],
+    **{("video", name): VIDEOS for name in ENCODERS["video"]},
 }
 CASES = [
     pytest.param(modality, name, spec, id=f"{modality}-{name}-{'x'.join(map(str, spec.shape))}")
@@ -57,6 +59,11 @@ def features(spec, batch=4):
         for row in range(batch):
             words[row, len(words[row]) - row :] = 0  # row 0 is full
         return words
+    if spec in VIDEOS:
+        clips = torch.randint(1, 256, (batch, *spec.shape), generator=generator)
+        for row in range(batch):
+            clips[row, spec.shape[0] - row :] = 0  # row 0 is full
+        return clips.to(torch.uint8) if len(spec.shape) == 4 else (clips / 64).half()
     if len(spec.shape) == 3:
         return torch.randint(0, 256, (batch, *spec.shape), dtype=torch.uint8, generator=generator)
     return torch.randn(batch, *spec.shape, generator=generator).half()
@@ -115,7 +122,8 @@ def test_bfloat16_comes_near_to_float32(modality, name, spec):
 def test_mirrored_twice_is_the_same(modality, name, spec):
     encoder, x = build(modality, name, spec), features(spec)
     assert torch.equal(encoder.mirror(encoder.mirror(x)), x)
-    assert torch.equal(encoder.mirror(x), x) == (modality != "image" or spec == VECTOR)
+    without_sides = modality not in ("image", "video") or spec in (VECTOR, VIDEOS[2])
+    assert torch.equal(encoder.mirror(x), x) == without_sides
 
 
 @pytest.mark.parametrize("name", ["cnn", "vit", "torchvision"])
@@ -323,3 +331,38 @@ def test_a_backbone_that_cannot_be_used_says_why():
         encoder.load_weights({name: value for name, value in state.items() if name != "features.0.0.weight"})
     with pytest.raises(InputError, match="size mismatch for features.0.0.weight"):
         encoder.load_weights(state | {"features.0.0.weight": torch.zeros(1)})
+
+
+OVER_TIME = pytest.mark.parametrize("name", ENCODERS["video"])
+EACH_KIND = pytest.mark.parametrize("spec", VIDEOS, ids=["pixels", "cells", "pooled"])
+
+
+@OVER_TIME
+@EACH_KIND
+def test_the_mean_of_a_video_sees_no_order_and_the_others_do(name, spec):
+    encoder, x = build("video", name, spec).eval(), features(spec)[:1]
+    pooled, of_turned = encoder(x).mean(1), encoder(x.flip(1)).mean(1)
+    assert torch.allclose(pooled, of_turned, atol=1e-5) == (name == "mean")
+
+
+@OVER_TIME
+@EACH_KIND
+def test_frames_that_are_not_there_have_no_influence_and_a_video_that_is_missing_is_finite(name, spec):
+    encoder, x = build("video", name, spec).eval(), features(spec)[:2].clone()
+    x[0, 2:] = 0
+    x[1, :] = 0
+    sequence = encoder(x)
+    assert encoder.real(x, sequence.shape[1]).sum(1).tolist() == [1 if name == "mean" else 2, 0]
+    assert sequence.isfinite().all()
+    assert encoder.train()(x[1:]).isfinite().all()
+
+
+@OVER_TIME
+def test_a_single_frame_may_stand_anywhere(name):
+    spec = VIDEOS[2]
+    encoder, x = build("video", name, spec).eval(), torch.zeros(2, *spec.shape)
+    x[0, 0] = x[1, 3] = features(spec)[0, 0]
+    (first, later), real = encoder(x), encoder.real(x, encoder(x).shape[1])
+    assert real.sum(1).tolist() == [1, 1]
+    if name in ("mean", "gru"):  # the others see where it stands
+        torch.testing.assert_close(first[real[0]], later[real[1]])

@@ -46,15 +46,23 @@ from tests.support.small_splits import (
 MEDIA = ("image", "audio", "text")
 SUBSETS = [subset for n in (1, 2, 3) for subset in itertools.combinations(MEDIA, n)]
 SEVERAL = [subset for subset in SUBSETS if len(subset) > 1]
+OF_VIDEO = [("video",), ("video", "text"), ("audio", "video"), ("image", "audio", "text", "video")]
+IN_TIME = [("audio",), ("video",), ("audio", "video")]
 CASES: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
-    "caption": [(subset, {}) for subset in SUBSETS],
-    "classify": [(subset, {}) for subset in [*SUBSETS, ("image", "question")]],
-    "match": [(subset, {"target": subset[-1]}) for subset in SEVERAL],
-    "retrieve": [(subset, {"target": subset[-1]}) for subset in SEVERAL],
-    "transcribe": [(("audio",), {"units": units}) for units in ("words", "characters")],
-    "translate": [(subset, {"way": way}) for subset in SEVERAL[:3] for way in ("direct", "shared")],
+    "caption": [(subset, {}) for subset in [*SUBSETS, *OF_VIDEO]],
+    "classify": [(subset, {}) for subset in [*SUBSETS, ("image", "question"), *OF_VIDEO]],
+    "match": [(subset, {"target": subset[-1]}) for subset in [*SEVERAL, *OF_VIDEO[1:]]],
+    "retrieve": [
+        *((subset, {"target": subset[-1]}) for subset in SEVERAL),
+        *(
+            (subset, {"target": target})
+            for subset, target in zip(OF_VIDEO[1:], ("video", "video", "text"), strict=True)
+        ),
+    ],
+    "transcribe": [(subset, {"units": units}) for subset in IN_TIME for units in ("words", "characters")],
+    "translate": [(subset, {"way": way}) for subset in [*SEVERAL[:3], OF_VIDEO[1]] for way in ("direct", "shared")],
     "vqa": [
-        *(((*subset, "question"), {}) for subset in [(), *SUBSETS]),
+        *(((*subset, "question"), {}) for subset in [(), *SUBSETS, *OF_VIDEO]),
         *(((*subset, "question"), {"head": head}) for subset in [SUBSETS[0], SUBSETS[-1]] for head in HEADS),
     ],
 }

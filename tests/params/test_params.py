@@ -118,7 +118,7 @@ def refusal(path: Path) -> str:
         ("experiments.caption.fusion", "x", "experiments.caption.fusion: got 'x'; expected one of concat, product, "),
         ("experiments.caption.head", "x", "experiments.caption.head: got 'x'; expected one of "),
         ("experiments.classify.head", "gru", "experiments.classify.head: got 'gru'; expected 'none'"),
-        ("experiments.retrieve.target", "x", "experiments.retrieve.target: got 'x'; expected 'image', 'audio' or "),
+        ("experiments.retrieve.target", "x", "experiments.retrieve.target: got 'x'; expected 'image', 'audio', "),
         (
             "serve.allow_origins",
             ["http://a.example/"],

@@ -43,14 +43,15 @@ SPECS = {
     "audio": FeatureSpec((20, 16), seconds=2.0),
     "text": FeatureSpec((6,), len(WORDS)),
     "question": FeatureSpec((6,), len(WORDS)),
+    "video": FeatureSpec((5, 16, 16, 3)),
 }
-ENCODERS = {"image": "cnn", "audio": "cnn", "text": "gru", "question": "gru"}
+ENCODERS = {"image": "cnn", "audio": "cnn", "text": "gru", "question": "gru", "video": "gru"}
 OWN: dict[str, dict[str, Any]] = {
     "caption": {"head": "transformer", "max_words": 6},
     "classify": {},
     "match": {"target": "text"},
     "retrieve": {"target": "text"},
-    "transcribe": {"units": "words", "ngram_order": 2, "encoders": {"audio": "cnn_gru"}},
+    "transcribe": {"units": "words", "ngram_order": 2, "encoders": {"audio": "cnn_gru", "video": "gru"}},
     "translate": {"way": "shared"},
     "vqa": {},
 }
@@ -99,6 +100,10 @@ def make_features(modality: str, num_media: int) -> np.ndarray:
         return words
     if modality == "image":
         return rng.integers(0, 256, (num_media, *spec.shape)).astype(np.uint8)
+    if modality == "video":
+        clips = rng.integers(1, 256, (num_media, *spec.shape)).astype(np.uint8)
+        clips[2:, 3:] = 0  # shorter ones
+        return clips
     return rng.normal(size=(num_media, *spec.shape)).astype(np.float16)
 
 

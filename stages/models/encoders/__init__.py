@@ -5,6 +5,7 @@ A new encoder: its file here (or its class in a modality's file), its line in th
 runs it.
 """
 
+from stages.models.encoders import video
 from stages.models.encoders.audio import SpectrogramCNN, SpectrogramCNNGRU, SpectrogramGRU
 from stages.models.encoders.backbone import Backbone
 from stages.models.encoders.base import Encoder
@@ -32,5 +33,11 @@ ENCODERS: dict[str, dict[str, type[Encoder]]] = {
         "gru": SpectrogramGRU,
         "cnn_gru": SpectrogramCNNGRU,
         "projection": Projection,
+    },
+    "video": {
+        "mean": video.Mean,
+        "gru": video.GRU,
+        "transformer": video.Transformer,
+        "conv": video.Conv,
     },
 }

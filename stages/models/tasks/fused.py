@@ -53,7 +53,7 @@ class FusedTask(Task):
             features, present = batch[modality], batch[modality + PRESENT]
             if present.ndim == 2:
                 features, present = features.flatten(0, 1), present.flatten()
-            if train is not None and modality == "image":
+            if train is not None and modality in ("image", "video"):
                 features = augment(encoder, features, train)
             x_BLD = encoder(features)
             encoded[modality] = Encoded(x_BLD, encoder.real(features, x_BLD.shape[1]) & present.unsqueeze(1))
@@ -87,7 +87,7 @@ def make_encoder(config: ModelConfig, modality: str) -> Encoder:
 
 
 def augment(encoder: Encoder, images: Tensor, train: Any) -> Tensor:
-    """Mirror and shift images at random, each sample on its own."""
+    """Mirror and shift images at random, each sample on its own; a video is mirrored whole, and not shifted."""
     if train.flip_fraction:
         chosen = torch.rand(len(images), device=images.device) < train.flip_fraction
         chosen = chosen.view(-1, *[1] * (images.ndim - 1))

@@ -24,6 +24,8 @@ class Extractor:
     num_words: int = 0
     space: str = ""
     """What names the space in which features of this and of another modality can be compared; empty where none is."""
+    seconds: float = 0.0
+    """How long a time the first axis of `shape` spans; 0 where it is no time."""
     longest: str = ""
     """What a medium is cut at, in words for a person; empty where nothing is cut."""
     side_by_side: bool = True

@@ -27,7 +27,8 @@ class Clips(Extractor):
         self.images, self.sampling = images, sampling
         self.num_frames = num_frames(sampling["fps"], sampling["seconds"])
         self.shape, self.dtype = (self.num_frames, *images.shape), images.dtype
-        self.longest, self.side_by_side = f"{sampling['seconds']:g} s", images.side_by_side
+        self.longest, self.seconds = f"{sampling['seconds']:g} s", self.num_frames / sampling["fps"]
+        self.side_by_side = images.side_by_side
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the output."""

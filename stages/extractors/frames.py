@@ -36,7 +36,7 @@ class Frames(Extractor):
         self.settings = settings
         frames = num_frames(settings["fps"], settings["seconds"])
         self.shape = (frames, settings["size_px"], settings["size_px"], 3)
-        self.longest = f"{settings['seconds']:g} s"
+        self.longest, self.seconds = f"{settings['seconds']:g} s", frames / settings["fps"]
 
     @classmethod
     def from_params(cls, params: Any, device: "Device | None", key: str, prepared: Path) -> Self:

@@ -44,7 +44,7 @@ class LogMel(TorchExtractor):
         )
         if min(self._num_samples, window, self._hop) < 1:
             raise ValueError(f"seconds, window_ms or hop_ms is under one sample at {settings['rate_hz']} Hz")
-        self.longest = f"{settings['seconds']:g} s"
+        self.longest, self.seconds = f"{settings['seconds']:g} s", settings["seconds"]
         self._window = torch.hann_window(window)
         self._fft_size = 2 ** (window - 1).bit_length() * 2  # a power of two, at least twice the window
         self._filters_FM = mel_filterbank(self._fft_size // 2 + 1, settings["mel_bands"], settings["rate_hz"])

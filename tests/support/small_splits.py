@@ -43,7 +43,7 @@ SPECS = {
     "audio": FeatureSpec((20, 16), seconds=2.0),
     "text": FeatureSpec((6,), len(WORDS)),
     "question": FeatureSpec((6,), len(WORDS)),
-    "video": FeatureSpec((5, 16, 16, 3)),
+    "video": FeatureSpec((5, 16, 16, 3), seconds=1.0),
 }
 ENCODERS = {"image": "cnn", "audio": "cnn", "text": "gru", "question": "gru", "video": "gru"}
 OWN: dict[str, dict[str, Any]] = {

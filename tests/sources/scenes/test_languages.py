@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from stages.media.text import join, tokenize
-from stages.sources.scenes import Scenes, captions, questions, world
+from stages.sources.scenes import Scenes, captions, motion, questions, world
 from stages.sources.scenes.chinese import PHRASES
 from stages.sources.scenes.languages import LANGUAGES, English
 from stages.sources.scenes.world import Stream
@@ -26,6 +26,7 @@ OBJECT = re.compile(
 )
 WORDINGS = [
     *captions.TEMPLATES.values(),
+    *motion.TEMPLATES.values(),
     questions.COUNT,
     questions.EXISTS,
     questions.COLOUR,
@@ -34,6 +35,8 @@ WORDINGS = [
     questions.LARGER,
     questions.SMALLER,
     questions.MORE,
+    questions.DOES,
+    questions.WAY,
 ]
 
 
@@ -51,7 +54,7 @@ def test_every_template_has_a_translation_with_its_slots():
 
 
 def test_no_two_phrases_become_one():
-    for tables in ([captions.PHRASES], [dict(enumerate(WORDINGS))]):
+    for tables in ([captions.PHRASES], [motion.PHRASES], [dict(enumerate(WORDINGS))]):
         said = [PHRASES[phrase] for table in tables for options in table.values() for phrase, _ in options]
         assert Counter(said).most_common(1)[0][1] == 1
     assert not re.search("[A-Za-z ]", captions.SLOT.sub("", "".join(PHRASES.values())))

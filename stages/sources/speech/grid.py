@@ -6,6 +6,7 @@ video. Sentences are split by hash of their names, or a speaker is kept for the 
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from string import ascii_lowercase
 from typing import Literal, NamedTuple, Protocol
@@ -91,8 +92,8 @@ class Grid(Source):
 
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield the clips in order of their speakers and sentences."""
-        archives = [open_archive(folder / name) for name in self.params.archives]
-        try:
+        with ExitStack() as stack:
+            archives = [stack.enter_context(open_archive(folder / name)) for name in self.params.archives]
             clips, aligns, faults = _find(archives)
             self._check_speaker(sorted({speaker for speaker, _ in clips}))
             yield from faults
@@ -100,9 +101,6 @@ class Grid(Source):
                 yield self._sample(clip, clips[clip], aligns.get(clip))
             for clip in sorted(aligns.keys() - clips.keys()):
                 yield Fault(str(aligns[clip]), "times of a clip that is not there")
-        finally:
-            for archive in archives:
-                archive.close()
 
     def _check_speaker(self, speakers: list[str]) -> None:
         if not speakers:

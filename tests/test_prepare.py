@@ -164,6 +164,7 @@ def test_the_vocabulary_is_that_of_the_training_split():
         "answers": [],
         "labels": [],
         "transcript": [*SPECIALS],
+        "transcript_characters": [*SPECIALS],
     }
     assert rows(PHOTOS, "val")[0]["tokens"] == ["blue blue cat"]
 

@@ -47,7 +47,6 @@ MEDIA = ("image", "audio", "text")
 SUBSETS = [subset for n in (1, 2, 3) for subset in itertools.combinations(MEDIA, n)]
 SEVERAL = [subset for subset in SUBSETS if len(subset) > 1]
 OF_VIDEO = [("video",), ("video", "text"), ("audio", "video"), ("image", "audio", "text", "video")]
-IN_TIME = [("audio",), ("video",), ("audio", "video")]
 CASES: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     "caption": [(subset, {}) for subset in [*SUBSETS, *OF_VIDEO]],
     "classify": [(subset, {}) for subset in [*SUBSETS, ("image", "question"), *OF_VIDEO]],
@@ -59,7 +58,10 @@ CASES: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
             for subset, target in zip(OF_VIDEO[1:], ("video", "video", "text"), strict=True)
         ),
     ],
-    "transcribe": [(subset, {"units": units}) for subset in IN_TIME for units in ("words", "characters")],
+    "transcribe": [
+        *((subset, {"units": "words"}) for subset in (("audio",), ("video",), ("audio", "video"))),
+        *((subset, {"units": "characters"}) for subset in (("audio",), ("audio", "video"))),
+    ],
     "translate": [(subset, {"way": way}) for subset in [*SEVERAL[:3], OF_VIDEO[1]] for way in ("direct", "shared")],
     "vqa": [
         *(((*subset, "question"), {}) for subset in [(), *SUBSETS, *OF_VIDEO]),

@@ -80,6 +80,8 @@ def run(params: Params, name: str) -> None:
 
 def score(task: "Task", answers: list[dict[str, Any]], train: "Split", test: "Split", params: Params) -> dict[str, Any]:
     """Return the model's metrics, with the baselines and, where the truth is known, the ceiling."""
+    from stages.models.baselines import VIDEO, without_time
+
     metrics = task.metrics(answers, test.rows)
     baselines = task.baselines(train, test)
     for row, modalities in task.ablations().items():
@@ -87,6 +89,9 @@ def score(task: "Task", answers: list[dict[str, Any]], train: "Split", test: "Sp
     for modality in task.config.features:
         if modality not in task.several:
             baselines[f"shuffled_{modality}"] = _shuffled(task, answers, test, modality, params)
+    if VIDEO in task.config.features:
+        for row, change in without_time(params.base.seed).items():
+            baselines[row] = task.answer(test.changed(VIDEO, change), params.evaluate)
     return {
         **metrics,
         "num_samples": len(test),

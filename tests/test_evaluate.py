@@ -11,12 +11,13 @@ from stages import evaluate
 from stages.base.lexicon import LEXICON, read_lexicon
 from stages.base.store import MANIFEST, METRICS, PREDICTIONS, artifact_path, read_manifest, sha256_file, write_json
 from stages.media.text import TOKENIZER
-from stages.models.baselines import most_frequent_caption, nearest_captions, swapped
+from stages.models.baselines import most_frequent_caption, nearest_captions, swapped, without_time
 from stages.models.metrics.captions import caption_metrics
 from stages.models.metrics.classification import classification_metrics
 from stages.models.model import load_model, reading_of
 from stages.models.tables import load_split
 from stages.params import load_params
+from tests.support.small_splits import make_split, make_task, project_params
 from tests.test_train import CPU
 
 BESIDE = {
@@ -201,3 +202,17 @@ def test_plot_data_is_there(project, name, file):
     assert len(lines) >= 3 and len({line.count(",") for line in lines}) == 1
     assert lines[0].startswith({"curves.csv": "epoch,", "comparison.csv": "row,score,"}[file])
     assert np.isfinite([float(x) for x in lines[1].split(",")[1:]]).all()
+
+
+@pytest.mark.parametrize("encoder", ["mean", "gru"])
+def test_beside_a_model_of_videos_stand_rows_that_see_no_time(encoder):
+    modalities = ("audio", "video")
+    task = make_task("classify", modalities, encoders={"audio": "cnn", "video": encoder}).eval()
+    split, params = make_split(modalities), project_params()
+    seen = task.answer(split, params.evaluate)
+    found = evaluate.score(task, seen, split, split, params)["baselines"]
+    assert {"only_video", "shuffled_video", "single_frame_video", "shuffled_frames_video"} <= set(found)
+    change = without_time(params.base.seed)["shuffled_frames_video"]
+    shuffled = task.answer(split.changed("video", change), params.evaluate)
+    told, other = (np.array([answer["probabilities"] for answer in answers]) for answers in (seen, shuffled))
+    assert np.allclose(told, other, atol=1e-5) == (encoder == "mean")

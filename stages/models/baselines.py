@@ -1,14 +1,22 @@
-"""The honest rows beside a model: what is reached without looking, by looking it up, or by looking elsewhere."""
+"""The honest rows beside a model: what is reached without looking, by looking it up, or by looking elsewhere.
+
+Shapes: N clips, T frames; a frame of nothing but zeros is none.
+"""
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from stages.models.tables import Split
+from stages.models.encoders.video import is_frame
+from stages.models.tables import Change, Split
 
 BATCH = 256
 POOLED_SIDE = 8  # pixels are compared at 8 x 8
+VIDEO = "video"
 
 
 def most_frequent_caption(rows: list[dict[str, Any]]) -> list[str]:
@@ -32,6 +40,29 @@ def swapped(size: int, seed: int) -> np.ndarray:
     others = np.arange(size)
     others[order] = np.roll(order, 1)
     return others
+
+
+def without_time(seed: int) -> dict[str, Change]:
+    """Return by the name of its row what is done to videos."""
+    return {"single_frame_video": single_frame, "shuffled_frames_video": partial(shuffled_frames, seed=seed)}
+
+
+def single_frame(features: Tensor, numbers: np.ndarray) -> Tensor:
+    """Leave the middle one of each clip's real frames where it is, and zeros elsewhere."""
+    real_NT = is_frame(features)
+    before_NT = real_NT.cumsum(1)
+    middle_NT = real_NT & (before_NT == (real_NT.sum(1, keepdim=True) + 1) // 2)
+    return features * middle_NT.view(*middle_NT.shape, *[1] * (features.ndim - 2)).to(features.dtype)
+
+
+def shuffled_frames(features: Tensor, numbers: np.ndarray, seed: int) -> Tensor:
+    """Put each clip's real frames into an order drawn for it; what is no frame stays where it is."""
+    shuffled = features.clone()
+    for clip, real_T, number in zip(shuffled, is_frame(features).cpu().numpy(), numbers, strict=True):
+        places = real_T.nonzero()[0]
+        order = np.random.default_rng([seed, number]).permutation(places)
+        clip[torch.from_numpy(places)] = clip[torch.from_numpy(order)]
+    return shuffled
 
 
 def _vectors(split: Split) -> np.ndarray:

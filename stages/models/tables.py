@@ -6,7 +6,7 @@ Shapes: N samples of the split, B samples of a batch, K media of one modality th
 import copy
 import dataclasses
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +25,7 @@ from stages.base.store import FEATURES, INDEX, artifact_path, read_manifest, say
 from stages.models.encoders.base import FeatureSpec
 
 PRESENT = "_present"  # after a modality's name: which of its media are there
+Change = Callable[[Tensor, np.ndarray], Tensor]  # of features (N, ...), given the number of the sample of each
 Picks = dict[str, np.ndarray]  # by modality (B, K): the number of a sample's medium, -1 for none
 
 
@@ -39,6 +40,7 @@ class FeatureTable:
         self.counts = np.array([len(found) for found in rows])
         self._starts = np.cumsum(self.counts) - self.counts
         self._rows = np.array([row for found in rows for row in found] or [0], np.int64)
+        self._change: Change | None = None
         self._resident: Tensor | None = None
         used = np.unique(self._rows)
         if len(used) * math.prod(self.shape) * features.itemsize > limit_bytes:
@@ -64,6 +66,12 @@ class FeatureTable:
         other._starts = self._starts[order]
         return other
 
+    def changed(self, change: Change) -> Self:
+        """Return the table whose features are given as `change` makes them."""
+        other = copy.copy(self)
+        other._change = change
+        return other
+
     def batches(self, chosen: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield features (B, K, ...) and which are present (B, K) for (sample numbers (B,), picks (B, K))."""
         places = [self._places(samples, picks) for samples, picks in chosen]
@@ -74,10 +82,12 @@ class FeatureTable:
         else:
             streamed = read_ahead(self._gather, places, workers=1, ahead=2)
             gathered = (features.to(self._device.device, non_blocking=True) for features in streamed)
-        for features, (_, picks) in zip(gathered, chosen, strict=True):
+        for features, (samples, picks) in zip(gathered, chosen, strict=True):
             present = torch.from_numpy(picks >= 0).to(self._device.device)
             if not (picks >= 0).all():
                 features = features.masked_fill(~present.view(*present.shape, *[1] * len(self.shape)), 0)
+            if self._change:
+                features = self._change(features.flatten(0, 1), samples.repeat(picks.shape[1])).view_as(features)
             yield features, present
 
     def _places(self, samples: np.ndarray, picks: np.ndarray) -> np.ndarray:
@@ -111,6 +121,10 @@ class Split:
     def reordered(self, modality: str, order: np.ndarray) -> Self:
         """Return the split in which sample i has this modality of sample order[i]."""
         return dataclasses.replace(self, features=self.features | {modality: self.features[modality].reordered(order)})
+
+    def changed(self, modality: str, change: Change) -> Self:
+        """Return the split in which the features of a modality are as `change` makes them."""
+        return dataclasses.replace(self, features=self.features | {modality: self.features[modality].changed(change)})
 
     def only(self, modalities: Collection[str]) -> Self:
         """Return the split in which all other modalities are missing."""

@@ -11,6 +11,7 @@ import torch
 from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import FEATURES, INDEX, artifact_path, writing
+from stages.models.baselines import without_time
 from stages.models.encoders.base import FeatureSpec
 from stages.models.tables import PRESENT, FeatureTable, Reading, Split, feature_spec, load_split, read_rows
 from stages.samples.schema import samples_schema
@@ -252,3 +253,36 @@ def test_artifacts_that_do_not_serve_are_named(reading, split, message):
 def test_the_features_say_their_shape_and_how_many_words_there_are():
     write_own(rows_of(a="cat"))
     assert feature_spec("own-text") == FeatureSpec((2,), 30)
+
+
+def clips(*lengths: int) -> Split:
+    """Make a split of videos of five places, the frames of sample i numbered 10 * i + 1 and on."""
+    features = np.zeros((len(lengths), 5, 2), np.float16)
+    for i, length in enumerate(lengths):
+        features[i, :length] = np.arange(10 * i + 1, 10 * i + 1 + length)[:, None]
+    rows = make_rows(len(lengths) + 1)
+    return Split(rows, {"video": FeatureTable(features, [*([i] for i in range(len(lengths))), []], CPU, 1e9)})
+
+
+def frames_of(split: Split, row: str, batch_size: int) -> list[list[int]]:
+    changed = split.changed("video", without_time(3)[row]) if row else split
+    found = [batch["video"][:, :, 0].int().tolist() for _, _, batch in changed.in_order(batch_size)]
+    return [clip for batch in found for clip in batch]
+
+
+def test_of_each_video_the_middle_frame_is_left_in_its_place():
+    assert frames_of(clips(5, 2, 1), "single_frame_video", 2) == [
+        [0, 0, 3, 0, 0],
+        [11, 0, 0, 0, 0],
+        [21, 0, 0, 0, 0],
+        [0] * 5,
+    ]
+
+
+def test_frames_of_a_video_are_shuffled_by_the_seed_in_any_batch_and_padding_stays():
+    split = clips(5, 4, 5, 5, 1)
+    found, whole = frames_of(split, "shuffled_frames_video", 2), frames_of(split, "", 6)
+    assert found == frames_of(split, "shuffled_frames_video", 6)
+    assert [sorted(clip, key=lambda v: (v == 0, v)) for clip in found] == whole
+    assert found != whole and found[1][4] == 0
+    assert len({tuple(np.argsort(clip)) for clip in (found[0], found[2], found[3])}) > 1

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stages.base.device import Device
 
 VERSION = 1
-SETTINGS = ("fps", "seconds", "size_px", "difference")
+SETTINGS = ("fps", "seconds", "size_px", "difference", "crop")
 SAME = 128  # a difference of nothing
 
 
@@ -49,7 +49,8 @@ class Frames(Extractor):
 
     def decode(self, media: bytes) -> np.ndarray:
         """Decode, resize, and take differences where these are wanted."""
-        frames = decode_video(media, self.settings["fps"], self.shape[0], self.settings["size_px"])
+        number, size_px = self.shape[:2]
+        frames = decode_video(media, self.settings["fps"], number, size_px, self.settings["crop"])
         return differences(frames) if self.settings["difference"] else frames
 
     def exceeds(self, media: bytes) -> bool:

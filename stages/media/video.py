@@ -5,7 +5,7 @@ hides is not seen. The sound of a video is a sound of its own, see `audio`.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -25,6 +25,7 @@ MOST_FRAMES_HZ = 120  # frames allowed for each second that is
 USUAL_FRAMES_HZ = 30  # so many of the largest size may be decoded for each second that is allowed; more smaller ones
 CONTAINERS = dict.fromkeys(("h264", "hevc", "av1", "mpeg4"), "mp4") | dict.fromkeys(("vp8", "vp9"), "webm")
 TAKES_ALL = "matroska"  # what stands in no other, where a browser looks for it
+WHOLE = (0.0, 0.0, 1.0, 1.0)  # of a picture: left, top, right and bottom
 SAME_TIME_S = Fraction(1, 1000)  # Matroska rounds times to milliseconds
 STRIP_FRAMES, STRIP_HEIGHT_PX = 6, 96
 
@@ -91,18 +92,21 @@ def clean_video(data: bytes, bounds: VideoBounds) -> tuple[bytes, bytes | None]:
         return clean, _sound(data, bounds)
 
 
-def decode_video(data: bytes, fps: float, num_frames: int, size_px: int) -> np.ndarray:
+def decode_video(data: bytes, fps: float, num_frames: int, size_px: int, crop: Sequence[float] = WHOLE) -> np.ndarray:
     """Decode what is shown at 0, 1 / fps, 2 / fps ... seconds after the first frame, as a person sees it.
 
-    Frames are RGB, the whole picture brought to a square as images are: uint8 (num_frames, size_px, size_px, 3) of
-    1 to 255. What is behind the end of a video is 0, which no frame has.
+    Frames are RGB, the picture brought to a square as images are: uint8 (num_frames, size_px, size_px, 3) of 1 to 255.
+    What is behind the end of a video is 0, which no frame has. `crop` is the part of the picture that is kept: left,
+    top, right and bottom, as shares of its sides.
 
     Raises:
         VideoError: when it does not decode.
     """
     out = np.zeros((num_frames, size_px, size_px, 3), np.uint8)
     for number, picture in pictures(data, fps, num_frames):
-        out[number] = np.maximum(squared(picture, size_px), 1)
+        box = [share * side for share, side in zip(crop, picture.size * 2, strict=True)]
+        kept = picture if tuple(crop) == WHOLE else picture.crop(tuple(map(round, box)))  # type: ignore[arg-type]
+        out[number] = np.maximum(squared(kept, size_px), 1)
     return out
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from stages.params.section import Count, Positive, Section
 
@@ -42,8 +42,14 @@ class TorchvisionVideoParams(TorchvisionParams):
     pool: Count = 1
 
 
+def _is_part(crop: list[float]) -> list[float]:
+    if len(crop) != 4 or not (0 <= crop[0] < crop[2] <= 1 and 0 <= crop[1] < crop[3] <= 1):
+        raise ValueError("left, top, right and bottom as shares of the sides, such as [0.25, 0.5, 0.75, 1.0]")
+    return crop
+
+
 class FramesParams(Section):
-    """Features that are the resized frames of a video, or what differs from each to the next."""
+    """Features that are the resized frames of a video, or what differs from each to the next; `crop` is a part."""
 
     dataset: str
     modality: Literal["video"]
@@ -52,6 +58,7 @@ class FramesParams(Section):
     seconds: Positive
     size_px: Annotated[int, Field(ge=8, le=1024)]
     difference: bool = False
+    crop: Annotated[list[float], AfterValidator(_is_part)] = [0.0, 0.0, 1.0, 1.0]
     batch_size: Count
 
 

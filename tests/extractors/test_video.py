@@ -19,7 +19,7 @@ from tests.test_features import torchvision_params
 CPU = Device(torch.device("cpu"), torch.float32)
 LONG, SHORT = (clean_video(video(shades(number)), VideoBounds(5, 1))[0] for number in (10, 3))
 SAMPLING = {"modality": "video", "fps": 5.0, "seconds": 1.0}
-FRAMES = {**SAMPLING, "extractor": "frames", "size_px": 16, "difference": False}
+FRAMES = {**SAMPLING, "extractor": "frames", "size_px": 16, "difference": False, "crop": [0.0, 0.0, 1.0, 1.0]}
 
 
 def make(**values):
@@ -81,9 +81,20 @@ def test_a_longer_video_is_told(made):
     assert make(**FRAMES | {"seconds": 0.5}).exceeds(LONG)
 
 
-@pytest.mark.parametrize("change", [{"fps": 4.0}, {"seconds": 0.9}, {"size_px": 24}, {"difference": True}])
+@pytest.mark.parametrize(
+    "change", [{"fps": 4.0}, {"seconds": 0.9}, {"size_px": 24}, {"difference": True}, {"crop": [0.0, 0.0, 0.5, 0.5]}]
+)
 def test_all_that_decides_frames_is_in_their_identity(change):
     assert make(**FRAMES | change).identity() != make(**FRAMES).identity()
+
+
+def test_a_part_of_the_picture_can_be_all_that_is_read():
+    colours = np.zeros((6, 32, 64, 3), np.uint8)
+    colours[:, :16, 32:] = 200  # top right
+    data = clean_video(video(list(colours)), VideoBounds(5, 1))[0]
+    part = extracted(make(**FRAMES | {"crop": [0.5, 0.0, 1.0, 0.5]}), data)[0, 0]
+    whole = extracted(make(**FRAMES), data)[0, 0]
+    assert part.min() > 150 and whole.min() < 30 and whole.max() > 150
 
 
 def test_frames_of_an_image_extractor_are_the_features_of_these_images(tmp_path):

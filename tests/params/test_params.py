@@ -211,7 +211,10 @@ PIECES = {
             {"encoders.image": "torchvision"},
             "encoders.image: got 'torchvision'; expected a mapping: {name: torchvision, ",
         ),
-        ({"encoders.audio": "x"}, "encoders.audio: got 'x'; expected one of cnn, gru, cnn_gru, projection, huggingface, none"),
+        (
+            {"encoders.audio": "x"},
+            "encoders.audio: got 'x'; expected one of cnn, gru, cnn_gru, projection, huggingface, none",
+        ),
         (
             {"encoders.image": HF | {"name": "x"}},
             "encoders.image.name: got 'x'; expected one of 'torchvision', 'huggin",

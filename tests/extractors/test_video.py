@@ -91,7 +91,7 @@ def test_all_that_decides_frames_is_in_their_identity(change):
 def test_a_part_of_the_picture_can_be_all_that_is_read():
     colours = np.zeros((6, 32, 64, 3), np.uint8)
     colours[:, :16, 32:] = 200  # top right
-    data = clean_video(video(list(colours)), VideoBounds(5, 1))[0]
+    data = clean_video(video(colours), VideoBounds(5, 1))[0]
     part = extracted(make(**FRAMES | {"crop": [0.5, 0.0, 1.0, 0.5]}), data)[0, 0]
     whole = extracted(make(**FRAMES), data)[0, 0]
     assert part.min() > 150 and whole.min() < 30 and whole.max() > 150

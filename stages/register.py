@@ -130,7 +130,7 @@ def command(argv: Sequence[str] | None = None) -> None:
         "--try",
         nargs="+",
         metavar="VALUE",
-        help="ask the champion of NAME: files, or one sample as image=FILE audio=FILE text=TEXT question=TEXT",
+        help="ask NAME's champion: files, or one sample as image=FILE audio=FILE video=FILE text=TEXT question=TEXT",
     )
     parser.add_argument(
         "--rebuild",

@@ -80,7 +80,7 @@ class Gallery:
         return {"sample_id": row["sample_id"], "similarity": similarity, "texts": texts, "text": text, "media": media}
 
     def medium(self, sample_id: str, modality: str) -> bytes | None:
-        """Return the encoded bytes of a sample's image or sound; None when there is none."""
+        """Return the encoded bytes of a sample's image, sound or video; None when there is none."""
         number = self._numbers.get(sample_id)
         return self._rows[number].get(modality) if number is not None and modality in MEDIA else None
 

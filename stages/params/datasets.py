@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from stages.params.section import Colour, Count, Fraction, NonNegative, Positive, Section, Share
+from stages.params.section import NONE, Colour, Count, Fraction, NonNegative, Positive, Section, Share
 
 
 def _leaves_training(test_fraction: float, info: ValidationInfo) -> float:
@@ -180,6 +180,7 @@ class Columns(Section):
     label: str
     group: str
     split: str
+    video: str = NONE  # versions from before there were videos are rebuilt without it
 
 
 def _is_encoding(name: str) -> str:

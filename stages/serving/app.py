@@ -159,10 +159,10 @@ def _add_models(app: APIRouter, models: Models) -> None:
         "/models/{name}/gallery/{sample_id:path}/{modality}",
         tags=["models"],
         response_class=Response,
-        responses=problems(401, 404) | {200: {"content": {"image/*": {}, "audio/*": {}}}},
+        responses=problems(401, 404) | {200: {"content": {"image/*": {}, "audio/*": {}, "video/*": {}}}},
     )
     async def gallery(name: str, sample_id: str, modality: str) -> Response:
-        """Return the image or sound of a test sample that a search found."""
+        """Return the image, sound or video of a test sample that a search found."""
         shown = models.get(name).version.gallery
         data = shown.medium(sample_id, modality) if shown else None
         if data is None:

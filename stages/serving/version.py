@@ -40,6 +40,7 @@ class Card:
     run_id: str | None
     searchable: bool
     max_audio_seconds: float
+    max_video_seconds: float | None  # None of versions from before there were videos
 
 
 @dataclass
@@ -115,6 +116,7 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
         run_id=tags.get("run_id"),
         searchable=gallery is not None,
         max_audio_seconds=settings["max_audio_seconds"],
+        max_video_seconds=settings.get("max_video_seconds"),
     )
     return Version(card, predictor, gallery, module(package, "base", "errors").InputError, kept)
 

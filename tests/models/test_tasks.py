@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from stages.extractors import Extractor
+from stages.extractors.frames import Frames
 from stages.extractors.log_mel import LogMel
 from stages.extractors.pixels import Pixels
 from stages.extractors.tokens import Tokens
+from stages.media.video import VideoBounds, clean_video
 from stages.models.fusions import FUSIONS, Fusion
 from stages.models.heads import HEADS
 from stages.models.model import MODEL, build, load_config, load_model, save_model
@@ -42,6 +44,7 @@ from tests.support.small_splits import (
     make_task,
     project_params,
 )
+from tests.support.videos import shades, video
 
 MEDIA = ("image", "audio", "text")
 SUBSETS = [subset for n in (1, 2, 3) for subset in itertools.combinations(MEDIA, n)]
@@ -619,6 +622,7 @@ EXTRACTORS: dict[str, Extractor] = {
     "audio": LogMel({"rate_hz": 8000, "seconds": 0.24, "mel_bands": 16, "window_ms": 25, "hop_ms": 12.5}),
     "text": Tokens(WORDS, 6),
     "question": Tokens(WORDS, 6),
+    "video": Frames({"fps": 10.0, "seconds": 0.5, "size_px": 16, "difference": False}),
 }
 GIVEN = [
     {
@@ -626,6 +630,7 @@ GIVEN = [
         "audio": sound(0.2, pitch_hz=300 + 50 * i),
         "text": f"a {('red', 'blue')[i % 2]} {LABELS[i % 3]}".encode(),
         "question": b"what colour is it",
+        "video": video(shades(2 + 2 * i), title="kept by nobody"),
     }
     for i in range(5)
 ]
@@ -652,6 +657,9 @@ def served(task: Task) -> tuple[Predictor, Split]:
         ("vqa", ("image", "audio", "question")),
         ("retrieve", ("image", "audio", "text")),
         ("translate", ("image", "text")),
+        ("classify", ("video",)),
+        ("caption", ("audio", "video")),
+        ("retrieve", ("text", "video")),
     ],
 )
 def test_a_modality_that_is_not_given_is_one_that_the_split_lacks(name, modalities):
@@ -665,6 +673,17 @@ def test_a_modality_that_is_not_given_is_one_that_the_split_lacks(name, modaliti
                 batches = [batch for _, _, batch in chosen.in_order(EVALUATE.batch_size)]
                 expected = [answer for batch in batches for answer in task.predict(batch, EVALUATE)]
                 assert plain(predictor.predict(given)) == plain(expected)
+
+
+def test_the_sound_of_a_video_is_heard_where_no_other_is_given():
+    predictor, _ = served(make_task("classify", ("audio", "video")))
+    silent, loud = GIVEN[1]["video"], video(shades(4), sound_s=0.4)
+    _, own = clean_video(loud, VideoBounds(1.0, 1.0))
+    answers = predictor.predict(
+        [{"video": loud}, {"video": loud, "audio": own}, {"video": loud, "audio": GIVEN[0]["audio"]}, {"video": silent}]
+    )
+    alone, same, other, _ = (answer["probabilities"] for answer in answers)
+    assert alone == same != other
 
 
 def test_samples_given_together_may_lack_different_things():
@@ -684,11 +703,13 @@ def test_samples_given_together_may_lack_different_things():
         ("classify", {}, "sample 4: nothing is given; give one or more of image, text"),
         ("classify", {"image": b"damaged"}, "sample 4: image: image does not decode: "),
         ("classify", {"text": b"..."}, "sample 4: text: no word in it"),
+        ("match", {"video": GIVEN[0]["image"]}, r"sample 4: video: is an image \(PNG\), not a video"),
+        ("match", {"video": GIVEN[0]["video"]}, "sample 4: text is missing, and the task needs it"),
         ("vqa", {"image": GIVEN[0]["image"]}, "sample 4: question is missing, and the task needs it"),
     ],
 )
 def test_a_sample_that_cannot_be_used_is_named(name, sample, message):
-    modalities = ("image", "question") if name == "vqa" else ("image", "text")
+    modalities = {"vqa": ("image", "question"), "match": ("text", "video")}.get(name, ("image", "text"))
     predictor, _ = served(make_task(name, modalities))
     with pytest.raises(ValueError, match=message):
         predictor.predict([*GIVEN[:4], sample])

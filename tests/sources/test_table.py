@@ -25,6 +25,8 @@ from stages.sources.table.columns import resolve
 from stages.sources.table.layout import encoding
 from stages.sources.table.rows import Row, column_names, read_rows
 from tests.support.small_data import encode, make_image
+from tests.support.small_data import sound as wav
+from tests.support.videos import video
 
 IMAGE = encode(make_image(1))
 HOME = Path("data/mine")
@@ -593,7 +595,7 @@ def test_files_are_read_one_at_a_time():
 
 
 def test_fields_follow_the_columns():
-    assert source().fields == ("image", "audio", "texts", "message", "questions", "label", "group")
+    assert source().fields == ("image", "audio", "video", "texts", "message", "questions", "label", "group")
     assert source(columns=dict.fromkeys(ROLES, "none") | {"text": "x", "label": "y"}).fields == ("texts", "label")
 
 
@@ -640,3 +642,31 @@ def test_the_same_picture_under_other_names_stays_on_one_split():
     found = samples(read("\n".join(["image,label", *rows]), val_fraction=0.3, test_fraction=0.3))
     assert [sample.split for sample in found[::2]] == [sample.split for sample in found[1::2]]
     assert {sample.split for sample in found} == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("name", ["video", "clip", "movie", "clip_path"])
+@pytest.mark.parametrize("suffix", [".mp4", ".MOV", ".webm", ".mkv", ".avi", ""])
+def test_a_column_of_videos_is_found_by_its_cells_and_packed(name, suffix):
+    film = video()
+    put([f"clips/a{suffix}", f"clips/b{suffix}"], film)
+    found = samples(read(f"{name},label\nclips/a{suffix},dog\nclips/b{suffix},cat\n"))
+    assert [(sample.video, sample.image, sample.label) for sample in found] == [
+        (film, None, "dog"),
+        (film, None, "cat"),
+    ]
+
+
+def test_a_video_may_have_several_texts_and_stand_beside_an_image_and_a_sound():
+    put(["a.mp4"], video())
+    put(["a.png"])
+    rows = "a.png,a.wav,a.mp4,A dog runs\na.png,a.wav,a.mp4,Dogs run\n"
+    put(["a.wav"], wav())
+    (sample,) = samples(read(f"picture,sound,film,caption\n{rows}"))
+    assert sample.texts == ("A dog runs", "Dogs run")
+    assert sample.video and sample.image and sample.audio
+
+
+def test_columns_of_params_from_before_there_were_videos_name_none():
+    columns = dict.fromkeys((role for role in ROLES if role != "video"), "auto")
+    section = {"source": "table", "folder": "mine", "table": "table.csv", "split_by": "hash", "columns": columns}
+    assert TableParams.model_validate(section | {"val_fraction": 0.1, "test_fraction": 0.1}).columns.video == "none"

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from stages.base.store import MEDIA
 from stages.serving.bodies.inputs import FORM, JSON
 
 TEXT = {"type": "string"}
@@ -16,14 +17,14 @@ INPUT_BODY: dict[str, Any] = {
             FORM: {
                 "schema": {
                     "type": "object",
-                    "properties": {"image": FILE, "audio": FILE, "text": TEXT, "question": TEXT},
+                    "properties": dict.fromkeys(MEDIA, FILE) | {"text": TEXT, "question": TEXT},
                     "additionalProperties": False,
                 }
             },
             JSON: {
                 "schema": {
                     "type": "object",
-                    "properties": {"image": BASE64, "audio": BASE64, "text": TEXT, "question": TEXT},
+                    "properties": dict.fromkeys(MEDIA, BASE64) | {"text": TEXT, "question": TEXT},
                     "additionalProperties": False,
                 }
             },
@@ -74,6 +75,7 @@ class ModelCard(BaseModel):
     run_id: str | None
     searchable: bool
     max_audio_seconds: float
+    max_video_seconds: float | None
 
 
 class Limits(BaseModel):
@@ -109,6 +111,7 @@ class Found(BaseModel):
     text: str | None
     image: str | None
     audio: str | None
+    video: str | None
 
 
 class Search(BaseModel):

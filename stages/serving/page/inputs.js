@@ -3,10 +3,10 @@
 
 import { byId, isolate, megabytes, showBlob } from "./dom.js";
 
-const MEDIA = ["image", "audio"];
+const MEDIA = { image: "an image", audio: "a sound", video: "a video" };
 const fields = new Map([...document.querySelectorAll("[data-modality]")].map((field) => [field.dataset.modality, field]));
 const files = new Map(); // modality -> Blob
-let soundUrl = null; // of the sound that can be played: revoked when another takes its place
+const played = new Map(); // modality -> URL of what can be played: revoked when another takes its place
 
 /** Show the fields of these inputs, `{name, required}`, and say which are required. */
 export function showInputs(inputs) {
@@ -23,7 +23,7 @@ export function showInputs(inputs) {
 export function given() {
   const found = new Map();
   for (const [modality, field] of fields) {
-    const value = MEDIA.includes(modality) ? files.get(modality) : field.querySelector("textarea").value.trim();
+    const value = modality in MEDIA ? files.get(modality) : field.querySelector("textarea").value.trim();
     if (value && !field.hidden) found.set(modality, value);
   }
   return found;
@@ -39,7 +39,7 @@ export function missing(inputs) {
 /** Put the focus into a modality's field. */
 export const focusInput = (modality) => fields.get(modality)?.querySelector("textarea, input").focus();
 
-/** Take an image or a sound into its field; null empties it. */
+/** Take an image, a sound or a video into its field; null empties it. */
 export async function setFile(modality, file, name = file?.name ?? "") {
   const field = fields.get(modality);
   if (file) files.set(modality, file);
@@ -47,10 +47,10 @@ export async function setFile(modality, file, name = file?.name ?? "") {
   field.classList.toggle("filled", Boolean(file));
   for (const part of [".name", ".remove"]) field.querySelector(part).hidden = !file;
   field.querySelector(".name").textContent = file ? `${isolate(name)}, ${megabytes(file.size)}` : "";
-  byId(`${modality}-choose`).textContent = `Choose ${file ? "another" : modality === "image" ? "an image" : "a sound"}`;
+  byId(`${modality}-choose`).textContent = `Choose ${file ? "another" : MEDIA[modality]}`;
   say(modality, "");
   field.dispatchEvent(new Event("given", { bubbles: true }));
-  await (modality === "image" ? preview(file, field, name) : playable(file, field));
+  await (modality === "image" ? preview(file, field, name) : playable(modality, file, field));
 }
 
 /** Say something under a field. */
@@ -67,23 +67,23 @@ async function preview(file, field, name) {
   field.querySelector(".name").textContent = `${isolate(name)}, ${image.naturalWidth} × ${image.naturalHeight}, ${megabytes(file.size)}`;
 }
 
-function playable(file, field) {
+function playable(modality, file, field) {
   const player = field.querySelector(".preview");
-  if (soundUrl) URL.revokeObjectURL(soundUrl);
-  soundUrl = file ? URL.createObjectURL(file) : null;
+  if (played.has(modality)) URL.revokeObjectURL(played.get(modality));
+  played.delete(modality);
   player.hidden = !file;
-  if (file) player.src = soundUrl;
+  if (file) player.src = played.set(modality, URL.createObjectURL(file)).get(modality);
   else player.removeAttribute("src");
   player.onerror = () => {
     if (!player.hasAttribute("src")) return;
     player.hidden = true;
-    say("audio", "This browser cannot play it; the server decides whether it is a sound.");
+    say(modality, `This browser cannot play it; the server decides whether it is ${MEDIA[modality]}.`);
   };
 }
 
 /** Wire the fields: choosing, removing, dropping anywhere on the page, pasting, and Enter to send. */
 export function wireInputs(form) {
-  for (const modality of MEDIA) wireFile(modality, fields.get(modality));
+  for (const modality of Object.keys(MEDIA)) wireFile(modality, fields.get(modality));
   for (const typed of form.querySelectorAll("textarea")) typed.addEventListener("keydown", sendOnEnter);
   document.addEventListener("paste", (event) => {
     const { files, types } = event.clipboardData;
@@ -121,14 +121,14 @@ function wireFile(modality, field) {
     input.focus();
   });
   field.querySelector(".drop").addEventListener("click", (event) => {
-    if (!files.has(modality) && !event.target.closest("button, label, audio")) input.click();
+    if (!files.has(modality) && !event.target.closest("button, label, audio, video")) input.click();
   });
 }
 
 /** Put files into the shown fields of their kind, or into the field they were dropped on. */
 function take(list, form, onto) {
   for (const file of list) {
-    const modality = onto ?? MEDIA.find((kind) => file.type.startsWith(kind));
+    const modality = onto ?? Object.keys(MEDIA).find((kind) => file.type.startsWith(kind));
     if (modality && !fields.get(modality).hidden) setFile(modality, file);
     else form.dispatchEvent(new CustomEvent("refused", { detail: `This model has no use for ${isolate(file.name)}.` }));
   }

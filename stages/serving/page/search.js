@@ -3,7 +3,7 @@
 import { element, isolate, showBlob } from "./dom.js";
 import { askBlob, token } from "./server.js";
 
-const NAMES = { image: ["image", "images"], text: ["text", "texts"], audio: ["sound", "sounds"] };
+const NAMES = { image: ["image", "images"], text: ["text", "texts"], audio: ["sound", "sounds"], video: ["video", "videos"] };
 
 /** Name what is looked for, in the plural or for one. */
 export const nameOf = (modality, several = true) => NAMES[modality]?.[Number(several)] ?? modality;
@@ -39,7 +39,7 @@ function resultOf(result, searchBy) {
     "li",
     {},
     result.image ? pictureButton(result, searchBy) : null,
-    element("div", { className: "beside" }, element("p", { dir: "auto" }, texts[0] ?? ""), moreTexts(texts.slice(1)), player(result)),
+    element("div", { className: "beside" }, element("p", { dir: "auto" }, texts[0] ?? ""), moreTexts(texts.slice(1)), player(result, "audio"), player(result, "video")),
     element("p", { className: "note" }, "similarity ", similarity, element("span", { className: "id", dir: "auto" }, result.sample_id)),
   );
 }
@@ -66,12 +66,14 @@ async function loadImage(image, path) {
   if (blob) await showBlob(image, blob);
 }
 
-function player(result) {
-  if (!result.audio) return null;
-  const audio = element("audio", { controls: true, preload: "none", ariaLabel: `Sound of sample ${result.sample_id}` });
-  if (!token()) audio.src = result.audio;
-  else askBlob(result.audio).then((blob) => dataUrl(blob)).then((url) => (audio.src = url), () => audio.remove());
-  return audio;
+function player(result, modality) {
+  const path = result[modality];
+  if (!path) return null;
+  const ariaLabel = `${modality === "audio" ? "Sound" : "Video"} of sample ${result.sample_id}`;
+  const made = element(modality, { controls: true, preload: modality === "audio" ? "none" : "metadata", ariaLabel });
+  if (!token()) made.src = path;
+  else askBlob(path).then((blob) => dataUrl(blob)).then((url) => (made.src = url), () => made.remove());
+  return made;
 }
 
 function dataUrl(blob) {

@@ -20,7 +20,7 @@ from stages.base.store import SCRATCH, say, write_json
 from stages.raw.archive import JUDGED, Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
-from stages.sources.table.columns import ROLES, no_label, no_split, resolve
+from stages.sources.table.columns import MEDIA_NAMES, ROLES, no_label, no_split, resolve
 from stages.sources.table.finder import Finder
 from stages.sources.table.groups import grouped, odd_cell, questions_of
 from stages.sources.table.labels import changed_labels, label_of
@@ -34,7 +34,7 @@ GUESSED = (
     "params.yaml, such as\n    reading: {encoding: gb18030}"
 )
 HEAD_ROWS = 200  # looked at to guess the columns
-FIELDS = {"image": "image", "audio": "audio", "text": "texts", "message": "message", "question": "questions"}
+FIELDS = {medium: medium for medium in MEDIA_NAMES} | {"text": "texts", "message": "message", "question": "questions"}
 FIELDS |= {"label": "label", "group": "group"}
 
 
@@ -115,7 +115,7 @@ class Table(Source):
         label = columns.get("label")
         if told := changed_labels(row.cells[label] for row in read_rows(path, layout) if label in row.cells):
             say(f"{path}: {label}: {told}")
-        used = [columns[role] for role in ("image", "audio") if role in columns]
+        used = [columns[role] for role in MEDIA_NAMES if role in columns]
         rows, scratch = read_rows(path, layout), SCRATCH / "downloads" / f"table-{self.params.folder}"
         used_cells = ((row.cells[name], row.media.get(name)) for row in rows for name in used if name in row.cells)
         cells = (unpacked(cell, data, scratch) for cell, data in used_cells)
@@ -130,10 +130,10 @@ class Table(Source):
     def _resolved(self, finder: Finder, where: str, names: Sequence[str], head: Sequence[Row]) -> dict[str, str]:
         """Find the column of each role; files may be named without their ending where each row names another."""
         columns = resolve(self.wanted, names, head, partial(media_kind, finder.root), where)
-        if columns.keys() & {"image", "audio"}:
+        if columns.keys() & MEDIA_NAMES.keys():
             return columns
         loose = resolve(self.wanted, names, head, partial(media_kind, finder.root, finder=Finder(finder.root)), where)
-        media = next((loose[role] for role in ("image", "audio") if role in loose), None)
+        media = next((loose[role] for role in MEDIA_NAMES if role in loose), None)
         return loose if media and len({row.cells.get(media) for row in head}) == len(head) > 1 else columns
 
     def _tell_columns(self, path: Path, columns: dict[str, str], names: Sequence[str], head: list[Row]) -> None:
@@ -184,18 +184,20 @@ class Table(Source):
         sample_id = value.get("id", f"row-{first.number:05d}")
         fault = first.fault or odd_cell(rows, columns)
         split: str | None = "train"  # of a faulty row too, so that it counts among the bad ones
-        image = audio = None
+        found = dict[str, bytes | None]()
         if fault is None:
             try:
-                image, audio = media.read(value.get("image")), media.read(value.get("audio"))
-                split = self._split(value, _split_key(first, value, image or audio), present, "split" in columns)
+                found = {medium: media.read(value.get(medium)) for medium in MEDIA_NAMES}
+                medium = next(filter(None, found.values()), None)
+                split = self._split(value, _split_key(first, value, medium), present, "split" in columns)
             except _RowError as error:
                 fault = str(error)
         return RawSample(
             sample_id=sample_id,
             split=split,
-            image=image,
-            audio=audio,
+            image=found.get("image"),
+            audio=found.get("audio"),
+            video=found.get("video"),
             texts=tuple(dict.fromkeys(row.cells[columns["text"]] for row in rows if columns.get("text") in row.cells)),
             message=value.get("message"),
             questions=questions,

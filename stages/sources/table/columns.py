@@ -9,7 +9,7 @@ from stages.base.errors import InputError
 from stages.sources.splits import SPLIT_OF
 from stages.sources.table.rows import Row
 
-ROLES = ("id", "image", "audio", "text", "message", "question", "answer", "label", "group", "split")
+ROLES = ("id", "image", "audio", "video", "text", "message", "question", "answer", "label", "group", "split")
 NAMES = {
     "id": ("id", "key", "uid", "uuid", "identifier"),
     "text": ("text", "caption", "captions", "sentence", "description", "transcript", "transcription"),
@@ -30,6 +30,7 @@ NAMES = {
 MEDIA_NAMES = {
     "image": ("image", "img", "photo", "photograph", "picture"),
     "audio": ("audio", "sound", "recording", "speech", "wav"),
+    "video": ("video", "clip", "movie", "film", "footage"),
 }
 PLACES = ("path", "file", "filename", "name", "url", "link")  # "photo path", "image_url"
 
@@ -45,7 +46,7 @@ def resolve(
         wanted: by role, a column's name, "auto" or "none".
         names: the columns that there are.
         head: the first rows.
-        media_kind: tells for a cell whether it names an image, an audio file or none.
+        media_kind: tells for a cell whether it names an image, an audio file, a video or none.
         where: the table, for messages.
 
     Raises:
@@ -100,7 +101,7 @@ def _guess(
     free = [name for name in names if name not in chosen.values()]
     kinds = {name: _kind_of_column(name, head, media_kind) for name in free}
     found: dict[str, str] = {}
-    for role in ("image", "audio"):
+    for role in MEDIA_NAMES:
         media = [name for name in free if kinds[name] == role]
         by_name = [name for name in media if _is_media_name(name, role)]
         if role in roles and media:
@@ -119,7 +120,7 @@ def _kind_of_column(name: str, head: Sequence[Row], media_kind: MediaKind) -> st
     cells = [row.cells[name] for row in head if name in row.cells]
     kinds = Counter(media_kind(cell) for cell in cells)
     unclear = kinds[None] == len(cells) and len(cells) > 0
-    for kind in ("image", "audio"):
+    for kind in MEDIA_NAMES:
         if kinds[kind] * 2 > len(cells) or (unclear and _is_media_name(name, kind)):
             return kind
     return None

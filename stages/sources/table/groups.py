@@ -15,9 +15,9 @@ def grouped(rows: Iterable[Row], columns: dict[str, str]) -> Iterator[list[Row]]
     """
     anchors: tuple[str, ...]
     if "question" in columns:
-        anchors, varying = ("image", "audio", "id", "text"), {"question", "answer", "id"}
+        anchors, varying = ("image", "audio", "video", "id", "text"), {"question", "answer", "id"}
     elif "text" in columns and "label" not in columns:
-        anchors, varying = ("image", "audio", "id"), {"text", "id"}
+        anchors, varying = ("image", "audio", "video", "id"), {"text", "id"}
     else:
         yield from ([row] for row in rows)
         return

@@ -10,12 +10,16 @@ from urllib.parse import urlsplit
 from stages.base.errors import InputError
 from stages.base.parallel import read_ahead
 from stages.base.progress import progress
+from stages.base.store import media_type
 from stages.raw.archive import OWN_FILE_BYTES, write_stored
 from stages.sources.base import RemoteFile
 from stages.sources.folders import IMAGE_SUFFIXES
 from stages.sources.table.finder import Finder, pointer
 
 AUDIO_SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav")
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+KIND_OF = dict.fromkeys(IMAGE_SUFFIXES, "image") | dict.fromkeys(AUDIO_SUFFIXES, "audio")
+KIND_OF |= dict.fromkeys(VIDEO_SUFFIXES, "video")
 EMBEDDED = "in the table: "  # begins the cell of a medium whose bytes are in it
 MAX_NAME_CHARS = 1024  # of a cell that may be a path
 FETCHES_AT_ONCE = 8
@@ -28,7 +32,7 @@ class _TooLargeError(ValueError):
 
 
 def embedded_cell(data: bytes) -> str | None:
-    """Return the cell that stands for an image or a sound that lies in the table itself; None for other bytes."""
+    """Return the cell that stands for a medium that lies in the table itself; None for other bytes."""
     kind = _kind_of_file(io.BytesIO(data))
     return kind and f"{EMBEDDED}{kind}/{hashlib.sha256(data).hexdigest()}"
 
@@ -48,14 +52,13 @@ def is_address(cell: str) -> bool:
 
 
 def media_kind(root: Path, cell: str, finder: Finder | None = None) -> str | None:
-    """Tell whether a cell names an image or an audio file: by its end or, of a file that is there, its content."""
+    """Tell which kind of medium a cell names, if any: by its end or, of a file that is there, its content."""
     if len(cell) > MAX_NAME_CHARS or "\n" in cell:
         return None
     if cell.startswith(EMBEDDED):
         return cell.removeprefix(EMBEDDED).partition("/")[0]
-    suffix = _suffix(cell)
-    if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES:
-        return "image" if suffix in IMAGE_SUFFIXES else "audio"
+    if kind := KIND_OF.get(_suffix(cell)):
+        return kind
     try:
         return None if is_address(cell) else _kind_of_file((finder or Finder(root, loose=False)).locate(cell))
     except ValueError:
@@ -79,16 +82,23 @@ def _kind_of_file(path: Path | io.BytesIO) -> str | None:
                 path.seek(0)
             soundfile.info(path)
         except soundfile.LibsndfileError:
-            return None
+            return "video" if _begins_as_video(path) else None
         return "audio"
     return "image"
+
+
+def _begins_as_video(path: Path | io.BytesIO) -> bool:
+    if isinstance(path, Path):
+        with path.open("rb") as file:
+            return media_type(file.read(64)).startswith("video/")
+    return media_type(path.getbuffer()[:64].tobytes()).startswith("video/")
 
 
 def member_name(cell: str) -> str:
     """Return the name in the archive of what a cell names: a digest, as paths and addresses may be odd."""
     suffix = _suffix(cell)
-    known = suffix if suffix in IMAGE_SUFFIXES or suffix in AUDIO_SUFFIXES else ""
-    return hashlib.sha256(cell.encode("utf8", errors="surrogatepass")).hexdigest() + known
+    digest = hashlib.sha256(cell.encode("utf8", errors="surrogatepass")).hexdigest()
+    return digest + suffix if suffix in KIND_OF else digest
 
 
 def pack(finder: Finder, cells: Iterable[str], target: Path, scratch: Path) -> dict[str, str]:

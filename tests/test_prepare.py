@@ -21,6 +21,7 @@ from stages.samples.schema import QUARANTINE, samples_schema
 from stages.sources import SOURCES, scenes
 from tests.support.small_data import caption_rows, encode, make_image, make_params, pixels, write_flickr8k
 from tests.support.small_disk import on_a_small_disk
+from tests.support.videos import shades, video
 
 PHOTOS = Path("artifacts/prepare/photos")
 SCENES = Path("artifacts/prepare/scenes")
@@ -280,3 +281,24 @@ def test_a_full_disk_is_named_without_a_traceback(tmp_path):
     assert done.stderr == (
         "error: no space left on the disk while writing artifacts/prepare/scenes; make room and run the stage again\n"
     )
+
+
+def test_videos_of_a_table_are_cleaned_and_their_sounds_told(capsys):
+    Path("data/own").mkdir(parents=True)
+    for name, film in {"a": video(sound_s=0.5), "b": video(shades(5)), "c": b"damaged"}.items():
+        Path(f"data/own/{name}.mp4").write_bytes(film)
+    Path("data/own/table.csv").write_text("clip,label\na.mp4,dog\nb.mp4,cat\nc.mp4,cat\n")
+    roles = ("id", "image", "audio", "video", "text", "message", "question", "answer", "label", "group", "split")
+    own = {"source": "table", "folder": "own", "table": "table.csv", "columns": dict.fromkeys(roles, "auto")}
+    own |= {"split_by": "hash", "val_fraction": 0.0, "test_fraction": 0.0}
+    params = make_params(Path(), {"datasets.own": own, "prepare.max_bad_fraction": 0.5})
+    download.run(params, "own")
+    prepare.run(params, "own")
+    told = capsys.readouterr().out
+    assert "\n  sounds: 1 are those of their videos\n" in told and "\n  video: 2 (MP4 2), 48x32 pixels" in told
+    assert "! put aside: 1 times video does not open; expected MP4" in told
+    found = pq.read_table("artifacts/prepare/own/train-00000.parquet").to_pylist()
+    assert [(bool(row["video"]), bool(row["audio"]), row["label"]) for row in found] == [
+        (True, True, "dog"),
+        (True, False, "cat"),
+    ]

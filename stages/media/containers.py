@@ -22,8 +22,9 @@ PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"<?xml", b"<MPD", b"[playlist]")
 STILL_BRANDS = {b"avif", b"heic", b"heix", b"mif1"}  # images in the boxes of MP4
 OPTIONS = {"protocol_whitelist": "", "enable_drefs": "0", "use_absolute_path": "0"}
 MOST_PLACES = 8_000_000  # in an index of MP4: sound as bare numbers has one a number
-HEADS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf")  # boxes of MP4 that hold boxes
-COUNTS = {b"stsz": 8, b"trun": 4}  # boxes of MP4 that need no room of their own for each place, and where its number is
+HEADS = (b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"moof", b"traf")  # boxes of MP4 that hold boxes
+EDITS = b"elst"
+COUNTS = {b"stsz": 8, b"trun": 4, EDITS: 4}  # boxes of MP4 by which an index grows, and where their number stands
 SEGMENT = b"\x18\x53\x80\x67"  # of Matroska: all behind its head
 
 
@@ -92,7 +93,11 @@ def check_structure(data: bytes) -> None:
     if data[4:8] == b"ftyp" and data[8:12] in STILL_BRANDS:
         raise VideoError("is an image, not a video")
     if data[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-        _check_boxes(data, 0, len(data))
+        found = list(_counts(data, 0, len(data)))
+        edits = max((count for kind, count in found if kind == EDITS), default=1)
+        places = sum(count for kind, count in found if kind != EDITS) * max(edits, 1)  # each edit may take all
+        if places > MOST_PLACES:
+            raise VideoError(f"video with an index of {places} places; at most {MOST_PLACES} allowed")
         return
     ends = {b"RIFF": int.from_bytes(data[4:8], "little") + 8, b"\x1a\x45\xdf\xa3": _segment_end(data)}
     if ends.get(data[:4], 0) > len(data):
@@ -103,8 +108,8 @@ def _short() -> VideoError:
     return VideoError("video is cut short: its header promises more than there is")
 
 
-def _check_boxes(data: bytes, at: int, end: int) -> None:
-    """Walk boxes of MP4 (ISO/IEC 14496-12, section 4.2)."""
+def _counts(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int]]:
+    """Walk boxes of MP4 (ISO/IEC 14496-12, section 4.2) and yield the numbers of `COUNTS`."""
     while at + 8 <= end:
         size, kind, head = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8], 8
         if size == 1:
@@ -113,11 +118,10 @@ def _check_boxes(data: bytes, at: int, end: int) -> None:
         if size < head or at + size > end:
             raise _short()
         if kind in HEADS:
-            _check_boxes(data, at + head, at + size)
+            yield from _counts(data, at + head, at + size)
         elif kind in COUNTS:
             number = at + head + COUNTS[kind]
-            if (count := int.from_bytes(data[number : number + 4], "big")) > MOST_PLACES:
-                raise VideoError(f"video with an index of {count} places; at most {MOST_PLACES} allowed")
+            yield kind, int.from_bytes(data[number : number + 4], "big")
         at += size
 
 

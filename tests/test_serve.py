@@ -21,10 +21,12 @@ import pytest
 
 from stages.base.errors import InputError
 from stages.base.store import PREDICTIONS
+from stages.media.audio import decode_audio
 from stages.models.tables import read_rows
 from stages.params import load_params
 from stages.serve import command
 from tests.conftest import PROJECT
+from tests.media.test_audio import encode as encode_wav
 from tests.support.running import Running, serving, wait_until
 from tests.support.small_data import encode, make_image, sound
 
@@ -91,6 +93,39 @@ def test_matches_and_translations_are_those_of_the_evaluation(page_server):
     assert [answer["label"] for answer in found] == predictions(page_server, "translate")["image_to_text"]
 
 
+def test_transcripts_are_those_of_the_evaluation(page_server):
+    rows, wanted = raw_rows(page_server), predictions(page_server, "transcribe")
+    answers = ask_many(page_server, "transcribe", [{"audio": row["audio"]} for row in rows])
+    assert [answer["transcript"] for answer in answers] == wanted["transcript"]
+    assert [answer["starts_s"] for answer in answers] == wanted["starts_s"]
+    assert len({answer["transcript"] for answer in answers}) > 3  # it has learnt something: else this shows little
+
+
+def test_a_long_sound_is_told_part_by_part_and_as_a_whole(page_server):
+    sounds = [decode_audio(row["audio"], 8000) for row in raw_rows(page_server)[:6]]
+    long = encode_wav(np.concatenate(sounds))
+    whole = ask(page_server, "transcribe", audio=long).json()["answer"]
+    body = {"audio": ("a.wav", long)}
+    with httpx.stream("POST", f"{page_server.url}/models/transcribe/stream", files=body) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        told = response.read().decode().split("\n\n")
+    events = [tuple(line.partition(": ")[2] for line in event.splitlines()) for event in told]
+    named = [(event[0], json.loads(event[1])) for event in events if len(event) == 2]
+    assert [name for name, _ in named] == ["part"] * (len(named) - 1) + ["answer"] and len(named) > 4
+    assert named[-1][1]["answer"] == whole | {"probabilities": pytest.approx(whole["probabilities"], abs=1e-4)}
+    assert [word for name, part in named[:-1] for word in part["spoken"]] == whole["spoken"]
+    assert whole["starts_s"] == sorted(whole["starts_s"]) and whole["ends_s"][-1] > 3
+
+
+def test_what_cannot_be_streamed_is_refused_as_it_is_otherwise(page_server):
+    url = f"{page_server.url}/models/transcribe/stream"
+    bad = httpx.post(url, files={"audio": ("a.wav", b"<html>404</html>")})
+    assert bad.status_code == 422 and "audio does not decode" in bad.json()["error"]["message"]
+    assert httpx.post(url, json={"image": ""}).json()["error"]["code"] == "unusable_input"
+    plain = httpx.post(f"{page_server.url}/models/classify/stream", json={"text": "never go there"})
+    assert plain.text.count("event: part") == plain.text.count("event: answer") == 1
+
+
 def test_vectors_rank_as_in_the_evaluation(page_server):
     rows, wanted = raw_rows(page_server), predictions(page_server, "retrieve")
     queries = ask_many(page_server, "retrieve", [{"image": row["image"]} for row in rows])
@@ -134,7 +169,7 @@ def test_every_combination_of_given_modalities_is_answered_or_refused_in_words(p
 
 def test_a_model_card_says_what_it_takes_and_where_it_comes_from(page_server):
     cards = {card["name"]: card for card in httpx.get(f"{page_server.url}/models").json()["models"]}
-    assert list(cards) == ["caption", "classify", "match", "retrieve", "translate", "vqa"]
+    assert list(cards) == ["caption", "classify", "match", "retrieve", "transcribe", "translate", "vqa"]
     vqa = cards["vqa"]
     assert vqa["inputs"] == [{"name": "image", "required": False}, {"name": "question", "required": True}]
     assert vqa["version"] == "1" and vqa["alias"] == "champion" and vqa["score"]["metric"] == "accuracy"

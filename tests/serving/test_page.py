@@ -1,6 +1,7 @@
 """The page of the server in a real browser, against a real server with real, tiny models."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ FLAGS = [
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 TOUCH = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
-MODELS = ("caption", "classify", "retrieve", "vqa", "match", "translate")
+MODELS = ("caption", "classify", "retrieve", "vqa", "match", "translate", "transcribe")
 REFUSED = "Failed to load resource"  # what the browser itself writes where a server refuses
 LEAST_CONTRAST = """() => {
   const parse = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);
@@ -118,7 +119,7 @@ def ask(page: Any, **inputs: Any) -> Any:
     give(page, **inputs)
     with page.expect_response(lambda response: response.request.method == "POST") as sent:
         page.locator("#send").click()
-    expect(page.locator("#answer .facts")).to_contain_text(sent.value.json()["request_id"])
+    expect(page.locator("#answer .facts")).to_contain_text(re.search(r'"request_id": ?"(\w+)"', sent.value.text())[1])
     expect(page.locator("#status")).to_contain_text("Answer: ")
     return page.locator("#answer")
 
@@ -249,6 +250,20 @@ def test_a_recording_can_be_listened_to_and_is_understood_by_the_server(visit):
     expect(player).to_be_visible()
     page.wait_for_function("it => it.duration > 0.5", arg=player.element_handle())
     expect(ask(page).locator(".verdict")).not_to_be_empty()
+
+
+def test_the_words_of_a_transcript_run_along_with_the_sound_and_play_from_where_they_were_said(visit, sample):
+    page = visit("transcribe")
+    answer = ask(page, audio=sample.audio)
+    words = answer.locator("button.gloss")
+    assert words.count() >= 1
+    player = answer.locator("audio")
+    expect(player).to_be_visible()
+    assert answer.locator(".strip li").count() == words.count()
+    words.last.click()
+    start = float(words.last.locator("small").inner_text().split()[0])
+    page.wait_for_function(f"() => Math.abs(document.querySelector('#answer audio').currentTime - {start}) < 0.6")
+    expect(words.last).to_have_accessible_name(re.compile(r"at \d\.\d\d s, .*% sure"))
 
 
 def test_a_browser_that_may_not_record_says_so_and_what_to_do(visit):

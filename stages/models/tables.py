@@ -247,7 +247,11 @@ def join_split(
         raise InputError(f"data set {reading.dataset}: the split {split} is empty; {_more(reading.dataset, split)}")
     for column in reading.needed:
         if column not in rows[0]:
-            raise InputError(f"data set {reading.dataset} has no {column}, which the task needs")
+            role = column.removesuffix("_tokens")
+            raise InputError(
+                f"data set {reading.dataset} has no {role}, which the task needs; for a table name its column in "
+                f"datasets.{reading.dataset}.columns.{role}"
+            )
     kept = [
         i
         for i, row in enumerate(rows)

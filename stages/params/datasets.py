@@ -181,6 +181,7 @@ class Columns(Section):
     group: str
     split: str
     video: str = NONE  # versions from before there were videos are rebuilt without it
+    transcript: str = NONE  # the same of transcripts
 
 
 def _is_encoding(name: str) -> str:

@@ -62,7 +62,7 @@ class FramesParams(Section):
     batch_size: Count
 
 
-TextColumn = Literal["texts", "message", "questions"]
+TextColumn = Literal["texts", "message", "transcript", "questions"]
 
 
 class TokensParams(Section):

@@ -595,7 +595,9 @@ def test_files_are_read_one_at_a_time():
 
 
 def test_fields_follow_the_columns():
-    assert source().fields == ("image", "audio", "video", "texts", "message", "questions", "label", "group")
+    assert source().fields == (
+        *("image", "audio", "video", "texts", "message", "questions", "transcript", "label", "group"),
+    )
     assert source(columns=dict.fromkeys(ROLES, "none") | {"text": "x", "label": "y"}).fields == ("texts", "label")
 
 
@@ -666,7 +668,18 @@ def test_a_video_may_have_several_texts_and_stand_beside_an_image_and_a_sound():
     assert sample.video and sample.image and sample.audio
 
 
+@pytest.mark.parametrize("name", ["transcript", "Transcription", "words"])
+def test_what_is_spoken_is_a_column_of_its_own_where_it_is_asked_for(name):
+    put(["a.wav"], wav())
+    table = f"sound,{name},note\na.wav,Bin blue at S three,x\n"
+    wanted = name if name == "words" else "auto"
+    (sample,) = samples(read(table, columns={"transcript": wanted}))
+    assert (sample.transcript, sample.texts, bool(sample.audio)) == ("Bin blue at S three", (), True)
+    (sample,) = samples(read(table, columns={"transcript": "none", "text": name}))
+    assert (sample.transcript, sample.texts) == (None, ("Bin blue at S three",))
+
+
 def test_columns_of_params_from_before_there_were_videos_name_none():
-    columns = dict.fromkeys((role for role in ROLES if role != "video"), "auto")
+    columns = dict.fromkeys((role for role in ROLES if role not in ("video", "transcript")), "auto")
     section = {"source": "table", "folder": "mine", "table": "table.csv", "split_by": "hash", "columns": columns}
     assert TableParams.model_validate(section | {"val_fraction": 0.1, "test_fraction": 0.1}).columns.video == "none"

@@ -35,7 +35,7 @@ GUESSED = (
 )
 HEAD_ROWS = 200  # looked at to guess the columns
 FIELDS = {medium: medium for medium in MEDIA_NAMES} | {"text": "texts", "message": "message", "question": "questions"}
-FIELDS |= {"label": "label", "group": "group"}
+FIELDS |= {role: role for role in ("transcript", "label", "group")}
 
 
 class TableParams(Protocol):
@@ -200,6 +200,7 @@ class Table(Source):
             video=found.get("video"),
             texts=tuple(dict.fromkeys(row.cells[columns["text"]] for row in rows if columns.get("text") in row.cells)),
             message=value.get("message"),
+            transcript=value.get("transcript"),
             questions=questions,
             label=label_of(value.get("label")),
             group=value.get("group"),
@@ -238,7 +239,7 @@ def _split_key(row: Row, value: dict[str, str], medium: bytes | None) -> str:
         return content_key(medium)
     if "id" in value:
         return value["id"]
-    texts = [value[role] for role in ("text", "message") if role in value] or [value.get("question", "")]
+    texts = [value[role] for role in ("text", "message", "transcript") if role in value] or [value.get("question", "")]
     return "\n".join(filter(None, texts)) or json.dumps(row.cells, sort_keys=True)
 
 

@@ -9,11 +9,15 @@ from stages.base.errors import InputError
 from stages.sources.splits import SPLIT_OF
 from stages.sources.table.rows import Row
 
-ROLES = ("id", "image", "audio", "video", "text", "message", "question", "answer", "label", "group", "split")
+ROLES = (
+    *("id", "image", "audio", "video", "transcript", "text", "message"),
+    *("question", "answer", "label", "group", "split"),
+)
 NAMES = {
     "id": ("id", "key", "uid", "uuid", "identifier"),
     "text": ("text", "caption", "captions", "sentence", "description", "transcript", "transcription"),
     "message": ("message", "comment", "review", "post", "tweet"),
+    "transcript": ("transcript", "transcription", "utterance"),
     "question": ("question",),
     "answer": ("answer",),
     "label": (

@@ -56,7 +56,10 @@ CASES: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     "match": [(subset, {"target": subset[-1]}) for subset in [*SEVERAL, *OF_VIDEO[1:]]],
     "retrieve": [
         *((subset, {"target": subset[-1]}) for subset in [*SEVERAL, *OF_VIDEO[1:3]]),
-        (OF_VIDEO[3], {"target": "text"}),
+        *(
+            (subset, {"target": target})
+            for subset, target in ((OF_VIDEO[3], "text"), (SUBSETS[-1], "audio"), (OF_VIDEO[3], "video"))
+        ),
     ],
     "transcribe": [
         *((subset, {"units": "words"}) for subset in (("audio",), ("video",), ("audio", "video"))),

@@ -85,9 +85,10 @@ class RetrieveTask(FusedTask):
 
         def owners(vectors: Tensor, modalities: list[str]) -> Tensor:
             size = len(batch[modalities[0] + PRESENT])
-            there = torch.stack([batch[m + PRESENT].flatten() for m in modalities]).any(0)
-            numbers = torch.arange(size, device=vectors.device).repeat_interleave(len(vectors) // size)
-            return torch.where(there, numbers, -1)
+            each = len(vectors) // size  # what comes once stands beside each that comes in several
+            there = torch.stack([batch[m + PRESENT].reshape(size, -1).expand(size, each) for m in modalities]).any(0)
+            numbers = torch.arange(size, device=vectors.device).repeat_interleave(each)
+            return torch.where(there.flatten(), numbers, -1)
 
         return owners(query, self.others), owners(target, [self.target])
 

@@ -625,7 +625,7 @@ EXTRACTORS: dict[str, Extractor] = {
     "audio": LogMel({"rate_hz": 8000, "seconds": 0.24, "mel_bands": 16, "window_ms": 25, "hop_ms": 12.5}),
     "text": Tokens(WORDS, 6),
     "question": Tokens(WORDS, 6),
-    "video": Frames({"fps": 10.0, "seconds": 0.5, "size_px": 16, "difference": False}),
+    "video": Frames({"fps": 10.0, "seconds": 0.5, "size_px": 16, "difference": False, "crop": [0.0, 0.0, 1.0, 1.0]}),
 }
 GIVEN = [
     {

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.base.errors import InputError
 from stages.base.lexicon import read_lexicon
 from stages.base.store import (
     CURVES,
@@ -25,14 +26,16 @@ from stages.base.store import (
     write_json,
     writing,
 )
+from stages.media.text import tokenize
 from stages.params import Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 
 if TYPE_CHECKING:
+    from stages.base.device import Device
     from stages.models.tables import Split
     from stages.models.tasks import Task
 
-TEST = SPLITS[2]
+TEST, TRANSCRIBE = SPLITS[2], "transcribe"
 SAMPLES_PAGE = "samples.html"
 FIGURES = "figures"
 
@@ -59,6 +62,7 @@ def run(params: Params, name: str) -> None:
         train, test = (load_split(reading, split, device, limit_bytes=0) for split in (SPLITS[0], TEST))
         answers = task.answer(test, params.evaluate)
         metrics = score(task, answers, train, test, params)
+        metrics["baselines"] |= _recognised(params, task, prepared, device, test)
         metrics["settings"] |= {
             "best_epoch": manifest["settings"]["best_epoch"],
             "tokenizer": read_manifest(prepared)["settings"]["tokenizer"],
@@ -99,6 +103,25 @@ def score(task: "Task", answers: list[dict[str, Any]], train: "Split", test: "Sp
         "ceiling": task.ceiling(test),
         "settings": {"headline": task.headline, "split": TEST, **task.settings(test.rows, params.evaluate)},
     }
+
+
+def _recognised(params: Params, task: "Task", prepared: Path, device: "Device", test: "Split") -> dict[str, Any]:
+    """Return the row of a pretrained recogniser, where one is named: of what it writes down of the test sounds."""
+    from stages.models.tables import read_rows
+    from stages.pretrained.recogniser import Recogniser
+
+    named = params.evaluate.recogniser
+    if isinstance(named, str) or task.config.experiment.task != TRANSCRIBE:
+        return {}
+    try:
+        recogniser = Recogniser(named, device)
+    except InputError as error:
+        raise InputError(f"evaluate.recogniser: {error}") from None
+    sounds = {row["sample_id"]: row.get("audio") for row in read_rows(prepared, TEST, ["sample_id", "audio"])}
+    heard = {row["sample_id"]: sound for row in test.rows if (sound := sounds[row["sample_id"]])}
+    texts = dict(zip(heard, recogniser.transcribe(heard.values()), strict=True))
+    answers = [{"spoken": tokenize(texts.get(row["sample_id"], ""))} for row in test.rows]
+    return {"recogniser": task.metrics(answers, test.rows)}
 
 
 def _shuffled(

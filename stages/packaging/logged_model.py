@@ -132,7 +132,7 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
             settings,
             {
                 "base": params.base.model_dump(),
-                "evaluate": params.evaluate.model_dump(),
+                "evaluate": params.evaluate.model_dump(exclude={"recogniser"}),
                 "max_image_megapixels": params.prepare.max_image_megapixels,
                 "transparent_on": params.prepare.transparent_on,
                 "max_audio_seconds": params.prepare.max_audio_seconds,

@@ -11,6 +11,13 @@ from stages.params.section import Count, NonNegative, Positive, Section
 ORIGIN = re.compile(r"(?!https:.*:443$|http:.*:80$)[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
 
+class RecogniserParams(Section):
+    """A pretrained recogniser of speech: a folder, or a name on the hub with the revision that fixes it."""
+
+    model: str
+    revision: str = ""
+
+
 class EvaluateParams(Section):
     """Decoding and the page of samples."""
 
@@ -20,6 +27,7 @@ class EvaluateParams(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     ngram_weight: NonNegative = 0.5  # so in versions from before it was a value, as the next
     word_bonus: float = 0.5
+    recogniser: Literal["none"] | RecogniserParams = "none"  # a row beside transcripts
     batch_size: Count
     num_samples_shown: Count
 

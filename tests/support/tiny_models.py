@@ -50,6 +50,7 @@ CLAP = {
 }
 
 
+LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefgh"]
 IMAGE_PIECE = 299  # a number that no text has
 WRITER = {"hidden_size": 32, "initializer_range": 0.3}  # with the usual 0.02 a tiny frozen head hardly learns
 
@@ -72,6 +73,10 @@ def _models() -> dict[str, Callable[[Any], Any]]:
             t.ConvNextConfig(hidden_sizes=[8, HIDDEN], depths=[1, 2], num_stages=2, image_size=32)
         ),
         "whisper": lambda t: t.WhisperModel(t.WhisperConfig(**WHISPER)),
+        "whisper_writer": lambda t: t.WhisperForConditionalGeneration(
+            t.WhisperConfig(**WHISPER | {"vocab_size": 300, "max_target_positions": 12, "init_std": 0.3})
+        ),
+        "wav2vec2_letters": lambda t: t.Wav2Vec2ForCTC(t.Wav2Vec2Config(**WAVES, vocab_size=len(LETTERS))),
         "wav2vec2": lambda t: t.Wav2Vec2Model(t.Wav2Vec2Config(**WAVES)),
         "hubert": lambda t: t.HubertModel(t.HubertConfig(**WAVES)),
         "ast": lambda t: t.ASTModel(t.ASTConfig(**SPECTRA)),
@@ -119,7 +124,9 @@ def write_tiny(name: str, folder: Path) -> Path:
         "dinov2_registers": lambda: t.BitImageProcessor(size={"shortest_edge": 32}, crop_size=size),
         "convnext": lambda: t.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=1.0),
         "whisper": lambda: t.WhisperFeatureExtractor(feature_size=16, chunk_length=2),
+        "whisper_writer": lambda: t.WhisperFeatureExtractor(feature_size=16, chunk_length=2),
         "wav2vec2": lambda: t.Wav2Vec2FeatureExtractor(return_attention_mask=True),
+        "wav2vec2_letters": lambda: t.Wav2Vec2FeatureExtractor(return_attention_mask=True),
         "hubert": lambda: t.Wav2Vec2FeatureExtractor(return_attention_mask=False),
         "ast": lambda: t.ASTFeatureExtractor(num_mel_bins=32, max_length=64),
         "clap": lambda: t.ClapFeatureExtractor(
@@ -134,7 +141,10 @@ def write_tiny(name: str, folder: Path) -> Path:
     }
     if name in preprocessors:
         preprocessors[name]().save_pretrained(folder)
-    if name in ("llama", "gpt2", "llava", "smolvlm"):
+    if name == "wav2vec2_letters":
+        (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(LETTERS)}))
+        t.Wav2Vec2CTCTokenizer(folder / "vocab.json").save_pretrained(folder)
+    if name in ("llama", "gpt2", "llava", "smolvlm", "whisper_writer"):
         _write_bytes_tokenizer(folder)
     if name in ("bert", "clip", "siglip", "clap"):
         (folder / "vocab.txt").write_text("\n".join(PIECES), encoding="utf8")

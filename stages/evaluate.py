@@ -108,7 +108,7 @@ def score(task: "Task", answers: list[dict[str, Any]], train: "Split", test: "Sp
 def _recognised(params: Params, task: "Task", prepared: Path, device: "Device", test: "Split") -> dict[str, Any]:
     """Return the row of a pretrained recogniser, where one is named: of what it writes down of the test sounds."""
     from stages.models.tables import read_rows
-    from stages.pretrained.recogniser import Recogniser
+    from stages.reports.recogniser import Recogniser
 
     named = params.evaluate.recogniser
     if isinstance(named, str) or task.config.experiment.task != TRANSCRIBE:

@@ -15,7 +15,7 @@ from stages.base.errors import InputError
 from stages.base.store import METRICS, artifact_path
 from stages.media.audio import decode_audio
 from stages.params import load_params
-from stages.pretrained.recogniser import Recogniser
+from stages.reports.recogniser import Recogniser
 from tests.support.small_data import sound
 from tests.support.tiny_models import LETTERS, write_tiny
 

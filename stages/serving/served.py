@@ -7,7 +7,7 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ class Served:
         told = [values async for values in self.ask_parts(sample, arrived)]
         return Answer(self.version, told[0] if len(told) == 1 else self.version.predictor.joined(told))
 
-    async def ask_parts(self, sample: dict[str, bytes | None], arrived: Any) -> AsyncIterator[dict[str, Any]]:
+    async def ask_parts(self, sample: dict[str, bytes | None], arrived: Any) -> AsyncGenerator[dict[str, Any], None]:
         """Answer a sample part by part, in order, such as a long sound; a few are worked on ahead.
 
         Raises:
@@ -141,7 +141,7 @@ class Asking:
         """Answer the sample; see `Served.ask`."""
         return await self.served.ask(sample, self._arrived)
 
-    def ask_parts(self, sample: dict[str, bytes | None]) -> AsyncIterator[dict[str, Any]]:
+    def ask_parts(self, sample: dict[str, bytes | None]) -> AsyncGenerator[dict[str, Any], None]:
         """Answer the sample part by part; see `Served.ask_parts`."""
         return self.served.ask_parts(sample, self._arrived)
 

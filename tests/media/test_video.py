@@ -311,7 +311,9 @@ def test_memory_stays_bounded_whatever_a_file_hides(tmp_path, name, reason):
     for path, data in {"small": small, "large": large}.items():
         (tmp_path / path).write_bytes(data)
     command = [sys.executable, "-c", PEAK, str(tmp_path / "small"), str(tmp_path / "large")]
-    *_, told, grown_mb = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    root = Path(__file__).parents[2]  # wherever other tests have gone
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    *_, told, grown_mb = done.stdout.splitlines()
     assert told.startswith(reason)
     assert (
         int(grown_mb) < FRAME_MB

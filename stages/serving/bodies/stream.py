@@ -5,6 +5,7 @@ part fails. A mistake in the request or its first part is refused as `predict` r
 """
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,5 +61,5 @@ async def begin(models: Models, request: Request, name: str) -> AsyncIterator[Be
     request.state.model, request.state.version = name, served.version.card.version
     async with served.request() as asking:
         inputs = await read_inputs(request, (i.name for i in served.version.card.inputs))
-        parts = asking.ask_parts(inputs)
-        yield Begun(served.version, request.state.request_id, await anext(parts), parts)
+        async with aclosing(asking.ask_parts(inputs)) as parts:  # where the client goes, no later part is answered
+            yield Begun(served.version, request.state.request_id, await anext(parts), parts)

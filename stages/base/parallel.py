@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import TypeVar
 
 from stages.base.errors import InputError
@@ -63,6 +64,13 @@ def _in_order(
     finally:
         for future in waiting:
             future.cancel()
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of `size` items, the last of what is left; `itertools.batched` comes with Python 3.12."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
 
 
 def _start_worker() -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.base.errors import InputError, MediaError
-from stages.base.parallel import read_ahead
+from stages.base.parallel import in_batches, read_ahead
 from stages.base.store import SPLITS
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def extract(
         return [medium.key for medium in batch], extractor.extract(decoded) if extractor.side_by_side else decoded
 
     with extractor.threads() as workers:
-        for keys, done in read_ahead(work, _batches(media, batch_size), workers, ahead=2 * workers):
+        for keys, done in read_ahead(work, in_batches(media, batch_size), workers, ahead=2 * workers):
             yield keys, done if extractor.side_by_side else _in_full_batches(extractor, done, batch_size)
 
 
@@ -99,14 +99,3 @@ def _decode(extractor: "Extractor", medium: Medium) -> np.ndarray:
         return extractor.decode(medium.data)
     except MediaError as error:
         raise InputError(f"sample {medium.sample_id}: {error}") from None
-
-
-def _batches(items: Iterable[Medium], size: int) -> Iterator[list[Medium]]:
-    batch: list[Medium] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

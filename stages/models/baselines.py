@@ -4,6 +4,7 @@ Shapes: N clips, T frames; a frame of nothing but zeros is none.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -19,10 +20,15 @@ POOLED_SIDE = 8  # pixels are compared at 8 x 8
 VIDEO = "video"
 
 
+def most_frequent(values: Iterable[str]) -> str:
+    """Return the value that occurs most often; of equals, the first in alphabetical order."""
+    counts = Counter(values)
+    return min(counts, key=lambda value: (-counts[value], value))
+
+
 def most_frequent_caption(rows: list[dict[str, Any]]) -> list[str]:
     """Return the caption that occurs most often in training; of equals, the first in alphabetical order."""
-    counts = Counter(caption for row in rows for caption in row["tokens"])
-    return min(counts, key=lambda caption: (-counts[caption], caption)).split()
+    return most_frequent(caption for row in rows for caption in row["tokens"]).split()
 
 
 def nearest_captions(test: Split, train: Split) -> list[list[str]]:

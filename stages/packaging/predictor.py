@@ -1,8 +1,7 @@
 """Raw media in, answers out: a trained model with the extractors of its inputs, as training saw them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ import torch
 
 from stages.base.device import Device, set_up
 from stages.base.errors import InputError, MediaError
+from stages.base.parallel import in_batches
 from stages.extractors import Extractor, load_extractor
 from stages.extractors.base import read_text
 from stages.media.audio import clean_audio
@@ -91,7 +91,7 @@ class Predictor:
             InputError: naming the sample that cannot be used, and why.
         """
         answers: list[list[dict[str, Any]]] = [[] for _ in samples]
-        for batch in _batches(self._read_all(samples), self._settings.evaluate.batch_size):
+        for batch in in_batches(self._read_all(samples), self._settings.evaluate.batch_size):
             for (i, part, _), answer in zip(batch, self.answer([read for _, _, read in batch]), strict=True):
                 answers[i].append(part.told(answer))
         return [self.joined(found) for found in answers]
@@ -188,10 +188,3 @@ class Predictor:
         if not tokenize(text):
             raise MediaError("no word in it")
         return text.encode()
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Yield lists of so many items; `itertools.batched` comes with Python 3.12."""
-    left = iter(items)
-    while batch := list(islice(left, size)):
-        yield batch

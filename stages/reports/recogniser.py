@@ -1,13 +1,13 @@
 """A pretrained recogniser of speech (Whisper, wav2vec2 with letters ...): what one's own transcripts stand beside."""
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 import torch
 
 from stages.base.device import Device
 from stages.base.errors import InputError
+from stages.base.parallel import in_batches
 from stages.media.audio import decode_audio
 from stages.pretrained import huggingface
 from stages.pretrained.bases import Named
@@ -40,8 +40,8 @@ class Recogniser:
         Raises:
             AudioError: when one does not decode.
         """
-        left, rate_hz = iter(sounds), self._processor.sampling_rate
-        while batch := [decode_audio(data, rate_hz) for data in islice(left, BATCH)]:
+        rate_hz = self._processor.sampling_rate
+        for batch in in_batches((decode_audio(data, rate_hz) for data in sounds), BATCH):
             padding = {} if self._writes else {"padding": True}  # a model that writes hears one window, always filled
             given = self._processor(batch, sampling_rate=rate_hz, return_tensors="pt", **padding)
             yield from self._pieces.batch_decode(self._read(given.to(self._model.device)), skip_special_tokens=True)

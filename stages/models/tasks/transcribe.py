@@ -6,7 +6,7 @@ are at the same time. Shapes: B samples, L places of a modality, T moments, D di
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stages.base.store import SPLITS
 from stages.media.text import END, PAD, START, UNKNOWN, Vocabulary
+from stages.models.baselines import most_frequent
 from stages.models.encoders.base import Encoded, Encoder
 from stages.models.heads.ctc.alignment import ctc_loss, needed
 from stages.models.heads.ctc.ngrams import NGrams, count_ngrams
@@ -207,12 +208,6 @@ class TranscribeTask(FusedTask):
         """Return how many words are right, errors taken off, and how many were spoken."""
         errors, words = (np.asarray(records[key], np.float64) for key in ("word_errors", "words_spoken"))
         return np.stack([words - errors, words], axis=1)
-
-
-def most_frequent(values: Iterable[str]) -> str:
-    """Return the value that occurs most often; of equals, the first in alphabetical order."""
-    counts = Counter(values)
-    return min(counts, key=lambda value: (-counts[value], value))
 
 
 def _said(answers: Answers) -> list[str]:

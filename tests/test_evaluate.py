@@ -12,7 +12,7 @@ from stages.base.lexicon import LEXICON, read_lexicon
 from stages.base.store import MANIFEST, METRICS, PREDICTIONS, artifact_path, read_manifest, sha256_file, write_json
 from stages.media.text import TOKENIZER
 from stages.models.baselines import most_frequent_caption, nearest_captions, swapped, without_time
-from stages.models.metrics.captions import caption_metrics
+from stages.models.metrics.captions.scores import caption_metrics
 from stages.models.metrics.classification import classification_metrics
 from stages.models.model import load_model, reading_of
 from stages.models.tables import load_split

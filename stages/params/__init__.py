@@ -25,22 +25,7 @@ from stages.params.datasets import (
     VqaRadParams,
 )
 from stages.params.encoders import BackboneParams, Encoders, HuggingFaceEncoderParams, LoraParams
-from stages.params.experiments import (
-    CaptionParams,
-    ClassifyParams,
-    ExperimentBase,
-    ExperimentParams,
-    Inputs,
-    LabelPrompts,
-    LanguageModelParams,
-    MatchParams,
-    RetrieveParams,
-    TrainParams,
-    TranscribeParams,
-    TranslateParams,
-    VqaParams,
-    experiment_params,
-)
+from stages.params.experiments import ExperimentBase, Inputs, LanguageModelParams, TrainParams
 from stages.params.features import (
     FeaturesParams,
     HuggingFaceParams,
@@ -55,6 +40,18 @@ from stages.params.inits import differing, wrong_inits
 from stages.params.load import Params, load_params, wrong_names
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
 from stages.params.section import NONE, BaseParams, Section, variant_names
+from stages.params.tasks import (
+    CaptionParams,
+    ClassifyParams,
+    ExperimentParams,
+    LabelPrompts,
+    MatchParams,
+    RetrieveParams,
+    TranscribeParams,
+    TranslateParams,
+    VqaParams,
+    experiment_params,
+)
 
 __all__ = [
     "BackboneParams",

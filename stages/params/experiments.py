@@ -4,11 +4,7 @@ import string
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    AfterValidator,
-    Discriminator,
     Field,
-    Tag,
-    TypeAdapter,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -17,7 +13,6 @@ from pydantic import (
 from stages.params.encoders import Encoders, HuggingFaceEncoderParams, LoraParams
 from stages.params.section import NONE, Count, Fraction, NonNegative, Positive, Section, Share, variant
 
-LABEL = "{label}"
 IN_TIME = ("audio", "video")  # modalities whose places are moments
 
 
@@ -155,123 +150,3 @@ class ExperimentBase(Section):
         places["head"] = getattr(self, "head", NONE)
         kinds = LanguageModelParams | HuggingFaceEncoderParams
         return {place: named for place, named in places.items() if isinstance(named, kinds)}
-
-
-def _plain_or_language_model(value: Any) -> str:
-    by_name = value == "language_model"  # which lacks the rest, and is told so
-    return "language_model" if by_name or isinstance(value, dict | LanguageModelParams) else "plain"
-
-
-_LANGUAGE_MODEL = Annotated[LanguageModelParams, Tag("language_model")]
-_KIND_OF_HEAD = Discriminator(_plain_or_language_model)
-Head = Annotated[Annotated[str, variant("models/heads"), Tag("plain")] | _LANGUAGE_MODEL, _KIND_OF_HEAD]
-MaxWords = Annotated[int, Field(ge=2, le=500)]
-
-
-class CaptionParams(ExperimentBase):
-    """A sentence for each sample."""
-
-    task: Literal["caption"]
-    head: Head
-    max_words: MaxWords
-
-
-def _names_the_label(prompt: str) -> str:
-    if LABEL not in prompt:
-        raise ValueError(f"a text with {LABEL} in it")
-    return prompt
-
-
-Prompt = Annotated[str, AfterValidator(_names_the_label)]
-
-
-class LabelPrompts(Section):
-    """By modality, the text that stands for a label where a contrastive model compares media with labels, untrained."""
-
-    image: Prompt = f"a photo of a {LABEL}"
-    audio: Prompt = LABEL
-
-    def texts(self, modality: str, labels: list[str]) -> list[str]:
-        """Return the texts of labels."""
-        return [getattr(self, modality).replace(LABEL, label) for label in labels]
-
-
-class ClassifyParams(ExperimentBase):
-    """One of the labels for each sample; with a `head` the one whose words it finds likeliest."""
-
-    task: Literal["classify"]
-    head: Annotated[Annotated[Literal["none"], Tag("plain")] | _LANGUAGE_MODEL, _KIND_OF_HEAD] = "none"
-    label_prompts: LabelPrompts = LabelPrompts()
-
-
-class RetrieveParams(ExperimentBase):
-    """A shared space of `target` and the other modalities."""
-
-    least: ClassVar[int] = 2
-
-    task: Literal["retrieve"]
-    target: Literal["image", "audio", "text", "video"]
-
-
-class VqaParams(ExperimentBase):
-    """One of the answers for each question.
-
-    With a `head` the question has no encoder and passes no fusion: the head, a decoder as captions have, reads it
-    word by word beside the encoded rest. A language model as head reads it in its prompt and writes the answer, of at
-    most `max_words` pieces, whatever answers the training split has.
-    """
-
-    needs: ClassVar[tuple[str, ...]] = ("question",)
-
-    task: Literal["vqa"]
-    head: Annotated[
-        Annotated[str, variant("models/heads", also=(NONE,)), Tag("plain")] | _LANGUAGE_MODEL, _KIND_OF_HEAD
-    ] = NONE  # so in versions from before it was a value, as the next
-    max_words: MaxWords = 16
-
-    def encoded(self) -> tuple[str, ...]:
-        """Return the modalities that have an encoder."""
-        used = super().encoded()
-        return used if self.head == NONE else tuple(modality for modality in used if modality != "question")
-
-
-class TranscribeParams(ExperimentBase):
-    """The words that are spoken, letter by letter or word by word; all inputs are in time."""
-
-    task: Literal["transcribe"]
-    units: Literal["characters", "words"]
-    ngram_order: Annotated[int, Field(ge=0, le=5)]  # of the model of the training texts that a search asks; 0: none
-
-
-class MatchParams(ExperimentBase):
-    """Whether `target` belongs to the other modalities."""
-
-    least: ClassVar[int] = 2
-
-    task: Literal["match"]
-    target: Literal["image", "audio", "text", "video"]
-
-    def required(self) -> tuple[str, ...]:
-        """Return the target, and of the others the only one: one side alone is no question."""
-        others = [modality for modality in self.inputs.used() if modality != self.target]
-        return (self.target, *(others if len(others) == 1 else ()))
-
-
-class TranslateParams(ExperimentBase):
-    """One modality's encoding from another's, both ways: `direct`, or through a `shared` space."""
-
-    least: ClassVar[int] = 2
-
-    task: Literal["translate"]
-    way: Literal["direct", "shared"]
-
-
-ExperimentParams = Annotated[
-    CaptionParams | ClassifyParams | RetrieveParams | VqaParams | TranscribeParams | MatchParams | TranslateParams,
-    Field(discriminator="task"),
-]
-
-
-def experiment_params(values: dict[str, Any]) -> ExperimentBase:
-    """Check one experiment's values, such as those that stand in a model's folder."""
-    return TypeAdapter(ExperimentParams).validate_python(values)

@@ -16,8 +16,8 @@ from stages.models.heads.prompt import Run, read_template
 from stages.models.heads.search import Search, search
 from stages.models.model import build, keep_bases, load_model, save_model
 from stages.models.tables import FeatureTable
-from stages.models.tasks.open_vqa import OpenVqaTask
-from stages.models.tasks.prompted_classify import PromptedClassifyTask
+from stages.models.tasks.prompted.classify import PromptedClassifyTask
+from stages.models.tasks.prompted.vqa import OpenVqaTask
 from stages.pretrained import bases
 from stages.training.batches import TrainBatches, ValidationBatches
 from tests.support.small_splits import make_config, make_split, project_params
@@ -130,7 +130,7 @@ def test_what_a_sample_lacks_is_left_out_of_what_the_model_reads(tiny, task):
     """The same as a prefix that never had the places: the absent ones are not looked at and take no position."""
     model, split = make(tiny["llama"], task, ("image", "audio")), make_data(task, ("image", "audio"), [("audio", 0)])
     batch = {key: value[:1] for key, value in batch_of(model, split).items()}
-    from stages.models.tasks.prompted import prefix_of
+    from stages.models.tasks.prompted.base import prefix_of
 
     encoded = model.encode(batch)
     assert not encoded["audio"].real_BL.any()

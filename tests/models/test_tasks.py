@@ -26,8 +26,8 @@ from stages.models.tasks import TASKS, Task
 from stages.models.tasks.base import Line
 from stages.models.tasks.caption import CaptionTask
 from stages.models.tasks.fused import augment, cross_entropy, leave_out, shift
-from stages.models.tasks.match import MatchTask, negatives
-from stages.models.tasks.retrieve import RetrieveTask
+from stages.models.tasks.pairs.match import MatchTask, negatives
+from stages.models.tasks.pairs.retrieve import RetrieveTask
 from stages.models.tasks.transcribe import TranscribeTask
 from stages.packaging.predictor import Predictor, PredictSettings
 from stages.training.batches import TrainBatches

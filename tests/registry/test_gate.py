@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stages.base.errors import InputError
-from stages.models.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
+from stages.models.metrics.captions.bleu import bleu, bleu_from_statistics, bleu_statistics
 from stages.registry import gate
 from stages.registry.gate import decide, hold_floors, largest_fall
 

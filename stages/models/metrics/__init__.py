@@ -1,4 +1,4 @@
-"""Caption metrics: pure functions over tokenised text, one file a metric, all of them in `captions`.
+"""Metrics: pure functions; those of written texts over tokens.
 
 A prediction is a list of tokens; every sample has one prediction and one or more references.
 """

@@ -7,10 +7,10 @@ Protocol: see `base.Task`. A new task: its file here with one class, its line in
 from stages.models.tasks.base import Task
 from stages.models.tasks.caption import CaptionTask
 from stages.models.tasks.classify import ClassifyTask
-from stages.models.tasks.match import MatchTask
-from stages.models.tasks.open_vqa import OpenVqaTask
-from stages.models.tasks.prompted_classify import PromptedClassifyTask
-from stages.models.tasks.retrieve import RetrieveTask
+from stages.models.tasks.pairs.match import MatchTask
+from stages.models.tasks.pairs.retrieve import RetrieveTask
+from stages.models.tasks.prompted.classify import PromptedClassifyTask
+from stages.models.tasks.prompted.vqa import OpenVqaTask
 from stages.models.tasks.transcribe import TranscribeTask
 from stages.models.tasks.translate import TranslateTask
 from stages.models.tasks.vqa import VqaTask

@@ -21,14 +21,14 @@ from stages.models.heads.language_model import LanguageModel
 from stages.models.heads.pieces import Pieces
 from stages.models.heads.prefix import Prefix
 from stages.models.heads.search import Caption, Search, search
-from stages.models.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
-from stages.models.metrics.captions import caption_metrics
+from stages.models.metrics.captions.bleu import bleu, bleu_from_statistics, bleu_statistics
+from stages.models.metrics.captions.scores import caption_metrics
 from stages.models.metrics.truth import Judgement, judge_all, truth_metrics
 from stages.models.tables import Picks, Split
 from stages.models.targets import Fault, Splits, text_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask, next_word_loss
-from stages.models.tasks.prompted import make_language_model, prefix_of
+from stages.models.tasks.prompted.base import make_language_model, prefix_of
 from stages.params import CaptionParams, LanguageModelParams
 
 USUAL_WORDS = 16  # that the captions of an image have together, roughly

@@ -16,11 +16,11 @@ import pytest
 from nltk.translate.bleu_score import SmoothingFunction, corpus_bleu
 
 from stages.models.metrics import check_corpus
-from stages.models.metrics.bleu import bleu, bleu_from_statistics, bleu_statistics
-from stages.models.metrics.captions import caption_metrics
-from stages.models.metrics.cider import cider_d, cider_d_scores
-from stages.models.metrics.meteor import meteor_available
-from stages.models.metrics.rouge import lcs_length, rouge_l, rouge_l_scores
+from stages.models.metrics.captions.bleu import bleu, bleu_from_statistics, bleu_statistics
+from stages.models.metrics.captions.cider import cider_d, cider_d_scores
+from stages.models.metrics.captions.meteor import meteor_available
+from stages.models.metrics.captions.rouge import lcs_length, rouge_l, rouge_l_scores
+from stages.models.metrics.captions.scores import caption_metrics
 
 REPO = Path(__file__).parents[3]
 
@@ -81,7 +81,9 @@ def random_corpus(num_samples=40, seed=0):
     ]
 
 
-@pytest.mark.parametrize("name", ["", ".bleu", ".rouge", ".cider", ".meteor", ".captions"])
+@pytest.mark.parametrize(
+    "name", ["", ".captions.bleu", ".captions.rouge", ".captions.cider", ".captions.meteor", ".captions.scores"]
+)
 def test_docstring_examples_hold(name):
     results = doctest.testmod(importlib.import_module(f"stages.models.metrics{name}"))
     assert results.attempted > 0
@@ -246,8 +248,8 @@ def run_meteor(data_folder, *corpora):
     """Score corpora of one sample in a fresh interpreter that sees only this NLTK data folder."""
     code = (
         "import json, sys, nltk; nltk.data.path[:] = [sys.argv[1]]\n"
-        "from stages.models.metrics.captions import caption_metrics\n"
-        "from stages.models.metrics.meteor import meteor\n"
+        "from stages.models.metrics.captions.scores import caption_metrics\n"
+        "from stages.models.metrics.captions.meteor import meteor\n"
         "corpora = json.loads(sys.argv[2])\n"
         "print(json.dumps([[meteor(*c), caption_metrics(*c).get('meteor')] for c in corpora]))"
     )

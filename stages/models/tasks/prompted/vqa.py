@@ -21,7 +21,7 @@ from stages.models.tables import PRESENT, Picks, Split
 from stages.models.targets import Fault, Splits
 from stages.models.tasks.base import Answers, Arrays, Batch, ModelConfig
 from stages.models.tasks.fused import next_word_loss
-from stages.models.tasks.prompted import make_language_model, prefix_of
+from stages.models.tasks.prompted.base import make_language_model, prefix_of
 from stages.models.tasks.vqa import QUESTION, VqaTask
 from stages.params import VqaParams
 

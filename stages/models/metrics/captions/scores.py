@@ -1,10 +1,10 @@
 """All caption metrics of a corpus at once, by name."""
 
 from stages.models.metrics import Predictions, References
-from stages.models.metrics.bleu import bleu
-from stages.models.metrics.cider import cider_d
-from stages.models.metrics.meteor import meteor
-from stages.models.metrics.rouge import rouge_l
+from stages.models.metrics.captions.bleu import bleu
+from stages.models.metrics.captions.cider import cider_d
+from stages.models.metrics.captions.meteor import meteor
+from stages.models.metrics.captions.rouge import rouge_l
 
 
 def caption_metrics(predictions: Predictions, references: References) -> dict[str, float]:

@@ -13,7 +13,7 @@ from stages.models.heads.language_model import LanguageModel
 from stages.models.tasks.base import Batch
 from stages.models.tasks.classify import ClassifyTask
 from stages.models.tasks.fused import next_word_loss
-from stages.models.tasks.prompted import make_language_model, prefix_of
+from stages.models.tasks.prompted.base import make_language_model, prefix_of
 
 LONGEST = 500  # pieces of a label
 

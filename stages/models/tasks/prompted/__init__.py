@@ -1,0 +1,1 @@
+"""Tasks that a language model answers in words."""

@@ -27,7 +27,7 @@ from stages.base.store import (
     writing,
 )
 from stages.media.text import tokenize
-from stages.params import Params, column_of
+from stages.params import Params
 from stages.params.cli import main, run_named, stage_parser
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ FIGURES = "figures"
 def run(params: Params, name: str) -> None:
     """Evaluate one experiment."""
     from stages.base.device import set_up
-    from stages.models.model import load_model, named_bases, reading_of
+    from stages.models.model import load_model, named_bases, read_answers, reading_of
     from stages.models.tables import load_split
     from stages.pretrained.bases import bring
     from stages.reports.figures import write_figures
@@ -75,8 +75,8 @@ def run(params: Params, name: str) -> None:
         write_figures(draft.folder / FIGURES, task, answers, test.rows, metrics)
         shown = np.linspace(0, len(test) - 1, min(params.evaluate.num_samples_shown, len(test))).round().astype(int)
         pairs = [(answers[i], test.rows[i]) for i in shown]
-        columns = {m: column_of(params.features[feature]) for m, feature in reading.inputs.items()}
-        inputs = Prepared(prepared, columns)
+        written = {m: read_answers(artifact_path("features", reading.inputs[m])) for m in params.answering(name)}
+        inputs = Prepared(prepared, params.given_columns(name), written)
         write_samples_page(draft.folder / SAMPLES_PAGE, name, metrics, task, pairs, inputs)
         draft.counts["samples"] = len(test)
     say(f"evaluate {name}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items() if isinstance(v, float)))

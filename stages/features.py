@@ -4,7 +4,7 @@
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from stages.base.errors import InputError
 from stages.base.progress import progress
-from stages.base.store import FEATURES, INDEX, SPLITS, artifact_path, read_manifest, reserve, say, writing
+from stages.base.store import FEATURES, INDEX, SPLITS, Draft, artifact_path, read_manifest, reserve, say, writing
 from stages.cache.segments import FeatureCache, all_caches, clear, evict, fill
-from stages.params import Params, column_of
+from stages.params import NONE, Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 
 if TYPE_CHECKING:
@@ -41,21 +41,21 @@ def extract_missing(media: "Iterator[Medium]", extractor: "Extractor", cache: Fe
 
 def run(params: Params, name: str) -> None:
     """Make one feature array."""
-    from stages.extractors.batches import Index, read_media
+    from stages.extractors.batches import Index
 
     section = params.features[name]
-    folder = artifact_path("prepare", section.dataset)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(artifact_path("prepare", section.dataset))
     extractor = _extractor(params, name)
     cache = FeatureCache(extractor.identity())
     with writing("features", name, section.model_dump()) as draft:
         index, cut = Index(), 0
         total = sum(manifest["counts"][split] for split in SPLITS)
+        samples = _samples(params, name, draft)
 
         def media() -> "Iterator[Medium]":
             nonlocal cut
             with progress(f"features {name}") as report:
-                for sample_id, split, found in read_media(folder, column_of(section)):
+                for sample_id, split, found in samples:
                     new = {medium.key: medium.data for medium in found if medium.key not in index.row_of}
                     cut += sum(map(extractor.exceeds, new.values()))
                     index.add(sample_id, split, [medium.key for medium in found])
@@ -74,7 +74,7 @@ def run(params: Params, name: str) -> None:
         pq.write_table(index.table(), draft.folder / INDEX)
         extractor.save(draft.folder)
         draft.counts |= {"samples": len(index.rows), "rows": len(keys)} | ({"cut": cut} if cut else {})
-        draft.settings = {**extractor.identity(), "num_words": extractor.num_words}
+        draft.settings |= {**extractor.identity(), "num_words": extractor.num_words}
         draft.settings |= {"space": extractor.space} if extractor.space else {}
         draft.settings |= {"seconds": extractor.seconds} if extractor.seconds else {}
     freed = evict(params.base.feature_cache_gb * 2**30)
@@ -82,6 +82,34 @@ def run(params: Params, name: str) -> None:
     say(f"features {name}: {len(keys)} media of {len(index.rows)} samples, {extracted} extracted{told}")
     if freed:
         say(f"feature cache: {freed / 2**20:.0f} MB evicted to stay under base.feature_cache_gb")
+
+
+def _samples(params: Params, name: str, draft: Draft) -> "Iterable[tuple[str, str, list[Medium]]]":
+    """Return (sample id, split, media) of all samples; texts that an experiment writes are kept in the draft."""
+    from stages.extractors.batches import medium, read_media
+
+    section = params.features[name]
+    if section.answers == NONE:
+        return read_media(artifact_path("prepare", section.dataset), column_of(section))
+    texts = _written(params, name, draft)
+    return [(sample_id, split, [medium(sample_id, text)] if text else []) for sample_id, split, text in texts]
+
+
+def _written(params: Params, name: str, draft: Draft) -> list[tuple[str, str, str | None]]:
+    """Let the experiment that the section names write the text of each sample."""
+    from stages.models.model import named_bases
+    from stages.packaging.answering import greedily, write_answers
+    from stages.pretrained.bases import bring
+
+    section = params.features[name]
+    trained = artifact_path("train", section.answers)
+    draft.settings["answers"] = read_manifest(trained)["settings"]["train_key"]
+    bring(trained, named_bases(params.experiments[section.answers], f"experiments.{section.answers}"))
+    evaluate = greedily(params.evaluate, section.batch_size)
+    texts = write_answers(trained, draft.folder, evaluate, _device(params))
+    lacking = sum(text is None for _, _, text in texts)
+    say(f"features {name}: {section.answers} wrote {len(texts) - lacking} texts; it said nothing of {lacking} samples")
+    return texts
 
 
 def _extractor(params: Params, name: str) -> "Extractor":
@@ -101,11 +129,8 @@ def _device(params: Params) -> "Device":
 
 def explain(params: Params, name: str, sample_id: str) -> None:
     """Say whether the cache holds a sample's features, and if not, why."""
-    from stages.extractors.batches import read_media
-
     section = params.features[name]
-    samples = read_media(artifact_path("prepare", section.dataset), column_of(section))
-    media = next((found for other, _, found in samples if other == sample_id), None)
+    media = _media_of(section, name, sample_id)
     if media is None:
         raise InputError(f"data set {section.dataset} has no sample {sample_id!r}")
     identity = _extractor(params, name).identity()
@@ -114,6 +139,19 @@ def explain(params: Params, name: str, sample_id: str) -> None:
     for medium in media:
         say(f"{sample_id}: sha256 of its {column_of(section)} {medium.key.hex()}")
         _explain_medium(medium, identity)
+
+
+def _media_of(section: Any, name: str, sample_id: str) -> "list[Medium] | None":
+    from stages.extractors.batches import medium, read_media
+
+    if section.answers == NONE:
+        samples = read_media(artifact_path("prepare", section.dataset), column_of(section))
+        return next((found for other, _, found in samples if other == sample_id), None)
+    from stages.models.model import read_answers
+
+    read_manifest(folder := artifact_path("features", name))
+    text = read_answers(folder).get(sample_id)
+    return [medium(sample_id, text)] if text else []
 
 
 def _explain_medium(medium: "Medium", identity: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from stages.base.errors import InputError
 from stages.base.store import VERSION_FILE, artifact_path, read_manifest, say, write_json, writing
-from stages.params import Params, column_of
+from stages.params import Params
 from stages.params.cli import main, run_named, stage_parser
 from stages.registry.lineage import version_digest
 from stages.registry.registry import CHAMPION, aliases, aliases_of, find_version
@@ -55,7 +55,7 @@ def run(params: Params, name: str) -> None:
                 "name": name,
                 "version": int(version.version),
                 "aliases": held,
-                "inputs": list(params.experiments[name].inputs.used()),
+                "inputs": list(params.given_columns(name)),
                 "run_id": version.run_id,
                 "digest": digest,
                 "decision": decision,
@@ -66,9 +66,8 @@ def run(params: Params, name: str) -> None:
 
 def try_sample(params: Params, name: str, sample_id: str) -> None:
     """Ask the champion of an experiment about one prepared sample, and show what went in."""
-    experiment = params.experiments[name]
-    columns = {m: column_of(params.features[f]) for m, f in experiment.inputs.used().items()}
-    row = _prepared_row(experiment.dataset, sample_id)
+    columns = params.given_columns(name)
+    row = _prepared_row(params.experiments[name].dataset, sample_id)
     with tempfile.TemporaryDirectory() as folder:
         given = []
         for modality, column in columns.items():

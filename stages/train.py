@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.base.errors import InputError
 from stages.base.store import CURVES, SCRATCH, SPLITS, VOCABULARY, artifact_path, say, writing
-from stages.params import ExperimentBase, Params, column_of
+from stages.params import NONE, ExperimentBase, Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 from stages.training.key import start_of, training_key
 
@@ -53,7 +53,8 @@ def run(params: Params, name: str) -> None:
         fitted, config, counts = _fit(params, name, key, used, bases)
         assert fitted is not None
         folders = {modality: artifact_path("features", feature) for modality, feature in inputs.items()}
-        columns = {modality: column_of(params.features[feature]) for modality, feature in inputs.items()}
+        read = {modality: params.features[feature] for modality, feature in inputs.items()}
+        columns = {modality: column_of(section) for modality, section in read.items() if section.answers == NONE}
         save_model(draft.folder, config, fitted.weights, folders, columns)
         write_curves(draft.folder / CURVES, fitted.curves)
         draft.settings |= {"train_key": key, "best_epoch": fitted.best_epoch, "precision": fitted.precision}

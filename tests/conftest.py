@@ -259,6 +259,15 @@ SPEECH = {
     "leading_silence": "kept",
     "batch_size": 64,
 }
+HEARD = {
+    "dataset": "scenes",
+    "modality": "text",
+    "extractor": "tokens",
+    "column": "transcript",
+    "answers": "transcribe",
+    "max_words": 4,
+    "batch_size": 64,
+}
 OTHER_TASKS = {
     **{f"experiments.{name}.{key}": value for name in ("retrieve", "vqa") for key, value in QUICK.items()},
     "experiments.match": {**PAIR, "task": "match", "target": "text"},
@@ -274,6 +283,13 @@ OTHER_TASKS = {
         "dim": 32,
         "dropout": 0.0,
         "train": {"epochs": 40, "batch_size": 8, "learning_rate": 0.01, "patience": 40, "ema_decay": 0.0},
+    },
+    "features.scenes-heard": HEARD,
+    "experiments.hear": {
+        **PAIR,
+        "task": "classify",
+        "inputs": {"image": "none", "audio": "none", "text": "scenes-heard", "question": "none"},
+        "encoders": {"text": "bag"},
     },
 }
 
@@ -322,7 +338,9 @@ def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempP
             with working_in(root):
                 params = make_params(root, SMALL | OTHER_TASKS)
                 features.run(params, "scenes-speech")
-                for name in ("retrieve", "vqa", "match", "translate", "transcribe"):
+                for name in ("retrieve", "vqa", "match", "translate", "transcribe", "hear"):
+                    if name == "hear":
+                        features.run(params, "scenes-heard")
                     for stage in (train, evaluate):
                         stage.run(params, name)
                 for name in params.experiments:

@@ -101,6 +101,18 @@ def test_transcripts_are_those_of_the_evaluation(page_server):
     assert len({answer["transcript"] for answer in answers}) > 3  # it has learnt something: else this shows little
 
 
+def test_a_voice_is_enough_for_a_model_of_words_that_another_writes_down(page_server):
+    rows, wanted = raw_rows(page_server), predictions(page_server, "hear")
+    answers = ask_many(page_server, "hear", [{"audio": row["audio"]} for row in rows])
+    assert [answer["label"] for answer in answers] == wanted["label"]
+    np.testing.assert_allclose([answer["probability"] for answer in answers], wanted["probability"], atol=1e-4)
+    heard = predictions(page_server, "transcribe")["transcript"]  # by a search; the text that is read is not
+    given = ask_many(page_server, "hear", [{"audio": row["audio"], "text": "red ring"} for row in rows[:4]])
+    assert len({answer["probability"] for answer in given}) == 1 < len(set(heard))
+    nothing = httpx.post(f"{page_server.url}/models/hear/predict", json={})
+    assert nothing.status_code == 422 and "give one or more of text, audio" in nothing.json()["error"]["message"]
+
+
 def test_a_long_sound_is_told_part_by_part_and_as_a_whole(page_server):
     sounds = [decode_audio(row["audio"], 8000) for row in raw_rows(page_server)[:6]]
     long = encode_wav(np.concatenate(sounds))
@@ -169,7 +181,7 @@ def test_every_combination_of_given_modalities_is_answered_or_refused_in_words(p
 
 def test_a_model_card_says_what_it_takes_and_where_it_comes_from(page_server):
     cards = {card["name"]: card for card in httpx.get(f"{page_server.url}/models").json()["models"]}
-    assert list(cards) == ["caption", "classify", "match", "retrieve", "transcribe", "translate", "vqa"]
+    assert list(cards) == ["caption", "classify", "hear", "match", "retrieve", "transcribe", "translate", "vqa"]
     vqa = cards["vqa"]
     assert vqa["inputs"] == [{"name": "image", "required": False}, {"name": "question", "required": True}]
     assert vqa["version"] == "1" and vqa["alias"] == "champion" and vqa["score"]["metric"] == "accuracy"

@@ -15,7 +15,7 @@ from stages.params import NONE, Inputs, wrong_inits, wrong_names
 DATA = Path("data")
 READ_BY_DVC = {  # of each entry of a section of params.yaml, where the stages have defaults and DVC has none
     "datasets": ("folder",),
-    "features": ("dataset",),
+    "features": ("dataset", "answers"),
     "experiments": ("dataset", "init", *(f"inputs.{modality}" for modality in Inputs.model_fields)),
 }
 MOST_NAMED = 5

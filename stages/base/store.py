@@ -31,6 +31,7 @@ VOCABULARY = "vocabulary.json"
 QUARANTINE_FILE = "quarantine.parquet"
 FEATURES = "features.npy"
 INDEX = "index.parquet"
+ANSWERS = "answers.parquet"  # texts that an experiment wrote, of all samples, in a features artifact
 CURVES = "curves.csv"
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.parquet"

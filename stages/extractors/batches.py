@@ -61,10 +61,11 @@ def read_media(folder: Path, column: str, splits: Sequence[str] = SPLITS) -> Ite
                 table = file.read_row_group(group, columns=["sample_id", column])
                 for sample_id, value in zip(*(c.to_pylist() for c in table.columns), strict=True):
                     media = value if isinstance(value, list) else [value] if value is not None else []
-                    yield sample_id, split, [_medium(sample_id, item) for item in media]
+                    yield sample_id, split, [medium(sample_id, item) for item in media]
 
 
-def _medium(sample_id: str, value: bytes | str) -> Medium:
+def medium(sample_id: str, value: bytes | str) -> Medium:
+    """Return a medium of a sample, texts as UTF-8."""
     data = value.encode() if isinstance(value, str) else value
     return Medium(sample_id, hashlib.sha256(data).digest(), data)
 

@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stages.base.device import Device
 from stages.base.errors import InputError
-from stages.base.store import FEATURES, INDEX, MANIFEST, write_json
+from stages.base.store import ANSWERS, FEATURES, INDEX, MANIFEST, write_json
 from stages.models.encoders.base import FeatureSpec
 from stages.models.tables import Reading
 from stages.models.tasks import TASKS, Task, task_of
@@ -23,7 +24,8 @@ from stages.pretrained.torchvision import read_weights
 
 MODEL, WEIGHTS = "model.json", "model.safetensors"
 BASES = "bases"  # folder, in a model's, of the pretrained models that parts of it stand on, or references to them
-NOT_OF_THE_EXTRACTOR = (FEATURES, INDEX, MANIFEST)  # of the files in a features artifact
+ANSWERING = "answering"  # folder, beside an extractor, of the trained model that writes the texts it reads
+NOT_OF_THE_EXTRACTOR = (FEATURES, INDEX, ANSWERS, MANIFEST)  # of the files in a features artifact
 
 
 def build(config: ModelConfig) -> Task:
@@ -71,6 +73,11 @@ def named_bases(experiment: ExperimentBase, key: str) -> dict[str, tuple[str, Na
     return {f"{BASES}/{place}": (f"{key}.{place}", named) for place, named in experiment.bases().items()}
 
 
+def answering_of(folder: Path) -> Path | None:
+    """Return the folder of the model that writes the texts which an extractor's folder reads; None where none does."""
+    return folder / ANSWERING if (folder / ANSWERING).is_dir() else None
+
+
 def save_model(
     folder: Path,
     config: ModelConfig,
@@ -80,7 +87,8 @@ def save_model(
 ) -> None:
     """Write the model, and beside it what turns raw media into its features.
 
-    `columns` are, by modality, those of the prepared rows that its media come from.
+    `columns` are, by modality, those of the prepared rows that its media come from, but for texts that another
+    experiment writes: its model comes with their extractor.
     """
     write_json(
         folder / MODEL,
@@ -98,10 +106,7 @@ def save_model(
         (folder / BASES / place).mkdir(parents=True)
         bases.write_reference(folder / BASES / place, base.reference)
     for modality, source in feature_folders.items():
-        (folder / modality).mkdir()
-        for path in sorted(source.iterdir()):
-            if path.is_file() and path.name not in NOT_OF_THE_EXTRACTOR:
-                shutil.copyfile(path, folder / modality / path.name)
+        shutil.copytree(source, folder / modality, ignore=shutil.ignore_patterns(*NOT_OF_THE_EXTRACTOR))
 
 
 def load_config(folder: Path) -> ModelConfig:
@@ -130,3 +135,11 @@ def load_model(folder: Path, device: Device) -> Task:
     task = build(dataclasses.replace(config, bases=found, shared_on=device.device))
     task.load_state_dict(load_file(folder / WEIGHTS))
     return task.to(device.device).eval()
+
+
+def read_answers(folder: Path) -> dict[str, str]:
+    """Return the texts of a features artifact by sample id; nothing where its texts are the source's."""
+    if not (folder / ANSWERS).exists():
+        return {}
+    table = pq.read_table(folder / ANSWERS, columns=["sample_id", "text"])
+    return {sample_id: text for sample_id, text in zip(*(c.to_pylist() for c in table.columns), strict=True) if text}

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.base.store import MEDIA, artifact_path
-from stages.params import Params, column_of
+from stages.params import Params
 
 MOST_SAMPLES = 1000
 
@@ -16,7 +16,7 @@ MOST_SAMPLES = 1000
 def write_gallery(params: Params, name: str, path: Path) -> None:
     """Write the first test samples with what the experiment reads of them: `sample_id`, a column a modality."""
     experiment = params.experiments[name]
-    columns = {m: column_of(params.features[feature]) for m, feature in experiment.inputs.used().items()}
+    columns = params.given_columns(name)
     parts, room = [], MOST_SAMPLES
     for file in sorted(artifact_path("prepare", experiment.dataset).glob("test-*.parquet")):
         table = pq.read_table(file, columns=["sample_id", *dict.fromkeys(columns.values())]).slice(0, room)

@@ -11,9 +11,9 @@ from typing import Any
 
 from stages.base.store import CURVES, METRICS, artifact_path, digest, read_manifest, write_json
 from stages.base.tracking import KEY_TAG, experiment_id, find_run, log_params
-from stages.models.model import named_bases
+from stages.models.model import ANSWERING, named_bases
 from stages.packaging.gallery import write_gallery
-from stages.params import Params, column_of
+from stages.params import Params
 from stages.pretrained.bases import bring
 from stages.registry.bases import upload_bases
 from stages.registry.lineage import DIGEST_TAG, lineage_tags
@@ -138,7 +138,7 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
                 "max_audio_seconds": params.prepare.max_audio_seconds,
                 "max_video_seconds": params.prepare.max_video_seconds,
                 "max_video_megapixels": params.prepare.max_video_megapixels,
-                "modalities": list(experiment.inputs.used()),
+                "modalities": list(_inputs(params, name)),
             },
         )
         files = {"model": str(artifact_path("train", name)), "settings": str(settings)}
@@ -173,8 +173,7 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
     from stages.models.tasks import TASKS
 
     experiment = params.experiments[name]
-    used = experiment.inputs.used()
-    columns = {modality: column_of(params.features[feature]) for modality, feature in used.items()}
+    columns = params.given_columns(name)
     sample = _first_whole_sample(experiment.dataset, set(columns.values()))
     values = {
         m: sample[column][0] if isinstance(sample[column], list) else sample[column] for m, column in columns.items()
@@ -186,10 +185,16 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
         "strings": Array(DataType.string),
         "doubles": Array(DataType.double),
     }
-    inputs = Schema([ColSpec(AnyType(), m, required=m in experiment.required()) for m in used])
+    required = set(experiment.required()) - set(params.answering(name))
+    inputs = Schema([ColSpec(AnyType(), m, required=m in required) for m in _inputs(params, name)])
     answers = TASKS[experiment.task].answer_types
     outputs = Schema([ColSpec(kinds[kind], column, required=False) for column, kind in answers.items()])
     return ModelSignature(inputs, outputs), pd.DataFrame([example])
+
+
+def _inputs(params: Params, name: str) -> list[str]:
+    """Return what a version can be given: also texts that another model writes where they are not."""
+    return [*params.given_columns(name), *params.answering(name)]
 
 
 def _first_whole_sample(dataset: str, columns: set[str]) -> dict[str, Any]:
@@ -210,15 +215,18 @@ def _first_whole_sample(dataset: str, columns: set[str]) -> dict[str, Any]:
 def _named(params: Params, name: str) -> dict[str, tuple[str, Any]]:
     """Return what the params name of each base, by its place in the trained model."""
     features = params.experiments[name].inputs.used().items()
-    extractors = {modality: (f"features.{feature}", params.features[feature]) for modality, feature in features}
-    return extractors | named_bases(params.experiments[name], f"experiments.{name}")
+    found = {modality: (f"features.{feature}", params.features[feature]) for modality, feature in features}
+    for modality, other in params.answering(name).items():
+        found |= {f"{modality}/{ANSWERING}/{place}": base for place, base in _named(params, other).items()}
+    return found | named_bases(params.experiments[name], f"experiments.{name}")
 
 
 def _packages(params: Params, name: str) -> list[str]:
     """Return what a version imports: with pretrained models of Hugging Face the extra packages too."""
-    experiment = params.experiments[name]
-    learns = bool(experiment.bases())
-    reads = any(params.features[feature].extractor == "huggingface" for feature in experiment.inputs.used().values())
+    asked = [params.experiments[other] for other in (name, *params.answering(name).values())]
+    learns = any(experiment.bases() for experiment in asked)
+    features = [params.features[feature] for experiment in asked for feature in experiment.inputs.used().values()]
+    reads = any(section.extractor == "huggingface" for section in features)
     return sorted([*REQUIREMENTS, *(["transformers"] if reads or learns else []), *(["peft"] if learns else [])])
 
 

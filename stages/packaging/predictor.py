@@ -1,6 +1,7 @@
 """Raw media in, answers out: a trained model with the extractors of its inputs, as training saw them."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,9 +19,10 @@ from stages.media.colours import WHITE
 from stages.media.images import clean_image
 from stages.media.text import tokenize
 from stages.media.video import VideoBounds, clean_video
-from stages.models.model import load_model
+from stages.models.model import answering_of, load_model
 from stages.models.tables import PRESENT
 from stages.models.tasks import Task
+from stages.packaging.answering import greedily, text_of
 from stages.packaging.windows import Window, joined, windows_of, within
 from stages.params import BaseParams, EvaluateParams
 from stages.registry.bases import bring_bases
@@ -66,9 +68,17 @@ def open_model(folder: Path, settings: dict[str, Any]) -> "Predictor":
 class Predictor:
     """A model ready to answer."""
 
-    def __init__(self, task: Task, extractors: dict[str, Extractor], settings: PredictSettings, device: Device) -> None:
-        """Take the parts."""
+    def __init__(
+        self,
+        task: Task,
+        extractors: dict[str, Extractor],
+        settings: PredictSettings,
+        device: Device,
+        writers: "Mapping[str, Predictor] | None" = None,
+    ) -> None:
+        """Take the parts; `writers` are, by modality, models that write the text of a sample that is given none."""
         self.task, self._extractors, self._settings, self._device = task, extractors, settings, device
+        self._writers = writers or {}
 
     @classmethod
     def load(cls, folder: Path, settings: PredictSettings, device: Device) -> Self:
@@ -79,10 +89,19 @@ class Predictor:
         """
         bring_bases(folder)
         task = load_model(folder, device)
-        extractors = {}
+        extractors, writers = {}, {}
         for modality in task.config.features:
             extractors[modality] = load_extractor(folder / modality, device).in_service()
-        return cls(task, extractors, settings, device)
+            if writer := answering_of(folder / modality):
+                evaluate = greedily(settings.evaluate, settings.evaluate.batch_size)
+                writers[modality] = cls.load(writer, dataclasses.replace(settings, evaluate=evaluate), device)
+        return cls(task, extractors, settings, device, writers)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What a sample can be given as."""
+        written_from = (modality for writer in self._writers.values() for modality in writer.modalities)
+        return tuple(dict.fromkeys((*self._extractors, *written_from)))
 
     def predict(self, samples: list[dict[str, bytes | None]]) -> list[dict[str, Any]]:
         """Answer samples given by modality, as encoded bytes or UTF-8 text, in batches; None is a missing one.
@@ -124,19 +143,28 @@ class Predictor:
         """Return the answer to a sample from those to its parts."""
         return joined(answers) if len(answers) > 1 else answers[0]
 
-    def read(self, sample: dict[str, bytes | None]) -> dict[str, np.ndarray | None]:
+    def read(self, sample: dict[str, bytes | None]) -> dict[str, Any]:
         """Check, clean and decode one sample, by modality; safe to call from several threads.
+
+        Returns:
+            An array, None for a missing modality, or what the model read that is to write its text.
 
         Raises:
             InputError: saying what cannot be used, and why.
         """
+        if all(sample.get(modality) is None for modality in self.modalities):
+            raise InputError(f"nothing is given; give one or more of {', '.join(self.modalities)}")
         given = self._with_sound({modality: sample.get(modality) for modality in self._extractors})
+        written = {
+            modality: writer.read(sample)
+            for modality, writer in self._writers.items()
+            if given[modality] is None and any(sample.get(source) is not None for source in writer.modalities)
+        }
         for modality in self.task.config.experiment.required():
-            if given[modality] is None:
+            if given[modality] is None and modality not in written:
                 raise InputError(f"{modality} is missing, and the task needs it")
-        if all(data is None for data in given.values()):
-            raise InputError(f"nothing is given; give one or more of {', '.join(self._extractors)}")
-        return {modality: None if data is None else self._decode(modality, data) for modality, data in given.items()}
+        decoded = {m: None if data is None else self._decode(m, data) for m, data in given.items()}
+        return decoded | written
 
     def _with_sound(self, given: dict[str, bytes | None]) -> dict[str, bytes | None]:
         """Clean a video; its sound is heard where the model hears and no other is given, as `prepare` has it."""
@@ -155,12 +183,22 @@ class Predictor:
         except MediaError as error:
             raise InputError(f"{modality}: {error}") from None
 
-    def answer(self, read: list[dict[str, np.ndarray | None]]) -> list[dict[str, Any]]:
+    def answer(self, read: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Answer one batch of what `read` gave."""
         batch: dict[str, torch.Tensor] = {}
         for modality in self._extractors:
-            batch |= self._features(modality, [sample[modality] for sample in read])
+            batch |= self._features(modality, self._with_written(modality, [sample[modality] for sample in read]))
         return self.task.predict(batch, self._settings.evaluate)
+
+    def _with_written(self, modality: str, decoded: list[Any]) -> list[np.ndarray | None]:
+        """Return a modality of a batch, with what another model writes where there was no text."""
+        asked = [i for i, found in enumerate(decoded) if isinstance(found, dict)]
+        if not asked:
+            return decoded
+        writer, extractor = self._writers[modality], self._extractors[modality]
+        texts = [text_of(writer.task, answer) for answer in writer.answer([decoded[i] for i in asked])]
+        written = {i: extractor.decode(text.encode()) if text else None for i, text in zip(asked, texts, strict=True)}
+        return [written.get(i, found) for i, found in enumerate(decoded)]
 
     def _features(self, modality: str, decoded: list[np.ndarray | None]) -> dict[str, torch.Tensor]:
         """Return the batch entries of one modality; the features of a missing medium are zeros."""

@@ -7,8 +7,9 @@ Nothing of the project is read but the prepared data; features are made in memor
 """
 
 import argparse
+import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,13 @@ import numpy as np
 
 from stages.base.lexicon import read_lexicon
 from stages.base.store import SPLITS, read_manifest
-from stages.extractors.batches import Index, Medium, extract, read_media
+from stages.extractors.batches import Index, Medium, extract, medium, read_media
 from stages.params.cli import main
 
 if TYPE_CHECKING:
+    from stages.base.device import Device
     from stages.extractors import Extractor
+    from stages.models.tables import Reading, Split
 
 TEST = SPLITS[2]
 
@@ -32,9 +35,7 @@ def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, 
         InputError: when the data set lacks what the model needs, or is not complete.
     """
     from stages.base.device import set_up
-    from stages.extractors import load_extractor
-    from stages.models.model import columns_of, load_model, reading_of
-    from stages.models.tables import join_split, read_rows
+    from stages.models.model import load_model, reading_of
     from stages.params import BaseParams, EvaluateParams
     from stages.registry.bases import bring_bases
 
@@ -42,29 +43,55 @@ def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, 
     device = set_up(*BaseParams(**settings["base"]).hardware())
     bring_bases(model)
     task = load_model(model, device)
-    reading = reading_of(task.config.experiment)
     read_manifest(prepared)
     task.lexicon = read_lexicon(prepared)
-    rows = read_rows(prepared, TEST, ["sample_id", *reading.columns])
-    features = {}
-    for modality, column in columns_of(model).items():
-        extractor = load_extractor(model / modality, device)
-        features[modality] = features_of(prepared, column, extractor, evaluate.batch_size)
-    test = join_split(reading, TEST, rows, features, device, limit_bytes=0)
+    test = _read(model, prepared, reading_of(task.config.experiment), evaluate, device)
     return task.records(task.answer(test, evaluate), test.rows)
 
 
+def _read(model: Path, prepared: Path, reading: "Reading", evaluate: Any, device: "Device") -> "Split":
+    """Return the test split as a model folder's own extractors, and models that write for it, make it."""
+    from stages.extractors import load_extractor
+    from stages.models.model import answering_of, columns_of
+    from stages.models.tables import join_split, read_rows
+    from stages.packaging.answering import greedily
+
+    rows = read_rows(prepared, TEST, ["sample_id", *reading.columns])
+    columns, features = columns_of(model), {}
+    samples: Iterable[tuple[str, str, list[Medium]]]
+    for modality in reading.inputs:
+        extractor = load_extractor(model / modality, device)
+        answering = answering_of(model / modality)
+        if answering:
+            texts = _written(answering, prepared, greedily(evaluate, evaluate.batch_size), device)
+            ids = [row["sample_id"] for row in rows]
+            samples = ((i, TEST, [medium(i, texts[i])] if i in texts else []) for i in ids)
+        else:
+            samples = read_media(prepared, columns[modality], [TEST])
+        features[modality] = features_of(samples, extractor, evaluate.batch_size)
+    return join_split(reading, TEST, rows, features, device, limit_bytes=0)
+
+
+def _written(model: Path, prepared: Path, evaluate: Any, device: "Device") -> dict[str, str]:
+    from stages.models.model import load_model, reading_of
+    from stages.packaging.answering import texts_of
+
+    task = load_model(model, device)
+    reading = dataclasses.replace(reading_of(task.config.experiment), columns=(), needed=())
+    return texts_of(task, _read(model, prepared, reading, evaluate, device), evaluate)
+
+
 def features_of(
-    prepared: Path, column: str, extractor: "Extractor", batch_size: int
+    samples: Iterable[tuple[str, str, list[Medium]]], extractor: "Extractor", batch_size: int
 ) -> tuple[np.ndarray, list[list[int]]]:
-    """Return the features of a column's media in the test split, equal media once, and each sample's places in them."""
+    """Return the features of (sample id, split, media), equal media once, and each sample's places in them."""
     index = Index()
 
     def media() -> Iterator[Medium]:
-        for sample_id, split, found in read_media(prepared, column, [TEST]):
+        for sample_id, split, found in samples:
             known = len(index.row_of)
-            index.add(sample_id, split, [medium.key for medium in found])
-            new = {medium.key: medium for medium in found if index.row_of[medium.key] >= known}
+            index.add(sample_id, split, [one.key for one in found])
+            new = {one.key: one for one in found if index.row_of[one.key] >= known}
             yield from new.values()
 
     batches = [features for _, features in extract(media(), extractor, batch_size)]

@@ -5,6 +5,7 @@ with what stands there and what is allowed. The names of variants are read from 
 folder's `__init__.py`, so a new variant needs no line here.
 """
 
+from stages.params.answers import ANSWERED
 from stages.params.datasets import (
     Cifar10BrownParams,
     Columns,
@@ -54,6 +55,7 @@ from stages.params.tasks import (
 )
 
 __all__ = [
+    "ANSWERED",
     "BackboneParams",
     "BaseParams",
     "CaptionParams",

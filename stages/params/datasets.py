@@ -43,6 +43,7 @@ class ScenesParams(DatasetBase):
     held_out: Count | Literal["none"] = "none"  # so in versions from before it was a value
     clips: bool = False  # so in versions from before it was a value
     label: Literal["situation", "motion"] = "situation"  # so in versions from before it was a value
+    spoken: Literal["phrase", "message"] = "phrase"  # so in versions from before it was a value
 
 
 class Flickr8kParams(DatasetBase):

@@ -4,25 +4,30 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from stages.params.section import Count, Positive, Section
+from stages.params.section import NONE, Count, Positive, Section
 
 PIXELS, MODEL_INPUT = "pixels", "model_input"  # what encoders from pretrained weights read
 
 
-class PixelsParams(Section):
-    """Features that are the resized image itself."""
+class FeaturesBase(Section):
+    """What all features have: the data set, and for texts the experiment that writes them, if it is not the source."""
 
     dataset: str
+    answers: str = NONE  # versions from before it was a value are rebuilt without it
+
+
+class PixelsParams(FeaturesBase):
+    """Features that are the resized image itself."""
+
     modality: Literal["image"]
     extractor: Literal["pixels"]
     size_px: Annotated[int, Field(ge=8, le=1024)]
     batch_size: Count
 
 
-class TorchvisionParams(Section):
+class TorchvisionParams(FeaturesBase):
     """Features of a frozen torchvision classification backbone."""
 
-    dataset: str
     modality: Literal["image"]
     extractor: Literal["torchvision"]
     size_px: Annotated[int, Field(ge=32, le=1024)]
@@ -48,10 +53,9 @@ def _is_part(crop: list[float]) -> list[float]:
     return crop
 
 
-class FramesParams(Section):
+class FramesParams(FeaturesBase):
     """Features that are the resized frames of a video, or what differs from each to the next; `crop` is a part."""
 
-    dataset: str
     modality: Literal["video"]
     extractor: Literal["frames"]
     fps: Positive
@@ -65,10 +69,9 @@ class FramesParams(Section):
 TextColumn = Literal["texts", "message", "transcript", "questions"]
 
 
-class TokensParams(Section):
+class TokensParams(FeaturesBase):
     """Texts as the numbers of their words."""
 
-    dataset: str
     modality: Literal["text"]
     extractor: Literal["tokens"]
     column: TextColumn
@@ -76,10 +79,9 @@ class TokensParams(Section):
     batch_size: Count
 
 
-class Utf8Params(Section):
+class Utf8Params(FeaturesBase):
     """Texts as they are, for a language model that reads them."""
 
-    dataset: str
     modality: Literal["text"]
     extractor: Literal["utf8"]
     column: TextColumn
@@ -87,10 +89,9 @@ class Utf8Params(Section):
     batch_size: Count
 
 
-class HuggingFaceBase(Section):
+class HuggingFaceBase(FeaturesBase):
     """A frozen Hugging Face model: a folder, or a name on the hub with the revision that fixes it."""
 
-    dataset: str
     extractor: Literal["huggingface"]
     model: str
     revision: str = ""
@@ -136,10 +137,9 @@ HuggingFaceParams = Annotated[
 ]
 
 
-class ModelInputBase(Section):
+class ModelInputBase(FeaturesBase):
     """What a Hugging Face model itself reads, for the encoder that goes on learning from it."""
 
-    dataset: str
     extractor: Literal["model_input"]
     model: str
     revision: str = ""
@@ -164,10 +164,9 @@ class ModelInputAudioParams(ModelInputBase):
 ModelInputParams = Annotated[ModelInputTextParams | ModelInputAudioParams, Field(discriminator="modality")]
 
 
-class LogMelParams(Section):
+class LogMelParams(FeaturesBase):
     """Log-mel spectrograms of sound."""
 
-    dataset: str
     modality: Literal["audio"]
     extractor: Literal["log_mel"]
     rate_hz: Annotated[int, Field(ge=1000, le=192_000)]

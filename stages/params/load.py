@@ -9,11 +9,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.base.errors import InputError, explain
+from stages.params.answers import answering, answers_faults, given_columns, trained_for
 from stages.params.datasets import DatasetParams, DownloadParams, PrepareParams
 from stages.params.encoders import HUGGINGFACE, HuggingFaceEncoderParams, form
 from stages.params.experiments import IN_TIME, ExperimentBase, TrainParams
 from stages.params.features import MODEL_INPUT, PIXELS, FeaturesParams
-from stages.params.inits import chain, unfit_inits, wrong_inits
+from stages.params.inits import unfit_inits, wrong_inits
 from stages.params.language_models import language_model_faults
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
 from stages.params.section import NONE, BaseParams, Section, variant_names
@@ -42,8 +43,16 @@ class Params(Section):
         return TrainParams(**{**self.train.model_dump(), **self.experiments[experiment].train})
 
     def trained_for(self, name: str) -> list[str]:
-        """Return the experiments that are trained for this one, in order: those that it starts from, then itself."""
-        return [*reversed(chain({name: experiment.init for name, experiment in self.experiments.items()}, name)), name]
+        """Return the experiments that are trained for this one, in order: those that it stands on, then itself."""
+        return trained_for(name, self.experiments, self.features)
+
+    def answering(self, name: str) -> dict[str, str]:
+        """Return, by modality, the experiment whose answers this one reads."""
+        return answering(self.experiments[name], self.features)
+
+    def given_columns(self, name: str) -> dict[str, str]:
+        """Return, by modality, the prepared column of what a person gives who asks an experiment's model."""
+        return given_columns(name, self.experiments, self.features)
 
     def data_folders(self, name: str) -> set[str]:
         """Return the folders under data/ that this experiment's trainings come from."""
@@ -95,6 +104,7 @@ def _check_references(path: Path, params: Params) -> None:
             lines += explain(TrainParams, f"experiments.{name}.train.", error)
     inits = {name: experiment.init for name, experiment in params.experiments.items()}
     lines += list(wrong_inits(inits)) or list(unfit_inits(params.experiments))
+    lines += list(answers_faults(params.features, params.experiments))
     for name in set(params.register_.floors) - set(params.experiments):
         lines.append(_wrong("register.floors", name, params.experiments))
     if lines:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter
 
 from stages.params.experiments import ExperimentBase, LanguageModelParams
-from stages.params.section import NONE, Section, variant
+from stages.params.section import NONE, NonNegative, Section, variant
 
 LABEL = "{label}"
 
@@ -94,6 +94,7 @@ class TranscribeParams(ExperimentBase):
     task: Literal["transcribe"]
     units: Literal["characters", "words"]
     ngram_order: Annotated[int, Field(ge=0, le=5)]  # of the model of the training texts that a search asks; 0: none
+    times_loss: NonNegative = 0.0  # weight of naming what is said at each moment, where the source knows word times
 
 
 class MatchParams(ExperimentBase):

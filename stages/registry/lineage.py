@@ -93,6 +93,7 @@ def _used_params(params: Params, name: str) -> dict[str, Any]:
         "experiment": experiment.model_dump(),
         "train": params.train_of(name).model_dump(),
         "evaluate": params.evaluate.model_dump(),
+        **{f"answers_{m}": _used_params(params, other) for m, other in params.answering(name).items()},
         **({"init": _used_params(params, experiment.init)} if experiment.init != NONE else {}),
     }
 

@@ -1,7 +1,7 @@
 """The page of samples: what went in, what the model says, what is right; one file, no network."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ MOST_COLUMNS = 7
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where the samples' inputs stand: the prepared data set, and its column for each modality."""
+    """Where the samples' inputs stand: the prepared data set, its column for each modality, and texts by sample id."""
 
     folder: Path
     columns: dict[str, str]
+    written: dict[str, dict[str, str]] = field(default_factory=dict)  # by modality, those that another model writes
 
 
 def write_samples_page(
@@ -59,7 +60,9 @@ def _inputs(prepared: Prepared, ids: set[str]) -> dict[str, dict[str, Any]]:
         for batch in pq.ParquetFile(path).iter_batches(columns=columns, batch_size=ROWS_AT_A_TIME):
             for row in batch.to_pylist():
                 if row["sample_id"] in ids:
-                    found[row["sample_id"]] = {m: row[column] for m, column in prepared.columns.items()}
+                    given = {m: row[column] for m, column in prepared.columns.items()}
+                    written = {m: texts.get(row["sample_id"]) for m, texts in prepared.written.items()}
+                    found[row["sample_id"]] = given | written
     return found
 
 

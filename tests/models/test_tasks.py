@@ -50,7 +50,7 @@ MEDIA = ("image", "audio", "text")
 SUBSETS = [subset for n in (1, 2, 3) for subset in itertools.combinations(MEDIA, n)]
 SEVERAL = [subset for subset in SUBSETS if len(subset) > 1]
 OF_VIDEO = [("video",), ("video", "text"), ("audio", "video"), ("image", "audio", "text", "video")]
-CASES: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
+CASES: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
     "caption": [(subset, {}) for subset in [*SUBSETS, *OF_VIDEO]],
     "classify": [(subset, {}) for subset in [*SUBSETS, ("image", "question"), *OF_VIDEO]],
     "match": [(subset, {"target": subset[-1]}) for subset in [*SEVERAL, *OF_VIDEO[1:]]],
@@ -64,6 +64,7 @@ CASES: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     "transcribe": [
         *((subset, {"units": "words"}) for subset in (("audio",), ("video",), ("audio", "video"))),
         *((subset, {"units": "characters"}) for subset in (("audio",), ("audio", "video"))),
+        *((("audio", "video"), {"units": units, "times_loss": 1.0}) for units in ("characters", "words")),
     ],
     "translate": [(subset, {"way": way}) for subset in [*SEVERAL[:3], OF_VIDEO[1]] for way in ("direct", "shared")],
     "vqa": [
@@ -74,7 +75,7 @@ CASES: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
 EVERY_CASE = pytest.mark.parametrize(
     ("name", "modalities", "changes"),
     [
-        pytest.param(name, modalities, changes, id="-".join([name, *modalities, *changes.values()]))
+        pytest.param(name, modalities, changes, id="-".join([name, *modalities, *map(str, changes.values())]))
         for name, cases in CASES.items()
         for modalities, changes in cases
     ],

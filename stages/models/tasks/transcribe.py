@@ -17,14 +17,14 @@ from stages.base.store import SPLITS
 from stages.media.text import END, PAD, START, UNKNOWN, Vocabulary
 from stages.models.baselines import most_frequent
 from stages.models.encoders.base import Encoded, Encoder
-from stages.models.heads.ctc.alignment import ctc_loss, needed
+from stages.models.heads.ctc.alignment import ctc_loss, needed, spread
 from stages.models.heads.ctc.ngrams import NGrams, count_ngrams
 from stages.models.heads.ctc.reader import Reader
 from stages.models.metrics.transcripts import accuracy_by_slot, compare, count_errors, transcript_metrics, wer_by
 from stages.models.tables import PRESENT, Split
 from stages.models.targets import Fault, Splits
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
-from stages.models.tasks.fused import FusedTask
+from stages.models.tasks.fused import FusedTask, cross_entropy
 from stages.params import ExperimentBase, TranscribeParams
 
 NGRAMS = "transcript_ngrams"
@@ -73,6 +73,13 @@ class TranscribeTask(FusedTask):
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
         """Yield that all training transcripts are equal, and the words that other splits alone have."""
         known = Counter(row["transcript_tokens"] for row in splits[SPLITS[0]].rows)
+        assert isinstance(config.experiment, TranscribeParams)
+        if config.experiment.times_loss and not any(row.get("word_times") for row in splits[SPLITS[0]].rows):
+            yield Fault(
+                f"times_loss is {config.experiment.times_loss:g}, but no training sample of data set "
+                f"{config.experiment.dataset} has word_times: set times_loss to 0",
+                fatal=True,
+            )
         if len(known) == 1:
             yield Fault(
                 f"every transcript in training is {next(iter(known))!r}: there is nothing to learn; add samples with "
@@ -87,12 +94,30 @@ class TranscribeTask(FusedTask):
                 yield Fault(f"{split}: {new.total()} words are of {len(new)} that training never says: {shown}")
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
-        """Return `text` (N, U): the numbers of the units, padded."""
+        """Return `text` (N, U): the numbers of the units, padded; where their times are learnt, `said` (N, T)."""
         texts = [self._units(row["transcript_tokens"]) for row in rows]
         found = np.full((len(rows), max(map(len, texts))), PAD, np.int64)
         for i, text in enumerate(texts):
             found[i, : len(text)] = text
-        return {"text": found}
+        assert isinstance(self.config.experiment, TranscribeParams)
+        return {"text": found, **({"said": self._said_at(rows)} if self.config.experiment.times_loss else {})}
+
+    def _said_at(self, rows: list[dict[str, Any]]) -> np.ndarray:
+        """Return the unit of each moment, (N, T), -1 in samples without times; letters share the time of their word."""
+        moments, seconds = self._num_moments(), max(spec.seconds for spec in self.config.features.values())
+        found = np.full((len(rows), moments), -1, np.int64)
+        for i, row in enumerate(rows):
+            if row.get("word_times"):
+                words = row["transcript_tokens"].split()
+                ends = [" "] * (len(words) - 1) + [""]
+                pieces = [list(word + end) if self.by_letter else [word] for word, end in zip(words, ends, strict=True)]
+                places = [
+                    (start + (end - start) * k / len(parts), start + (end - start) * (k + 1) / len(parts))
+                    for parts, (start, end) in zip(pieces, row["word_times"], strict=True)
+                    for k in range(len(parts))
+                ]
+                found[i] = spread(self._units(row["transcript_tokens"]), places, seconds, moments)
+        return found
 
     def _units(self, tokens: str) -> list[int]:
         return self.vocabulary.encode(tokens if self.by_letter else tokens.split(), len(tokens))[1:-1]
@@ -115,8 +140,11 @@ class TranscribeTask(FusedTask):
         return moments
 
     def loss(self, batch: Batch, train: Any = None) -> Tensor:
-        """Return the CTC loss for each unit."""
-        return ctc_loss(self._logits(batch, train), batch["text"])
+        """Return the CTC loss for each unit; where times are learnt, that of each moment's unit with it."""
+        assert isinstance(self.config.experiment, TranscribeParams)
+        logits_BTV, weight = self._logits(batch, train), self.config.experiment.times_loss
+        loss = ctc_loss(logits_BTV, batch["text"])
+        return loss + weight * cross_entropy(logits_BTV.flatten(0, 1), batch["said"].flatten()) if weight else loss
 
     def num_known(self, batch: Batch) -> int:
         """Return how many samples have a transcript."""

@@ -110,6 +110,10 @@ class ScenesParams(Protocol):
         """What is to be told: the situation, or what the object that is spoken of does in the clip."""
 
     @property
+    def spoken(self) -> Literal["phrase", "message"]:
+        """What the voice says: the colour and shape of an object, or the message."""
+
+    @property
     def noise(self) -> float:
         """The standard deviation of the pixel noise, of full range 1."""
 
@@ -197,14 +201,16 @@ class Scenes(Source):
             scene = motion.set_in_motion(scene, stream(Stream.MOTION))
         cause = situation.sample(scene, stream(Stream.SITUATION), params.cue_error)
         phrase = f"{scene.things[0].colour} {scene.things[0].shape}"
+        message = messages.message(scene, cause.cues["text"], stream(Stream.MESSAGE))
+        said = message.lower() if params.spoken == "message" else phrase
         asked = questions.questions(scene, stream(Stream.QUESTIONS), params.questions_per_image, language)
         best = situation.best_label(cause.cues, params.cue_error)
         if params.label == "motion":
             cause = replace(cause, label=str(scene.things[0].motion))
             best = cause.label
-        spoken = speech.speak(phrase, cause.cues["audio"], stream(Stream.SPEECH))
+        spoken = speech.speak(said, cause.cues["audio"], stream(Stream.SPEECH))
         truth = world.truth(scene) | {
-            "phrase": phrase,
+            "phrase": said,
             "tone": cause.cues["audio"],
             "label_cues": cause.cues,
             "best_label": best,
@@ -216,8 +222,8 @@ class Scenes(Source):
             "audio": spoken.wav,
             "video": self._clip(scene, stream(Stream.CLIP), stream(Stream.DRAWING)) if params.clips else None,
             "texts": captions.captions(scene, stream(Stream.CAPTIONS), params.captions_per_image, language),
-            "message": messages.message(scene, cause.cues["text"], stream(Stream.MESSAGE)),
-            "transcript": phrase,
+            "message": message,
+            "transcript": said,
             "word_times": spoken.word_times,
             "questions": [asdict(question) for question in asked],
             "label": cause.label,

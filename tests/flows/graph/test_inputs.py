@@ -107,6 +107,7 @@ def test_what_dvc_reads_and_a_stage_does_not_need_is_asked_for():
         "reading params.yaml failed: "
         "params.yaml: datasets.own.folder is missing, which dvc.yaml reads: add `folder: none`\n"
         "params.yaml: features.photos.dataset is missing, which dvc.yaml reads: add `dataset: the name of a data set`\n"
+        "params.yaml: features.photos.answers is missing, which dvc.yaml reads: add `answers: none`\n"
         "params.yaml: experiments.x.init is missing, which dvc.yaml reads: add `init: none`\n"
         "params.yaml: experiments.x.inputs.question is missing, which dvc.yaml reads: add `question: none`\n"
         "params.yaml: experiments.x.inputs.video is missing, which dvc.yaml reads: add `video: none`"

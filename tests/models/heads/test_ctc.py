@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.models.heads.ctc.alignment import align, ctc_loss, needed
+from stages.models.heads.ctc.alignment import align, ctc_loss, needed, spread
 from stages.models.heads.ctc.ngrams import NGrams, count_ngrams
 from stages.models.heads.ctc.reader import Reader
 from stages.models.heads.ctc.search import greedy, prefix_search
@@ -53,6 +53,19 @@ def test_a_search_weighs_what_is_likely_to_be_said():
     judged = {text: probability * (1e6 if text == wanted else 1.0) for text, probability in texts.items()}
     found = prefix_search(log_probs_TV, 500, no_opinion, lambda text: math.log(1e6) if text == wanted else 0.0)
     assert tuple(found) == max(judged, key=judged.__getitem__) == wanted
+
+
+@pytest.mark.parametrize(
+    ("units", "places"),
+    [([1, 1], [(0.0, 0.5), (0.5, 1.0)]), ([1, 2, 1], [(0.1, 0.3), (0.3, 0.6), (0.7, 1.0)]), ([2], [(0.41, 0.59)])],
+)
+def test_units_at_their_times_read_as_the_text(units, places):
+    found_T = spread(units, places, 1.0, 20)
+    assert read(tuple(found_T)) == tuple(units)
+    assert not found_T[: int(places[0][0] * 20)].any()
+    assert {(i + 0.5) / 20 for i in np.flatnonzero(found_T)} <= {
+        (i + 0.5) / 20 for i in range(20) for start, end in places if start <= (i + 0.5) / 20 < end
+    }
 
 
 def test_the_loss_is_that_of_all_ways_to_read_a_text_for_each_of_its_units():

@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from stages.sources.scenes import speech, world
+from stages.sources.scenes import messages, speech, world
 
 RATE_HZ = 8000
 UTTERANCES = 800
@@ -82,8 +82,11 @@ def test_words_are_heard_when_they_are_said_to_be():
     assert mean_s["purple"] > mean_s["red"]  # of six sounds against four
 
 
-def test_all_colours_and_shapes_can_be_said():
-    assert set(speech.WORDS) == {*world.COLOURS, *world.SHAPES}
+def test_all_colours_shapes_and_messages_can_be_said():
+    assert {*world.COLOURS, *world.SHAPES} < set(speech.WORDS)
+    scene = world.sample(1, 0, 3)
+    said = {messages.message(scene, wording, rng(seed)).lower() for seed in range(200) for wording in messages.WORDINGS}
+    assert {word for text in said for word in text.split()} <= set(speech.WORDS)
     assert {phone for word in speech.WORDS.values() for phone in word.split()} | {"_"} == set(speech.PHONES)
 
 

@@ -34,6 +34,29 @@ def needed(texts_BU: Tensor) -> Tensor:
     return real_BU.sum(1) + repeated_BU.sum(1)
 
 
+def spread(units: list[int], places: list[tuple[float, float]], seconds: float, moments: int) -> np.ndarray:
+    """Return the unit of each moment, (T,), of a text whose units are said from and to these seconds; else the blank.
+
+    Between two equal units without a pause a moment is blank, or they would be read as one.
+
+    Example:
+        >>> spread([4, 4, 7], [(0.0, 1.0), (1.0, 2.0), (2.5, 3.0)], 4.0, 8)
+        array([4, 0, 4, 4, 0, 7, 0, 0])
+    """
+    at_T = (np.arange(moments) + 0.5) * seconds / moments
+    found_T = np.full(moments, PAD, np.int64)
+    before = (PAD, -1)  # the unit before, and its last moment
+    for unit, (start, end) in zip(units, places, strict=True):
+        (within,) = np.nonzero((at_T >= start) & (at_T < end))
+        if not len(within):
+            continue
+        found_T[within] = unit
+        if before == (unit, within[0] - 1):
+            found_T[before[1]] = PAD
+        before = unit, int(within[-1])
+    return found_T
+
+
 def align(log_probs_TV: np.ndarray, text: list[int]) -> list[tuple[int, int]]:
     """Return for each unit of a text the first moment that it was read at, and the one behind its last.
 

@@ -14,69 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from stages.sources.scenes.speech.phones import PHONES, WORDS, Phone
+
 RATE_HZ = 8000
 HOP = 40
 FRAME = 4 * HOP
 FFT = 6 * HOP
 """Longer than a frame, so that a resonance can ring on after it."""
-
-
-class Phone(NamedTuple):
-    """One sound: how long it is, how strong its voice and its hiss are, and where they resonate."""
-
-    duration_s: float
-    voice: float
-    hiss: float
-    hiss_hz: float
-    formants_hz: tuple[float, float, float]
-
-
-PHONES = {
-    "_": Phone(0.060, 0.0, 0.0, 2000, (500, 1500, 2500)),  # silence
-    "-": Phone(0.050, 0.0, 0.0, 2000, (400, 1500, 2500)),  # lips or tongue closed
-    "=": Phone(0.045, 0.15, 0.0, 2000, (200, 1500, 2500)),  # closed, voice behind
-    # vowels: Peterson and Barney (1952), men
-    "IY": Phone(0.110, 1.0, 0.0, 2500, (270, 2290, 3010)),
-    "IH": Phone(0.080, 1.0, 0.0, 2500, (390, 1990, 2550)),
-    "EH": Phone(0.100, 1.0, 0.0, 2500, (530, 1840, 2480)),
-    "AE": Phone(0.110, 1.0, 0.0, 2500, (660, 1720, 2410)),
-    "AA": Phone(0.080, 1.0, 0.0, 2500, (730, 1090, 2440)),
-    "AO": Phone(0.110, 1.0, 0.0, 2500, (570, 840, 2410)),
-    "UH": Phone(0.060, 1.0, 0.0, 2500, (440, 1020, 2240)),
-    "UW": Phone(0.120, 1.0, 0.0, 2500, (300, 870, 2240)),
-    "AH": Phone(0.070, 0.9, 0.0, 2500, (640, 1190, 2390)),
-    "ER": Phone(0.110, 1.0, 0.0, 2500, (490, 1350, 1690)),
-    # consonants: after Klatt (1980), table III
-    "R": Phone(0.065, 0.7, 0.0, 2500, (310, 1060, 1380)),
-    "L": Phone(0.065, 0.6, 0.0, 2500, (310, 1050, 2880)),
-    "W": Phone(0.055, 0.6, 0.0, 2500, (290, 610, 2150)),
-    "Y": Phone(0.055, 0.7, 0.0, 2500, (260, 2070, 3020)),
-    "N": Phone(0.070, 0.45, 0.0, 2500, (480, 1340, 2470)),
-    "NG": Phone(0.080, 0.45, 0.0, 2500, (480, 2000, 2600)),
-    "S": Phone(0.100, 0.0, 1.6, 3700, (320, 1390, 2530)),
-    "JH": Phone(0.060, 0.2, 1.0, 2600, (260, 1800, 2820)),
-    "P": Phone(0.025, 0.0, 1.0, 900, (400, 1100, 2150)),
-    "B": Phone(0.015, 0.3, 0.8, 700, (200, 1100, 2150)),
-    "T": Phone(0.030, 0.0, 1.6, 3400, (400, 1600, 2600)),
-    "D": Phone(0.015, 0.3, 1.2, 3200, (200, 1600, 2600)),
-    "K": Phone(0.035, 0.0, 1.4, 1900, (300, 1990, 2850)),
-    "G": Phone(0.020, 0.3, 1.0, 1800, (200, 1990, 2850)),
-}
-WORDS = {
-    "red": "R EH = D",
-    "orange": "AO R IH N = JH",
-    "yellow": "Y EH L AO UH",
-    "green": "= G R IY N",
-    "cyan": "S AA IH AE N",
-    "blue": "= B L UW",
-    "purple": "- P ER - P AH L",
-    "pink": "- P IH NG - K",
-    "circle": "S ER - K AH L",
-    "square": "S - K W EH R",
-    "triangle": "- T R AA IH AE NG = G AH L",
-    "cross": "- K R AO S",
-    "ring": "R IH NG",
-}
 
 
 class Tone(NamedTuple):

@@ -268,7 +268,38 @@ HEARD = {
     "max_words": 4,
     "batch_size": 64,
 }
-OTHER_TASKS = {
+CLIPS = {  # of objects that move; a model of theirs
+    "datasets.clips": {
+        "source": "scenes",
+        "folder": "none",
+        "samples": 60,
+        "image_size_px": 32,
+        "max_objects": 1,
+        "captions_per_image": 1,
+        "questions_per_image": 1,
+        "noise": 0.03,
+        "cue_error": 0.1,
+        "clips": True,
+        "label": "motion",
+    },
+    "features.clips-video": {
+        "dataset": "clips",
+        "modality": "video",
+        "extractor": "frames",
+        "fps": 5,
+        "seconds": 1.6,
+        "size_px": 16,
+        "batch_size": 32,
+    },
+    "experiments.film": {
+        **PAIR,
+        "dataset": "clips",
+        "task": "classify",
+        "inputs": {"image": "none", "audio": "none", "text": "none", "question": "none", "video": "clips-video"},
+        "encoders": {"video": "gru"},
+    },
+}
+OTHER_TASKS = CLIPS | {
     **{f"experiments.{name}.{key}": value for name in ("retrieve", "vqa") for key, value in QUICK.items()},
     "experiments.match": {**PAIR, "task": "match", "target": "text"},
     "experiments.translate": {**PAIR, "task": "translate", "way": "shared"},
@@ -329,7 +360,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the finished project, with a tracking store of its own, in which the other tasks have run too."""
-    from stages import evaluate, features, register, train
+    from stages import download, evaluate, features, prepare, register, train
     from tests.support.small_data import make_params
 
     with made_once(tmp_path_factory, "project_of_every_task") as (root, is_new):
@@ -337,8 +368,10 @@ def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempP
             shutil.copytree(finished_project, root, ignore=shutil.ignore_patterns("mlflow", "register", "locks"))
             with working_in(root):
                 params = make_params(root, SMALL | OTHER_TASKS)
+                for stage, name in [(download, "clips"), (prepare, "clips"), (features, "clips-video")]:
+                    stage.run(params, name)
                 features.run(params, "scenes-speech")
-                for name in ("retrieve", "vqa", "match", "translate", "transcribe", "hear"):
+                for name in ("retrieve", "vqa", "match", "translate", "transcribe", "hear", "film"):
                     if name == "hear":
                         features.run(params, "scenes-heard")
                     for stage in (train, evaluate):

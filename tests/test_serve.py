@@ -101,6 +101,17 @@ def test_transcripts_are_those_of_the_evaluation(page_server):
     assert len({answer["transcript"] for answer in answers}) > 3  # it has learnt something: else this shows little
 
 
+def test_labels_of_videos_are_those_of_the_evaluation_and_frames_are_told_where_asked(page_server):
+    rows = read_rows(page_server.project / "artifacts/prepare/clips", "test", ["video"])
+    wanted = predictions(page_server, "film")
+    answers = ask_many(page_server, "film", [{"video": row["video"]} for row in rows])
+    assert [answer["label"] for answer in answers] == wanted["label"]
+    np.testing.assert_allclose([answer["probability"] for answer in answers], wanted["probability"], atol=1e-4)
+    assert "frames" not in answers[0]
+    looked = ask(page_server, "film", "?attention=true", video=rows[0]["video"]).json()["answer"]
+    assert len(looked["frames"]) == 8 and looked["frame_seconds"] == pytest.approx(0.2) and any(looked["frames"])
+
+
 def test_a_voice_is_enough_for_a_model_of_words_that_another_writes_down(page_server):
     rows, wanted = raw_rows(page_server), predictions(page_server, "hear")
     answers = ask_many(page_server, "hear", [{"audio": row["audio"]} for row in rows])
@@ -181,7 +192,7 @@ def test_every_combination_of_given_modalities_is_answered_or_refused_in_words(p
 
 def test_a_model_card_says_what_it_takes_and_where_it_comes_from(page_server):
     cards = {card["name"]: card for card in httpx.get(f"{page_server.url}/models").json()["models"]}
-    assert list(cards) == ["caption", "classify", "hear", "match", "retrieve", "transcribe", "translate", "vqa"]
+    assert list(cards) == ["caption", "classify", "film", "hear", "match", "retrieve", "transcribe", "translate", "vqa"]
     vqa = cards["vqa"]
     assert vqa["inputs"] == [{"name": "image", "required": False}, {"name": "question", "required": True}]
     assert vqa["version"] == "1" and vqa["alias"] == "champion" and vqa["score"]["metric"] == "accuracy"

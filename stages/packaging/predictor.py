@@ -188,7 +188,7 @@ class Predictor:
         batch: dict[str, torch.Tensor] = {}
         for modality in self._extractors:
             batch |= self._features(modality, self._with_written(modality, [sample[modality] for sample in read]))
-        return self.task.predict(batch, self._settings.evaluate)
+        return self.task.explained(batch, self.task.predict(batch, self._settings.evaluate))
 
     def _with_written(self, modality: str, decoded: list[Any]) -> list[np.ndarray | None]:
         """Return a modality of a batch, with what another model writes where there was no text."""

@@ -42,6 +42,7 @@ PAGE = Path(__file__).parent / "page"
 PAGE_TYPES = {".css": "text/css", ".js": "text/javascript"}
 OPEN_PATHS = ("/health", "/ready", DOCS, "/openapi.json")  # without the token, beside the page
 MOST_RESULTS = 100
+LOOKED_AT = ("attention", "grid", "frames", "frame_seconds")  # of an answer, where it is asked for
 ABOUT = (
     "`GET /models` lists the models with their inputs. `predict` answers one sample, as parts of a form or keys of a "
     "JSON object, and `stream` a long sound as it goes; `search` looks among the test samples of a `retrieve` model. "
@@ -117,12 +118,12 @@ def _add_models(app: APIRouter, models: Models) -> None:
 
     @app.post("/models/{name}/predict", tags=["models"], responses=ANSWERED, openapi_extra=INPUT_BODY)
     async def predict(request: Request, name: str, attention: bool = False) -> Prediction:
-        """Answer one sample: a part or a key for each input; with `attention`, where a caption's words look."""
+        """Answer one sample: a part or a key for each input; with `attention`, what it looked at."""
         found = await _ask(models, request, name)
         task = found.version.predictor.task
         values = {key: found.values.get(key) for key in task.answer_types} | task.details(found.values)
         if not attention:
-            values = {key: value for key, value in values.items() if key not in ("attention", "grid")}
+            values = {key: value for key, value in values.items() if key not in LOOKED_AT}
         return Prediction(**_head(request, found), answer=values)
 
     async def begun(request: Request, name: str) -> AsyncIterator[Begun]:

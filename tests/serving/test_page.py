@@ -244,7 +244,7 @@ def test_a_sound_alone_is_classified_and_the_classes_are_ranked(visit, sample):
 def test_a_recording_can_be_listened_to_and_is_understood_by_the_server(visit):
     page = visit("classify", permissions=["microphone"])
     page.get_by_role("button", name="Record").click()
-    expect(page.locator(".seconds")).to_contain_text("1 s of")
+    expect(page.locator("[data-modality=audio] .seconds")).to_contain_text("1 s of")
     page.get_by_role("button", name="Stop").click()
     player = page.locator("[data-modality=audio] audio")
     expect(player).to_be_visible()
@@ -264,6 +264,25 @@ def test_the_words_of_a_transcript_run_along_with_the_sound_and_play_from_where_
     start = float(words.last.locator("small").inner_text().split()[0])
     page.wait_for_function(f"() => Math.abs(document.querySelector('#answer audio').currentTime - {start}) < 0.6")
     expect(words.last).to_have_accessible_name(re.compile(r"at \d\.\d\d s, .*% sure"))
+
+
+def test_a_camera_s_recording_is_answered_with_the_frames_that_counted(visit):
+    page = visit("film", permissions=["microphone", "camera"])
+    page.get_by_role("button", name="Record").click()
+    expect(page.locator("[data-modality=video] .seconds")).to_contain_text("2 s of")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("[data-modality=video] .name")).to_contain_text("Recording")
+    answer = ask(page)
+    expect(answer.locator(".verdict")).not_to_be_empty()
+    frames = answer.locator(".frames li")
+    assert frames.count() == 8
+    expect(frames.first).to_have_accessible_name(
+        re.compile(r"0\.0 s: without it the probability (rises|falls) by 0\.\d\d")
+    )
+    drawn = (
+        "it => new Uint32Array(it.getContext('2d').getImageData(0, 0, it.width, it.height).data.buffer).some(Boolean)"
+    )
+    page.wait_for_function(drawn, arg=frames.last.locator("canvas").element_handle())
 
 
 def test_a_browser_that_may_not_record_says_so_and_what_to_do(visit):

@@ -139,6 +139,10 @@ class Task(nn.Module):
         """Return the columns of the predictions file."""
         raise NotImplementedError
 
+    def explained(self, batch: Batch, answers: Answers) -> Answers:
+        """Return answers with what of a batch they come from, for `details`, as far as the task can tell."""
+        return answers
+
     def details(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return what a person may want to see of one answer beside the values of `answer_types`, as JSON values."""
         return {}

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.models.baselines import VIDEO
 from stages.models.contrastive import text_vectors
+from stages.models.encoders.video import is_frame
 from stages.models.metrics.classification import accuracy_by, classification_metrics
 from stages.models.tables import Split
 from stages.models.targets import Fault, Splits, class_faults
@@ -75,6 +77,29 @@ class ClassifyTask(FusedTask):
     def probabilities(self, batch: Batch) -> Tensor:
         """Return those of all classes, (B, C)."""
         return self.fusion(self.encode(batch)).float().softmax(-1)
+
+    @torch.inference_mode()
+    def explained(self, batch: Batch, answers: Answers) -> Answers:
+        """Return answers with `frames`: by how much the label's probability falls without each frame of a video."""
+        if VIDEO not in batch:
+            return answers
+        real_BT = is_frame(batch[VIDEO])
+        falls: list[list[float]] = [[] for _ in answers]
+        for moment in range(int(real_BT.sum(1).max())):
+            without = batch[VIDEO].clone()
+            without[:, moment] = 0
+            left_BC = self.probabilities(batch | {VIDEO: without}).cpu().numpy()
+            for fall, answer, left_C, there in zip(falls, answers, left_BC, real_BT[:, moment].tolist(), strict=True):
+                if there:
+                    fall.append(answer["probability"] - float(left_C[self.classes.index(answer["label"])]))
+        return [answer | {"frames": fall} for answer, fall in zip(answers, falls, strict=True)]
+
+    def details(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return how much each frame of a video counted, and how many seconds one stands for."""
+        if not answer.get("frames"):
+            return {}
+        spec = self.config.features[VIDEO]
+        return {"frames": [round(fall, 5) for fall in answer["frames"]], "frame_seconds": spec.seconds / spec.shape[0]}
 
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return accuracy, macro F1 and calibration error; accuracy by group where there are groups."""

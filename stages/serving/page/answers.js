@@ -3,6 +3,7 @@
 
 import { captionWithAttention } from "./attention.js";
 import { element, percent } from "./dom.js";
+import { framesThatCounted } from "./frames.js";
 import { transcriptWithTimes } from "./transcript.js";
 
 const BARS = 8; // shown of a ranked list before one asks for all
@@ -18,7 +19,10 @@ const VIEWS = {
     const nodes = transcriptWithTimes(answer, given.get("video") ?? given.get("audio"));
     return { spoken: answer.transcript || "Nothing was understood", nodes };
   },
-  classify: (answer) => ranked(answer, answer.label),
+  classify(answer, given) {
+    const view = ranked(answer, answer.label);
+    return { ...view, nodes: [...view.nodes, ...framesThatCounted(answer, given.get("video"))] };
+  },
   vqa(answer, given) {
     const view = ranked(answer, answer.answer);
     return { ...view, nodes: [element("p", { className: "asked", dir: "auto" }, `“${given.get("question")}”`), ...view.nodes] };

@@ -1,5 +1,5 @@
 // The page of the server: choose a model, give its inputs, see its answer. This file joins the parts:
-// `server.js` asks, `inputs.js` and `sound/recording.js` are the form, `answers.js`, `attention.js` and `search.js` show what
+// `server.js` asks, `inputs.js` and `recording/recording.js` are the form, `answers.js`, `attention.js` and `search.js` show what
 // comes back, `lineage.js` says where it is from, `problems.js` what went wrong.
 
 import { viewOf } from "./answers.js";
@@ -9,7 +9,7 @@ import { factsOf, lineageOf } from "./lineage.js";
 import { clearProblem, showProblem, wireToken } from "./problems.js";
 import { nameOf, viewOfResults, waysOf } from "./search.js";
 import { askBlob, askJson, askParts, Problem } from "./server.js";
-import { endRecording, limitRecording, wireRecording } from "./sound/recording.js";
+import { endRecording, limitRecording, wireRecording } from "./recording/recording.js";
 
 const TASKS = {
   caption: { purpose: "says in a sentence what it is given.", verb: "Describe" },
@@ -81,7 +81,7 @@ function chooseFromHash() {
 function choose(model, { keepAnswer = false } = {}) {
   const another = model.name !== state.model?.name;
   state.model = model;
-  limitRecording(model.max_audio_seconds);
+  limitRecording({ audio: model.max_audio_seconds, video: model.max_video_seconds });
   byId("model").value = model.name;
   document.title = `${model.name} · Fuseline`;
   if (location.hash !== hashOf(model)) history.replaceState(null, "", hashOf(model));
@@ -124,7 +124,7 @@ function takeWay(way) {
 const inputs = () => state.way?.inputs ?? state.model.inputs;
 
 function showFields() {
-  if (!inputs().some((input) => input.name === "audio")) endRecording();
+  endRecording(["audio", "video"].filter((modality) => !inputs().some((input) => input.name === modality)));
   showInputs(inputs());
   byId("give").hidden = inputs().length < 2 || inputs().some((input) => input.required);
 }
@@ -133,7 +133,8 @@ function showFields() {
 
 async function send({ mayRetry = true } = {}) {
   if (state.waiting || !state.model) return;
-  endRecording();
+  await endRecording();
+  if (state.waiting) return;
   clearProblem();
   note(byId("swap"), "");
   const parts = given();

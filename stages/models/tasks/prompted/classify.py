@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from stages.models.heads.language_model import LanguageModel
-from stages.models.tasks.base import Batch
+from stages.models.tasks.base import Answers, Batch
 from stages.models.tasks.classify import ClassifyTask
 from stages.models.tasks.fused import next_word_loss
 from stages.models.tasks.prompted.base import make_language_model, prefix_of
@@ -36,6 +36,10 @@ class PromptedClassifyTask(ClassifyTask):
         words_B1T = self.words_CT[batch["label"].clamp_min(0)].masked_fill(~known_B.unsqueeze(1), 0).unsqueeze(1)
         prefix = prefix_of(self.decoder, self.config, self.encode(batch, train), batch)
         return next_word_loss(self.decoder, prefix, words_B1T, train)
+
+    def explained(self, batch: Batch, answers: Answers) -> Answers:
+        """Return answers as they are: to ask a language model once more for each frame takes too long."""
+        return answers
 
     def probabilities(self, batch: Batch) -> Tensor:
         """Return the labels' shares of how likely their words are, (B, C)."""

@@ -287,7 +287,7 @@ CLIPS = {  # of objects that move; a model of theirs
         "modality": "video",
         "extractor": "frames",
         "fps": 5,
-        "seconds": 1.6,
+        "seconds": 1.2,
         "size_px": 16,
         "batch_size": 32,
     },

@@ -109,7 +109,7 @@ def test_labels_of_videos_are_those_of_the_evaluation_and_frames_are_told_where_
     np.testing.assert_allclose([answer["probability"] for answer in answers], wanted["probability"], atol=1e-4)
     assert "frames" not in answers[0]
     looked = ask(page_server, "film", "?attention=true", video=rows[0]["video"]).json()["answer"]
-    assert len(looked["frames"]) == 8 and looked["frame_seconds"] == pytest.approx(0.2) and any(looked["frames"])
+    assert len(looked["frames"]) == 6 and looked["frame_seconds"] == pytest.approx(0.2) and any(looked["frames"])
 
 
 def test_a_voice_is_enough_for_a_model_of_words_that_another_writes_down(page_server):

@@ -180,6 +180,15 @@ class LogMelParams(Section):
     batch_size: Count
 
 
+class FieldsParams(Section):
+    """Fields of a table as numbers."""
+
+    dataset: str
+    modality: Literal["fields"]
+    extractor: Literal["fields"]
+    batch_size: Count
+
+
 FeaturesParams = Annotated[
     PixelsParams
     | FramesParams
@@ -188,7 +197,8 @@ FeaturesParams = Annotated[
     | Utf8Params
     | HuggingFaceParams
     | ModelInputParams
-    | LogMelParams,
+    | LogMelParams
+    | FieldsParams,
     Field(discriminator="extractor"),
 ]
 

@@ -11,8 +11,14 @@ from stages.media.fields.numbers import Written, number_of, proven_mark, written
 
 NUMBER, CATEGORY, DATE, BOOLEAN = "number", "category", "date", "boolean"
 AUTO = "auto"
-ENOUGH = 0.9  # of a column's cells that read as a kind make it one; the rest is told
-MISSING = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "-", "--", "–", "—", "?", "."))
+ENOUGH = 0.8  # of a column's cells that read as a kind make it one; the rest is told
+MISSING = frozenset(
+    (
+        *("", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "nat", "null", "none", "-", "--", "–", "—", "?", "."),
+        *("unknown", "unbekannt", "inconnu", "desconocido", "k.a.", "k. a.", "n.v.", "nc", "n.c.", "nd", "n.d.", "s/d"),
+        *("无", "未知", "不明", "なし"),
+    )
+)
 TRUE = frozenset(("yes", "y", "true", "t", "ja", "j", "oui", "o", "vrai", "wahr", "si", "sí", "sì", "sim", "是", "对"))
 FALSE = frozenset(("no", "n", "false", "f", "nein", "non", "faux", "falsch", "nee", "não", "否", "不是"))
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")

@@ -5,7 +5,7 @@ import unicodedata
 from typing import NamedTuple
 
 _NUMBER = re.compile(
-    r"(?P<sign>[+\-−–]?)\s*(?P<before>[^\d\s+\-−–.,:/]{0,6})\s*(?P<inner>[+\-−–]?)\s*"
+    r"(?P<sign>[+\-−–]?)\s*(?P<before>[^\W\d_]{0,2}[$€£¥₹₽฿₺₩]|[^\W\d_]{2,4}\.?\s)?\s*(?P<inner>[+\-−–]?)\s*"
     r"(?P<body>\d[\d.,'’\s]*|[.,]\d+)(?P<power>[eE][+\-]?\d+)?\s*"
     r"(?P<after>(?:[^\W\d_]|[%‰°€$£¥₹])[^\d\s]*[23]?(?:\s[^\d\s]{1,8})?)?"
 )

@@ -42,7 +42,8 @@ class ScenesParams(DatasetBase):
     language: Literal["en", "zh"] = "en"  # versions from before it was a value are rebuilt without it
     held_out: Count | Literal["none"] = "none"  # so in versions from before it was a value
     clips: bool = False  # so in versions from before it was a value
-    label: Literal["situation", "motion"] = "situation"  # so in versions from before it was a value
+    label: Literal["situation", "motion", "deal"] = "situation"  # so in versions from before it was a value
+    fields: bool = False  # so in versions from before it was a value
 
 
 class Flickr8kParams(DatasetBase):

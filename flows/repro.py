@@ -24,7 +24,11 @@ from flows.graph.lanes import Listener, lane_count, run_in_lanes, touched
 from flows.graph.terminal import EXIT_INTERRUPTED, LAST_LINES, console, end_on_signals, stage_table
 
 TRY_COMMAND = ".venv/bin/python -m stages.register {experiment} --try {inputs}"
-TRY_INPUTS = {"text": 'text="WORDS"', "question": 'question="WORDS"'}  # a medium is given as a file
+TRY_INPUTS = {  # a medium is given as a file
+    "text": 'text="WORDS"',
+    "question": 'question="WORDS"',
+    "fields": "fields='{\"NAME\": VALUE}'",
+}
 
 
 def model_table(found: Iterable[Experiment]) -> Table:

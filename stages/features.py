@@ -77,6 +77,7 @@ def run(params: Params, name: str) -> None:
         draft.settings |= {**extractor.identity(), "num_words": extractor.num_words}
         draft.settings |= {"space": extractor.space} if extractor.space else {}
         draft.settings |= {"seconds": extractor.seconds} if extractor.seconds else {}
+        draft.settings |= {"cardinalities": extractor.cardinalities} if extractor.cardinalities else {}
     freed = evict(params.base.feature_cache_gb * 2**30)
     told = f", {cut} longer than {extractor.longest}, cut there" if cut else ""
     say(f"features {name}: {len(keys)} media of {len(index.rows)} samples, {extracted} extracted{told}")

@@ -15,6 +15,7 @@ from stages.base.errors import InputError
 from stages.base.lexicon import LEXICON
 from stages.base.store import (
     ARTIFACTS,
+    FIELDS_FILE,
     MANIFEST,
     QUARANTINE_FILE,
     SCRATCH,
@@ -31,6 +32,7 @@ from stages.params import Params, load_params
 from stages.params.cli import main, run_named, stage_parser
 from stages.samples.answers import merged
 from stages.samples.checks import Outcome, prepare_rows
+from stages.samples.fields import FIELDS, Habits, columns_of, find_habits
 from stages.samples.media import OF_VIDEOS
 from stages.samples.overview import altered, screen
 from stages.samples.schema import QUARANTINE, samples_schema
@@ -47,15 +49,19 @@ def run(params: Params, name: str) -> None:
     source = SOURCES[section.source](section)
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: a third more at the peak
     with writing("prepare", name, {"prepare": params.prepare.model_dump(), "dataset": section.model_dump()}) as draft:
-        outcome = Outcome()
+        kinds = source.field_kinds(raw_folder)
+        outcome = Outcome(habits=find_habits(kinds, source.read(raw_folder)) if kinds else Habits())
         sounds = "audio" in source.fields
         rows = prepare_rows(source.read(raw_folder), source.required, params.prepare, outcome, sounds)
-        schema = samples_schema(source.fields)
+        schema = samples_schema(name for name in source.fields if kinds or name != FIELDS)
         num_rows = write_splits(rows, draft.folder, schema, params.prepare.shard_mb * 2**20)
         pq.write_table(pa.Table.from_pylist(outcome.quarantine, schema=QUARANTINE), draft.folder / QUARANTINE_FILE)
         _check_bad_fraction(name, outcome, params.prepare.max_bad_fraction, draft.folder / QUARANTINE_FILE)
         words = vocabularies(outcome.words, params.prepare.min_word_count)
         write_json(draft.folder / VOCABULARY, words)
+        if kinds:
+            columns = columns_of(draft.folder, outcome.habits.by_name, params.prepare.min_word_count)
+            write_json(draft.folder / FIELDS_FILE, columns.dump())
         if lexicon := source.lexicon():
             write_json(draft.folder / LEXICON, lexicon.as_json())
         draft.settings["tokenizer"] = TOKENIZER
@@ -69,10 +75,17 @@ def run(params: Params, name: str) -> None:
             **{key: outcome.altered[key] for key in (*SAID, OF_VIDEOS) if outcome.altered[key]},
         }
     say(f"prepare {name}: " + ", ".join(f"{key} {value}" for key, value in draft.counts.items()))
+    _tell(name, outcome, params)
+
+
+def _tell(name: str, outcome: Outcome, params: Params) -> None:
+    """Say what was decided and altered on the way, what was put aside, and what there is now."""
     if told := altered(outcome.altered, params.prepare.transparent_on):
         say(f"prepare {name}: images altered: {told}")
     if told := merged(outcome.answers):
         say(f"prepare {name}: answers: {told}")
+    for line in outcome.habits.lines():
+        say(f"prepare {name}: {line}")
     if outcome.first_bad:
         say("\n".join([f"put aside, all in {artifact_path('prepare', name) / QUARANTINE_FILE}:", *outcome.first_bad]))
     say(screen(artifact_path("prepare", name)))

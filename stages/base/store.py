@@ -28,6 +28,7 @@ SCHEMA_VERSION = 1
 
 # The files that one stage writes and another reads.
 VOCABULARY = "vocabulary.json"
+FIELDS_FILE = "fields.json"
 QUARANTINE_FILE = "quarantine.parquet"
 FEATURES = "features.npy"
 INDEX = "index.parquet"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.extractors import clips
 from stages.extractors.base import Extractor
+from stages.extractors.fields import Fields
 from stages.extractors.frames import Frames
 from stages.extractors.pixels import Pixels
 from stages.extractors.tokens import Tokens
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stages.base.device import Device
 
 ON_ARRAYS: dict[str, type[Extractor]] = {
+    "fields": Fields,
     "frames": Frames,
     "pixels": Pixels,
     "tokens": Tokens,

@@ -26,6 +26,8 @@ class Extractor:
     """What names the space in which features of this and of another modality can be compared; empty where none is."""
     seconds: float = 0.0
     """How long a time the first axis of `shape` spans; 0 where it is no time."""
+    cardinalities: tuple[int, ...] = ()
+    """For each field of a table how many numbers of categories there are, 0 for what has none; empty for others."""
     longest: str = ""
     """What a medium is cut at, in words for a person; empty where nothing is cut."""
     side_by_side: bool = True

@@ -1,10 +1,11 @@
 """Encoded media of a prepared data set, in order, and their features in batches: decoded ahead, extracted once each."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -60,8 +61,16 @@ def read_media(folder: Path, column: str, splits: Sequence[str] = SPLITS) -> Ite
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group, columns=["sample_id", column])
                 for sample_id, value in zip(*(c.to_pylist() for c in table.columns), strict=True):
-                    media = value if isinstance(value, list) else [value] if value is not None else []
-                    yield sample_id, split, [medium(sample_id, item) for item in media]
+                    yield sample_id, split, [medium(sample_id, item) for item in media_of(column, value)]
+
+
+def media_of(column: str, value: Any) -> list[Any]:
+    """Return what of a prepared cell is a medium each: all texts of a list, but all fields of a sample together."""
+    if value is None:
+        return []
+    if column == "fields":
+        return [json.dumps(value)]
+    return value if isinstance(value, list) else [value]
 
 
 def medium(sample_id: str, value: bytes | str) -> Medium:

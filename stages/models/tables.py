@@ -295,5 +295,5 @@ def feature_spec(name: str) -> FeatureSpec:
     folder = artifact_path("features", name)
     shape = np.load(folder / FEATURES, mmap_mode="r").shape[1:]
     settings = read_manifest(folder)["settings"]
-    names = {key: settings[key] for key in ("space", "input_of", "seconds") if key in settings}
+    names = {key: settings[key] for key in ("space", "input_of", "seconds", "cardinalities") if key in settings}
     return FeatureSpec(tuple(shape), settings["num_words"], **names)

@@ -1,5 +1,6 @@
 """The test samples that travel with a `retrieve` version, to search among: written at registration, read in service."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.base.store import MEDIA, artifact_path
+from stages.media.fields.columns import Cells, read_columns
 from stages.params import Params
 
+FIELDS = "fields"
 MOST_SAMPLES = 1000
 
 
 def write_gallery(params: Params, name: str, path: Path) -> None:
     """Write the first test samples with what the experiment reads of them: `sample_id`, a column a modality."""
     experiment = params.experiments[name]
-    columns = params.given_columns(name)
+    columns, prepared = params.given_columns(name), artifact_path("prepare", experiment.dataset)
     parts, room = [], MOST_SAMPLES
-    for file in sorted(artifact_path("prepare", experiment.dataset).glob("test-*.parquet")):
+    for file in sorted(prepared.glob("test-*.parquet")):
         table = pq.read_table(file, columns=["sample_id", *dict.fromkeys(columns.values())]).slice(0, room)
-        parts.append(table.select(["sample_id", *columns.values()]).rename_columns(["sample_id", *columns]))
+        table = table.select(["sample_id", *columns.values()]).rename_columns(["sample_id", *columns])
+        if FIELDS in columns:
+            texts = [cells and fields_text(prepared, cells) for cells in table[FIELDS].to_pylist()]
+            table = table.set_column(table.schema.get_field_index(FIELDS), FIELDS, pa.array(texts, pa.string()))
+        parts.append(table)
         room -= len(table)
     pq.write_table(pa.concat_tables(parts), path)
+
+
+def fields_text(prepared: Path, cells: Cells) -> str:
+    """Return a prepared sample's fields as the JSON text that a model takes."""
+    columns = read_columns(prepared)
+    assert columns is not None, "a data set with cells has columns"
+    return json.dumps(columns.as_json(cells), ensure_ascii=False)
 
 
 class Gallery:

@@ -12,13 +12,14 @@ from typing import Any
 from stages.base.store import CURVES, METRICS, artifact_path, digest, read_manifest, write_json
 from stages.base.tracking import KEY_TAG, experiment_id, find_run, log_params
 from stages.models.model import ANSWERING, named_bases
-from stages.packaging.gallery import write_gallery
+from stages.packaging.gallery import fields_text, write_gallery
 from stages.params import Params
 from stages.pretrained.bases import bring
 from stages.registry.bases import upload_bases
 from stages.registry.lineage import DIGEST_TAG, lineage_tags
 from stages.registry.lineage_files import LINEAGE, write_lineage
 
+FIELDS = "fields"
 MAX_NAME_CHARS = 250  # of a metric, in MLflow
 REQUIREMENTS = (
     "av",
@@ -176,8 +177,11 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
     columns = params.given_columns(name)
     sample = _first_whole_sample(experiment.dataset, set(columns.values()))
     values = {
-        m: sample[column][0] if isinstance(sample[column], list) else sample[column] for m, column in columns.items()
+        m: sample[column][0] if isinstance(sample[column], list) and m != FIELDS else sample[column]
+        for m, column in columns.items()
     }
+    if values.get(FIELDS):
+        values[FIELDS] = fields_text(artifact_path("prepare", experiment.dataset), values[FIELDS])
     example = {m: base64.b64encode(v).decode() if isinstance(v, bytes) else v for m, v in values.items()}
     kinds: dict[str, Any] = {
         "string": DataType.string,

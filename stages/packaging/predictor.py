@@ -14,6 +14,7 @@ from stages.base.errors import InputError, MediaError
 from stages.base.parallel import in_batches
 from stages.extractors import Extractor, load_extractor
 from stages.extractors.base import read_text
+from stages.extractors.fields import Fields
 from stages.media.audio import clean_audio
 from stages.media.colours import WHITE
 from stages.media.images import clean_image
@@ -27,7 +28,7 @@ from stages.packaging.windows import Window, joined, windows_of, within
 from stages.params import BaseParams, EvaluateParams
 from stages.registry.bases import bring_bases
 
-TRANSCRIBE = "transcribe"
+TRANSCRIBE, FIELDS = "transcribe", "fields"
 OF_OLDER = VideoBounds(60.0, 9.0)  # versions from before there were videos read none
 
 
@@ -183,6 +184,15 @@ class Predictor:
         except MediaError as error:
             raise InputError(f"{modality}: {error}") from None
 
+    def fields_asked(self) -> list[dict[str, Any]]:
+        """Return what a person is asked for, field by field; see `Columns.described`. Empty where there are none."""
+        return self._of_fields().columns.described() if FIELDS in self._extractors else []
+
+    def _of_fields(self) -> Fields:
+        extractor = self._extractors[FIELDS]
+        assert isinstance(extractor, Fields), "params allow no other"
+        return extractor
+
     def answer(self, read: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Answer one batch of what `read` gave."""
         batch: dict[str, torch.Tensor] = {}
@@ -222,6 +232,8 @@ class Predictor:
             return data  # `_with_sound` did
         if modality == "audio":
             return clean_audio(data, self._settings.max_audio_seconds)[0]
+        if modality == FIELDS:
+            return self._of_fields().given(data)
         text = " ".join(read_text(data).split())
         if not tokenize(text):
             raise MediaError("no word in it")

@@ -1,13 +1,15 @@
 """The registered model as MLflow loads it: written as code, its weights as safetensors, no pickle.
 
 One row a sample, a column for each modality of the model: `image`, `audio` and `video` as encoded bytes, the same as
-base64 text or a data URL, or a path of a file; `text` and `question` as they are. A text that is both, a path of a
+base64 text or a data URL, or a path of a file; `text` and `question` as they are; `fields` as a mapping of values by
+name, or the JSON text of one. A text that is both, a path of a
 file that is there and base64, is the path. Paths are refused in `mlflow models serve`, whose
 clients would name the server's files, unless FUSELINE_ALLOW_PATHS is 1, and everywhere when it is 0.
 A modality may be missing (no column, None, nan, an empty text) where the task does without. The answers are the task's.
 """
 
 import contextlib
+import datetime
 import json
 import os
 import sys
@@ -23,6 +25,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
 MEDIA = ("image", "audio", "video")
+FIELDS = "fields"
 MLFLOW_SERVER = "__pyfunc_model_path__"  # MLflow's scoring server has it in its environment
 
 
@@ -72,9 +75,20 @@ def read_input(modality: str, value: object) -> bytes | None:
         return None
     if modality in MEDIA:
         return read_media(modality, value)
+    if modality == FIELDS and isinstance(value, dict):
+        return json.dumps({name: plain(cell) for name, cell in value.items()}).encode()
     if isinstance(value, str):
         return value.encode()
     raise ValueError(f"{modality}: expected text, got {repr(value)[:80]}")
+
+
+def plain(cell: Any) -> Any:
+    """Return a number of NumPy's or a time stamp of pandas' as JSON has it, a missing value as None."""
+    if pd.api.types.is_scalar(cell) and pd.isna(cell):
+        return None
+    if isinstance(cell, datetime.date):
+        return cell.isoformat()[:16]
+    return cell.item() if hasattr(cell, "item") else cell
 
 
 def read_media(modality: str, value: object) -> bytes:

@@ -1,6 +1,6 @@
 """The sections `datasets`, `download` and `prepare`: where samples come from and how they are cleaned."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
@@ -42,8 +42,9 @@ class ScenesParams(DatasetBase):
     language: Literal["en", "zh"] = "en"  # versions from before it was a value are rebuilt without it
     held_out: Count | Literal["none"] = "none"  # so in versions from before it was a value
     clips: bool = False  # so in versions from before it was a value
-    label: Literal["situation", "motion"] = "situation"  # so in versions from before it was a value
+    label: Literal["situation", "motion", "deal"] = "situation"  # so in versions from before it was a value
     spoken: Literal["phrase", "message"] = "phrase"  # so in versions from before it was a value
+    fields: bool = False  # so in versions from before it was a value
 
 
 class Flickr8kParams(DatasetBase):
@@ -168,6 +169,23 @@ class ImageFolderParams(DatasetBase):
     test_fraction: TestShare
 
 
+FIELD_KINDS = (
+    *("auto", "number", "category", "date", "boolean"),
+    *("number_comma", "number_point", "date_day_first", "date_month_first"),
+)
+
+
+def _are_fields(value: Any) -> Any:
+    named = isinstance(value, list | dict) and all(isinstance(name, str) and name for name in value)
+    kinds = value.values() if isinstance(value, dict) else ()
+    if value not in ("auto", NONE) and not (named and all(kind in FIELD_KINDS for kind in kinds)):
+        raise ValueError(
+            f"auto, none, a list of columns, or columns with their kinds, such as {{Price: number}}: one of "
+            f"{', '.join(FIELD_KINDS)}"
+        )
+    return value
+
+
 class Columns(Section):
     """Which column of the user's table holds what: its name, `none`, or `auto` to guess."""
 
@@ -183,6 +201,7 @@ class Columns(Section):
     split: str
     video: str = NONE  # versions from before there were videos are rebuilt without it
     transcript: str = NONE  # the same of transcripts
+    fields: Annotated[Any, AfterValidator(_are_fields)] = NONE  # the same; auto, or columns with or without kinds
 
 
 def _is_encoding(name: str) -> str:

@@ -86,6 +86,7 @@ TextEncoder = Annotated[
     Discriminator(_kind),
 ]
 VideoEncoder = Annotated[str, *_plain("video")]
+FieldsEncoder = Annotated[str, *_plain("fields")]
 
 
 class Encoders(Section):
@@ -96,3 +97,4 @@ class Encoders(Section):
     text: TextEncoder = NONE
     question: TextEncoder = NONE
     video: VideoEncoder = NONE
+    fields: FieldsEncoder = NONE

@@ -49,6 +49,7 @@ class Inputs(Section):
     text: str
     question: str
     video: str = NONE  # versions from before there was one are served and rebuilt without it
+    fields: str = NONE  # the same
 
     def used(self) -> dict[str, str]:
         """Return the features' names by modality, of those that are used."""

@@ -179,6 +179,14 @@ class LogMelParams(FeaturesBase):
     batch_size: Count
 
 
+class FieldsParams(FeaturesBase):
+    """Fields of a table as numbers."""
+
+    modality: Literal["fields"]
+    extractor: Literal["fields"]
+    batch_size: Count
+
+
 FeaturesParams = Annotated[
     PixelsParams
     | FramesParams
@@ -187,7 +195,8 @@ FeaturesParams = Annotated[
     | Utf8Params
     | HuggingFaceParams
     | ModelInputParams
-    | LogMelParams,
+    | LogMelParams
+    | FieldsParams,
     Field(discriminator="extractor"),
 ]
 

@@ -63,7 +63,7 @@ class RetrieveParams(ExperimentBase):
     least: ClassVar[int] = 2
 
     task: Literal["retrieve"]
-    target: Literal["image", "audio", "text", "video"]
+    target: Literal["image", "audio", "text", "video", "fields"]
 
 
 class VqaParams(ExperimentBase):
@@ -103,7 +103,7 @@ class MatchParams(ExperimentBase):
     least: ClassVar[int] = 2
 
     task: Literal["match"]
-    target: Literal["image", "audio", "text", "video"]
+    target: Literal["image", "audio", "text", "video", "fields"]
 
     def required(self) -> tuple[str, ...]:
         """Return the target, and of the others the only one: one side alone is no question."""

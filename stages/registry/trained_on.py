@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from stages.base.store import SPLITS, artifact_path
 
 TRAINED_ON = "trained_on.parquet"  # in the folder `lineage` of a version's run
-CONTENT = ("image", "video", "audio", "message", "texts", "questions")
+CONTENT = ("image", "video", "audio", "message", "texts", "questions", "fields")
 
 
 def write_trained_on(path: Path, datasets: Iterable[str], before: Iterable[Path] = ()) -> None:
@@ -43,5 +43,5 @@ def _digests(dataset: str, split: str) -> Iterator[int]:
 
 def _content(row: dict[str, Any]) -> bytes:
     value = next((row[name] for name in CONTENT if row.get(name)), b"")
-    text = "\n".join(value) if isinstance(value, list) else value
+    text = "\n".join(text or "" for text in value) if isinstance(value, list) else value
     return text.encode() if isinstance(text, str) else text

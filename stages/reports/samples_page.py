@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader
 
 from stages.base.store import MEDIA, SPLITS, data_url
+from stages.media.fields.columns import read_columns
 from stages.media.text import join
 from stages.media.video import shown_medium
 from stages.models.metrics.statements import Range
@@ -54,15 +55,18 @@ def write_samples_page(
 
 def _inputs(prepared: Prepared, ids: set[str]) -> dict[str, dict[str, Any]]:
     """Return what the model was given of each sample, by modality; a batch of rows in memory at a time."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
+    of_fields = read_columns(prepared.folder)
     for path in sorted(prepared.folder.glob(f"{SPLITS[2]}-*.parquet")):
         columns = ["sample_id", *prepared.columns.values()]
         for batch in pq.ParquetFile(path).iter_batches(columns=columns, batch_size=ROWS_AT_A_TIME):
             for row in batch.to_pylist():
                 if row["sample_id"] in ids:
                     given = {m: row[column] for m, column in prepared.columns.items()}
-                    written = {m: texts.get(row["sample_id"]) for m, texts in prepared.written.items()}
-                    found[row["sample_id"]] = given | written
+                    given |= {m: texts.get(row["sample_id"]) for m, texts in prepared.written.items()}
+                    if of_fields and given.get("fields"):
+                        given["fields"] = of_fields.as_json(given["fields"])
+                    found[row["sample_id"]] = given
     return found
 
 
@@ -89,6 +93,7 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
         "id": row["sample_id"],
         **{medium: data_url(shown_medium(medium, given[medium])) for medium in MEDIA if given.get(medium)},
         "texts": texts,
+        "fields": given.get("fields") or {},
         "side": math.isqrt(cells),
         "words": words,
         "judgement": judgement,

@@ -14,6 +14,7 @@ from stages.media.text import tokenize
 from stages.media.video import VideoBounds, clean_video
 from stages.params import PrepareParams
 from stages.samples.answers import normalise_answer
+from stages.samples.fields import Habits
 from stages.samples.media import OF_VIDEOS
 from stages.samples.vocabularies import COUNTED, count
 from stages.sources.base import Fault, RawSample
@@ -25,6 +26,7 @@ MISSING = {
     "texts": "no caption",
     "questions": "no question",
     "transcript": "no transcript",
+    "fields": "no field with a value",
 }
 EXAMPLES = 5  # of bad samples, in messages
 
@@ -41,6 +43,7 @@ class Outcome:
     not_on_a_split: int = 0
     altered: Counter[str] = field(default_factory=Counter)  # good samples by what was altered in their media
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)  # by (class, as written)
+    habits: Habits = field(default_factory=Habits)  # of the columns of `fields`
 
 
 def check_sample(
@@ -74,8 +77,8 @@ def check_sample(
     for name in required:
         if not row[name]:
             raise ValueError(MISSING.get(name, f"no {name}") + (" with a word in it" if getattr(raw, name) else ""))
-    if not any(row[name] for name in ("image", "audio", "video", "texts", "message", "questions")):
-        raise ValueError("nothing in it: no image, sound, video, text or question")
+    if not any(row[name] for name in ("image", "audio", "video", "texts", "message", "questions", "fields")):
+        raise ValueError("nothing in it: no image, sound, video, text, question or field")
     return row
 
 
@@ -107,6 +110,7 @@ def _text_columns(raw: RawSample) -> dict[str, Any]:
         "questions": [_folded(question.text) for question in questions],
         "answers": [normalise_answer(question.answer) for question in questions],
         "question_kinds": [question.kind for question in questions],
+        "fields": list(raw.fields.values()) if raw.fields and any(raw.fields.values()) else None,
         "label": _name(raw.label),
         "group": _name(raw.group),
         "oracle": _normalised(raw.oracle) if raw.oracle else None,
@@ -140,10 +144,12 @@ def prepare_rows(
         if isinstance(item, Fault):
             outcome.quarantine.append({"where": item.where, "reason": item.reason})
             continue
-        if item.split is None:
+        if (split := item.split) is None:
             outcome.not_on_a_split += 1
             continue
         altered: list[str] = []
+        item, odd_cells = outcome.habits.read(item)
+        outcome.quarantine += odd_cells
         try:
             row = check_sample(item, seen, required, params, altered, sounds)
         except ValueError as error:
@@ -153,9 +159,9 @@ def prepare_rows(
             outcome.good_samples += 1
             outcome.altered.update(altered)
             _note_texts(outcome, item, row)
-            if item.split == "train":
+            if split == "train":
                 count(outcome.words, row)
-            yield item.split, row
+            yield split, row
 
 
 def _note_texts(outcome: Outcome, raw: RawSample, row: dict[str, Any]) -> None:

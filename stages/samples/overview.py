@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 
 from stages.base.store import MEDIA, QUARANTINE_FILE, SPLITS, read_manifest
 from stages.media.colours import SAID, WHITE
+from stages.media.fields.columns import Columns, read_columns
 from stages.media.text import tokenize
+from stages.samples.fields import FIELDS, Told
 from stages.samples.media import MOST_NAMED, OF_VIDEOS, PAIRS_NAMED, Equal, Images, Sounds, Videos, counted
 
 ROWS_AT_A_TIME = 64
@@ -83,12 +85,13 @@ class Classes:
 class Overview:
     """What the rows of a prepared data set hold, in lines for a person."""
 
-    def __init__(self) -> None:
-        """Start with nothing seen."""
-        self._parts: dict[str, Images | Sounds | Videos | Texts | Classes]
+    def __init__(self, columns: Columns | None = None) -> None:
+        """Start with nothing seen; `columns` are those of fields, where there are any."""
+        self._parts: dict[str, Images | Sounds | Videos | Texts | Classes | Told]
         self._parts = {"image": Images(), "audio": Sounds(), "video": Videos()}
         self._parts |= {column: Texts(column) for column in ("texts", "message", "questions")}
         self._parts |= {column: Classes(column) for column in ("answers", "label", "group")}
+        self._parts |= {FIELDS: Told(columns)} if columns else {}
         self._seen: set[str] = set()
 
     def add(self, row: dict[str, Any], split: str) -> None:
@@ -112,7 +115,7 @@ def screen(folder: Path) -> str:
         InputError: when the folder holds no complete artifact.
     """
     manifest = read_manifest(folder)
-    overview = Overview()
+    overview = Overview(read_columns(folder))
     for row, split in prepared_rows(folder):
         overview.add(row, split)
     background = manifest["params"].get("prepare", {}).get("transparent_on", WHITE)

@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from stages.base.store import FEATURES, INDEX, MEDIA, SPLITS, data_url, read_manifest
+from stages.media.fields.columns import Columns, read_columns
 from stages.media.text import PAD, UNKNOWN
 from stages.media.video import shown_medium
 from stages.samples.overview import prepared_rows
@@ -36,8 +37,8 @@ def write_page(path: Path, prepared: Path, screen: str, features: Mapping[Path, 
         screen: What `overview.screen` says of it.
         features: The sections of `features` that are made from it and are there, by the folder of each array.
     """
-    chosen = chosen_samples(prepared)
-    samples = [_sample(row, split) for row, split in prepared_rows(prepared) if row["sample_id"] in chosen]
+    chosen, columns = chosen_samples(prepared), read_columns(prepared)
+    samples = [_sample(row, split, columns) for row, split in prepared_rows(prepared) if row["sample_id"] in chosen]
     samples.sort(key=lambda sample: chosen[sample["id"]])
     for folder, section in features.items():
         _add_features(samples, folder, section)
@@ -73,7 +74,7 @@ def _ids(prepared: Path) -> Iterator[tuple[dict[str, Any], str]]:
             yield row, path.name.partition("-")[0]
 
 
-def _sample(row: dict[str, Any], split: str) -> dict[str, Any]:
+def _sample(row: dict[str, Any], split: str, columns: Columns | None) -> dict[str, Any]:
     questions = zip(row.get("questions") or [], row.get("answers") or [], strict=True)
     return {
         "id": row["sample_id"],
@@ -81,7 +82,10 @@ def _sample(row: dict[str, Any], split: str) -> dict[str, Any]:
         **{medium: data_url(shown_medium(medium, row[medium])) for medium in MEDIA if row.get(medium)},
         "texts": [*(row.get("texts") or []), *filter(None, [row.get("message")])],
         "questions": list(questions),
-        "facts": [(key, row[key]) for key in ("label", "group") if row.get(key)],
+        "facts": [
+            *((key, row[key]) for key in ("label", "group") if row.get(key)),
+            *(columns.as_json(row["fields"]).items() if columns and row.get("fields") else ()),
+        ],
         "features": [],
     }
 

@@ -20,6 +20,7 @@ SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
         pa.field("questions", pa.list_(pa.string())),
         pa.field("answers", pa.list_(pa.string())),  # one a question: its class, see `answers`
         pa.field("question_kinds", pa.list_(pa.string())),
+        pa.field("fields", pa.list_(pa.string())),  # normalised cells, in the order of the columns in `fields.json`
         pa.field("label", pa.string()),
         pa.field("group", pa.string()),  # speaker, user
         pa.field("oracle", pa.string()),  # normalised caption from the true attributes, where known
@@ -35,6 +36,7 @@ COLUMNS = {  # of a field of `sources.base.RawSample`
     "transcript": ("transcript", "transcript_tokens"),
     "word_times": ("word_times",),
     "questions": ("questions", "answers", "question_kinds"),
+    "fields": ("fields",),
     "label": ("label",),
     "group": ("group",),
     "oracle": ("oracle",),

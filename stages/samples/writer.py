@@ -46,7 +46,8 @@ class SplitWriter:
         """Take one row; write a row group when enough has gathered."""
         self._rows.append(row)
         self._pending_bytes += sum(len(value) for value in row.values() if isinstance(value, bytes | str))
-        self._pending_bytes += sum(len(text) for value in row.values() if isinstance(value, list) for text in value)
+        lists = (value for value in row.values() if isinstance(value, list))
+        self._pending_bytes += sum(len(text) for value in lists for text in filter(None, value))
         self.num_rows += 1
         if self._pending_bytes >= ROW_GROUP_BYTES or len(self._rows) >= ROW_GROUP_ROWS:
             self._flush()

@@ -10,6 +10,7 @@ import yaml
 
 from stages.base.errors import InputError
 from stages.registry.lineage import PREFIX
+from stages.serving.bodies.inputs import FIELDS
 from stages.serving.code import import_code, module, open_model
 
 CODE = "code/stages"
@@ -23,6 +24,7 @@ class Input:
 
     name: str
     required: bool
+    fields: tuple[dict[str, Any], ...] = ()  # of `fields`, what each is
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,10 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
         version=place.version,
         alias=place.alias,
         task=experiment.task,
-        inputs=tuple(Input(spec.name, spec.required) for spec in Model.load(str(folder)).get_input_schema().inputs),
+        inputs=tuple(
+            Input(spec.name, spec.required, tuple(predictor.fields_asked()) if spec.name == FIELDS else ())
+            for spec in Model.load(str(folder)).get_input_schema().inputs
+        ),
         target=getattr(experiment, "target", None),
         score=_score(tags, metrics),
         lineage={key: text for key, text in sorted(tags.items()) if key not in (*NOT_LINEAGE, "run_id")},

@@ -36,6 +36,7 @@ class RawSample:
     transcript: str | None = None  # the words that are spoken in the sound or the video
     word_times: tuple[tuple[float, float], ...] = ()  # seconds from start to end of each of them, where known
     questions: tuple[Question, ...] = ()
+    fields: dict[str, str | None] | None = None  # cells of a table beside it, as written, by column
     label: str | None = None
     group: str | None = None  # speaker, user: for splits and scores by group
     oracle: str | None = None  # the caption written from the true attributes
@@ -78,6 +79,10 @@ class Source:
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield samples and faults from the raw folder in a fixed order, one at a time in memory."""
         raise NotImplementedError
+
+    def field_kinds(self, folder: Path) -> dict[str, str]:
+        """Name the columns of `fields` in order, each with its kind, or `auto` where its cells are to tell."""
+        return {}
 
     def lexicon(self) -> Lexicon | None:
         """Return what the phrases of its captions say of the `truth` of its samples; None where it knows none."""

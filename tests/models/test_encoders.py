@@ -21,6 +21,7 @@ WORDS, SPEECH, TOKENS, VECTOR = (
 )
 IMAGES = [FeatureSpec((64, 64, 3)), FeatureSpec((32, 32, 3)), FeatureSpec((100, 90, 3))]
 VIDEOS = [FeatureSpec((6, 32, 32, 3)), FeatureSpec((6, 9, 24)), FeatureSpec((6, 24))]
+FIELDS = [FeatureSpec((5, 11), cardinalities=(0, 4, 3, 0, 2)), FeatureSpec((2, 3), cardinalities=(0, 0))]
 SPECS = {
     ("image", "cnn"): IMAGES,
     ("image", "vit"): IMAGES,
@@ -32,6 +33,7 @@ SPECS = {
     ("audio", "cnn_gru"): [SPEECH, FeatureSpec((9, 8))],
     ("audio", "projection"): [VECTOR],
     **{("video", name): VIDEOS for name in ENCODERS["video"]},
+    **{("fields", name): FIELDS for name in ENCODERS["fields"]},
 }
 CASES = [
     pytest.param(modality, name, spec, id=f"{modality}-{name}-{'x'.join(map(str, spec.shape))}")
@@ -59,6 +61,12 @@ def features(spec, batch=4):
         for row in range(batch):
             words[row, len(words[row]) - row :] = 0  # row 0 is full
         return words
+    if spec.cardinalities:
+        rows = torch.randn(batch, *spec.shape, generator=generator)
+        rows[..., 0] = torch.eye(spec.shape[0]).repeat(batch, 1)[:batch]  # a cell of each sample is missing
+        counts = torch.tensor(spec.cardinalities).clamp_min(1)
+        rows[..., 1] = torch.arange(batch).unsqueeze(1) % counts
+        return rows * (1 - rows[..., :1]) + torch.eye(1, spec.shape[1])[0] * rows[..., :1]
     if spec in VIDEOS:
         clips = torch.randint(1, 256, (batch, *spec.shape), generator=generator)
         for row in range(batch):
@@ -366,3 +374,21 @@ def test_a_single_frame_may_stand_anywhere(name):
     assert real.sum(1).tolist() == [1, 1]
     if name in ("mean", "gru"):  # the others see where it stands
         torch.testing.assert_close(first[real[0]], later[real[1]])
+
+
+@pytest.mark.parametrize("name", list(ENCODERS["fields"]))
+def test_a_missing_cell_an_unknown_category_and_zero_are_three_cases(name):
+    encoder = build("fields", name, FIELDS[0]).eval()
+    rows = torch.zeros(4, *FIELDS[0].shape)
+    rows[1, 1, 0] = 1
+    rows[2, 1, 1] = 2
+    rows[3, 0, 2] = 1.5
+    with torch.no_grad():
+        encoder.categories.weight[encoder.start_F[1]] = 0.3  # what training would make of it
+    found = encoder(rows).flatten(1)
+    assert all(not torch.allclose(found[i], found[j], atol=1e-3) for i in range(4) for j in range(i))
+
+
+def test_a_category_has_a_vector_of_its_own_in_each_field():
+    encoder = build("fields", "transformer", FIELDS[0])
+    assert encoder.start_F.tolist() == [0, 0, 4, 7, 7] and encoder.categories.num_embeddings == 9

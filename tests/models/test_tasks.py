@@ -50,12 +50,13 @@ MEDIA = ("image", "audio", "text")
 SUBSETS = [subset for n in (1, 2, 3) for subset in itertools.combinations(MEDIA, n)]
 SEVERAL = [subset for subset in SUBSETS if len(subset) > 1]
 OF_VIDEO = [("video",), ("video", "text"), ("audio", "video"), ("image", "audio", "text", "video")]
+OF_FIELDS = [("fields",), ("image", "fields"), ("image", "audio", "text", "fields")]
 CASES: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
-    "caption": [(subset, {}) for subset in [*SUBSETS, *OF_VIDEO]],
-    "classify": [(subset, {}) for subset in [*SUBSETS, ("image", "question"), *OF_VIDEO]],
-    "match": [(subset, {"target": subset[-1]}) for subset in [*SEVERAL, *OF_VIDEO[1:]]],
+    "caption": [(subset, {}) for subset in [*SUBSETS, *OF_VIDEO, *OF_FIELDS]],
+    "classify": [(subset, {}) for subset in [*SUBSETS, ("image", "question"), *OF_VIDEO, *OF_FIELDS]],
+    "match": [(subset, {"target": subset[-1]}) for subset in [*SEVERAL, *OF_VIDEO[1:], *OF_FIELDS[1:]]],
     "retrieve": [
-        *((subset, {"target": subset[-1]}) for subset in [*SEVERAL, *OF_VIDEO[1:3]]),
+        *((subset, {"target": subset[-1]}) for subset in [*SEVERAL, *OF_VIDEO[1:3], *OF_FIELDS[1:]]),
         *(
             (subset, {"target": target})
             for subset, target in ((OF_VIDEO[3], "text"), (SUBSETS[-1], "audio"), (OF_VIDEO[3], "video"))
@@ -66,9 +67,11 @@ CASES: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
         *((subset, {"units": "characters"}) for subset in (("audio",), ("audio", "video"))),
         *((("audio", "video"), {"units": units, "times_loss": 1.0}) for units in ("characters", "words")),
     ],
-    "translate": [(subset, {"way": way}) for subset in [*SEVERAL[:3], OF_VIDEO[1]] for way in ("direct", "shared")],
+    "translate": [
+        (subset, {"way": way}) for subset in [*SEVERAL[:3], OF_VIDEO[1], OF_FIELDS[1]] for way in ("direct", "shared")
+    ],
     "vqa": [
-        *(((*subset, "question"), {}) for subset in [(), *SUBSETS, *OF_VIDEO]),
+        *(((*subset, "question"), {}) for subset in [(), *SUBSETS, *OF_VIDEO, *OF_FIELDS]),
         *(((*subset, "question"), {"head": head}) for subset in [SUBSETS[0], SUBSETS[-1]] for head in HEADS),
     ],
 }

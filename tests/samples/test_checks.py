@@ -77,7 +77,7 @@ def test_a_required_text_without_a_word_is_told_from_a_missing_one():
 
 
 def test_a_sample_with_nothing_to_look_at_is_refused():
-    with pytest.raises(ValueError, match="^nothing in it: no image, sound, video, text or question$"):
+    with pytest.raises(ValueError, match="^nothing in it: no image, sound, video, text, question or field$"):
         check_sample(RawSample("a", "train", label="cat", texts=("...",)), set(), (), LIMITS)
     for changes in ({"image": JPEG}, {"audio": WAV}, {"message": "a"}, {"questions": (Question("a ?", "b"),)}):
         check_sample(RawSample("a", "train", **changes), set(), (), LIMITS)
@@ -94,6 +94,7 @@ def test_a_good_sample_becomes_a_row():
         transcript="Bin  BLUE, now",
         word_times=((0.5, 1.0), (1.0, 1.25), (1.5, 2.0)),
         questions=(Question("Is it  red ?", "Yes!", "colour"), Question("?", "no"), Question("How many ?", "1")),
+        fields={"Weight": "12", "Breed": None},
         label="dog",
         group="anna",
         oracle="A red Dog .",
@@ -115,6 +116,7 @@ def test_a_good_sample_becomes_a_row():
         "questions": ["Is it red ?", "How many ?"],
         "answers": ["yes", "one"],
         "question_kinds": ["colour", ""],
+        "fields": ["12", None],
         "label": "dog",
         "group": "anna",
         "oracle": "a red dog",

@@ -391,7 +391,7 @@ def test_the_printed_guess_is_what_params_take(capsys):
     read('"the: photo",Größe,kind\na.png,1,red\n')
     line = capsys.readouterr().out.split("columns: ")[1]
     columns = YAML(typ="safe").load(line)
-    assert columns == dict.fromkeys(ROLES, "none") | {"image": "the: photo", "label": "kind"}
+    assert columns == dict.fromkeys([*ROLES, "fields"], "none") | {"image": "the: photo", "label": "kind"}
     (sample,) = samples(read('"the: photo",Größe,kind\na.png,1,red\n', columns=columns))
     assert (sample.image, sample.label) == (IMAGE, "red")
     assert "are guessed" not in capsys.readouterr().out

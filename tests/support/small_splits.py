@@ -44,8 +44,9 @@ SPECS = {
     "text": FeatureSpec((6,), len(WORDS)),
     "question": FeatureSpec((6,), len(WORDS)),
     "video": FeatureSpec((5, 16, 16, 3), seconds=1.0),
+    "fields": FeatureSpec((3, 3), cardinalities=(0, 4, 3)),
 }
-ENCODERS = {"image": "cnn", "audio": "cnn", "text": "gru", "question": "gru", "video": "gru"}
+ENCODERS = {"image": "cnn", "audio": "cnn", "text": "gru", "question": "gru", "video": "gru", "fields": "transformer"}
 OWN: dict[str, dict[str, Any]] = {
     "caption": {"head": "transformer", "max_words": 6},
     "classify": {},
@@ -104,6 +105,11 @@ def make_features(modality: str, num_media: int) -> np.ndarray:
         clips = rng.integers(1, 256, (num_media, *spec.shape)).astype(np.uint8)
         clips[2:, 3:] = 0  # shorter ones
         return clips
+    if spec.cardinalities:
+        rows = rng.normal(size=(num_media, *spec.shape)).astype(np.float32)
+        rows[..., 0] = rng.random((num_media, spec.shape[0])) < 0.2
+        rows[..., 1] = rng.integers(0, np.maximum(spec.cardinalities, 1), (num_media, spec.shape[0]))
+        return rows
     return rng.normal(size=(num_media, *spec.shape)).astype(np.float16)
 
 

@@ -5,7 +5,7 @@ A new encoder: its file here (or its class in a modality's file), its line in th
 runs it.
 """
 
-from stages.models.encoders import video
+from stages.models.encoders import fields, video
 from stages.models.encoders.audio import SpectrogramCNN, SpectrogramCNNGRU, SpectrogramGRU
 from stages.models.encoders.backbone import Backbone
 from stages.models.encoders.base import Encoder
@@ -39,5 +39,9 @@ ENCODERS: dict[str, dict[str, type[Encoder]]] = {
         "gru": video.GRU,
         "transformer": video.Transformer,
         "conv": video.Conv,
+    },
+    "fields": {
+        "transformer": fields.Transformer,
+        "mlp": fields.MLP,
     },
 }

@@ -15,6 +15,7 @@ class FeatureSpec:
 
     `space` names the space in which a contrastive model compares them with another modality's; empty for others.
     `seconds` is how long a time the first axis spans, 0 where it is no time.
+    `cardinalities` has for each field of a table how many numbers of categories there are, 0 for what has none.
     `input_of` names the tokenizer or preprocessor of a model that is to read them; empty for others.
     """
 
@@ -23,6 +24,11 @@ class FeatureSpec:
     space: str = ""
     input_of: str = ""
     seconds: float = 0.0
+    cardinalities: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take a list, as JSON has it, for a tuple."""
+        object.__setattr__(self, "cardinalities", tuple(self.cardinalities))
 
 
 @dataclass(frozen=True)

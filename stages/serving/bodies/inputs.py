@@ -1,5 +1,6 @@
 """What a request gives a model: parts of a form or keys of a JSON object, checked before anything is decoded.
 
+Fields are a JSON object of values by name, in a form its text; the model itself knows its fields and checks them.
 An empty text, a null and a file field in which no file was chosen are missing inputs, an empty file is a mistake.
 """
 
@@ -15,6 +16,7 @@ from stages.base.base64_text import decode_base64
 from stages.base.store import MEDIA
 from stages.serving.errors import Refused
 
+FIELDS = "fields"
 FORM, JSON = "multipart/form-data", "application/json"
 MOST_TEXT_CHARS = 10_000
 MOST_PARTS = 32
@@ -121,8 +123,10 @@ def _json_inputs(body: bytes) -> dict[str, bytes | None]:
 def _json_value(name: str, value: object) -> bytes | None:
     if value is None:
         return None
+    if name == FIELDS and isinstance(value, dict):
+        return json.dumps(value).encode()
     if not isinstance(value, str):
-        wanted = BASE64_WANTED if name in MEDIA else "a text"
+        wanted = BASE64_WANTED if name in MEDIA else "an object of values by field" if name == FIELDS else "a text"
         raise Refused(422, "wrong_type", f"{name[:80]}: {wanted} is wanted, not {type(value).__name__}")
     if not value.strip():
         return None

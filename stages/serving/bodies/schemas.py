@@ -10,6 +10,11 @@ from stages.serving.bodies.inputs import FORM, JSON
 TEXT = {"type": "string"}
 FILE = {"type": "string", "format": "binary"}
 BASE64 = {"type": "string", "contentEncoding": "base64", "description": "base64 of its bytes, or a data URL"}
+FIELDS_OBJECT = {
+    "type": "object",
+    "additionalProperties": {"type": ["number", "string", "boolean", "null"]},
+    "description": "values by field, as `GET /models` lists them; a date as 2024-03-01",
+}
 INPUT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -17,14 +22,16 @@ INPUT_BODY: dict[str, Any] = {
             FORM: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(MEDIA, FILE) | {"text": TEXT, "question": TEXT},
+                    "properties": dict.fromkeys(MEDIA, FILE)
+                    | {"text": TEXT, "question": TEXT, "fields": TEXT | {"description": "the JSON text of an object"}},
                     "additionalProperties": False,
                 }
             },
             JSON: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(MEDIA, BASE64) | {"text": TEXT, "question": TEXT},
+                    "properties": dict.fromkeys(MEDIA, BASE64)
+                    | {"text": TEXT, "question": TEXT, "fields": FIELDS_OBJECT},
                     "additionalProperties": False,
                 }
             },
@@ -47,11 +54,22 @@ class Problems(BaseModel):
     error: Problem
 
 
+class FieldInput(BaseModel):
+    """One field of the input `fields`; `range` is from the least to the most that training has."""
+
+    name: str
+    kind: str
+    unit: str
+    categories: list[str]
+    range: list[float | str]
+
+
 class ModelInput(BaseModel):
     """One input of a model."""
 
     name: str
     required: bool
+    fields: list[FieldInput]
 
 
 class Score(BaseModel):

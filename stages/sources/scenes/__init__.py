@@ -6,7 +6,7 @@ Scene i depends on (seed, i) alone: asking for more samples leaves those before 
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,7 +19,7 @@ from stages.base.errors import InputError
 from stages.base.lexicon import Lexicon
 from stages.base.parallel import in_processes, usable_cores
 from stages.sources.base import Question, RawSample, RemoteFile, Source
-from stages.sources.scenes import captions, clip, draw, messages, motion, questions, situation, speech, world
+from stages.sources.scenes import captions, clip, draw, messages, motion, offers, questions, situation, speech, world
 from stages.sources.scenes.languages import LANGUAGES
 from stages.sources.scenes.lexicon import lexicon
 from stages.sources.scenes.world import Stream
@@ -106,8 +106,12 @@ class ScenesParams(Protocol):
         """Whether a clip in which the objects move goes with each scene, and the texts are about it."""
 
     @property
-    def label(self) -> Literal["situation", "motion"]:
-        """What is to be told: the situation, or what the object that is spoken of does in the clip."""
+    def label(self) -> Literal["situation", "motion", "deal"]:
+        """What is to be told: the situation, what the object that is spoken of does in the clip, or the deal."""
+
+    @property
+    def fields(self) -> bool:
+        """Whether a table goes with each scene, in which its first object is on offer."""
 
     @property
     def spoken(self) -> Literal["phrase", "message"]:
@@ -153,8 +157,10 @@ class Scenes(Source):
             )
         if params.label == "motion" and not params.clips:
             raise InputError("label of the source scenes is motion, and nothing moves: set clips to true")
+        if params.label == "deal" and not params.fields:
+            raise InputError("label of the source scenes is deal, and nothing is on offer: set fields to true")
         self.params = params
-        self.fields = Scenes.fields + ("video",) * params.clips
+        self.fields = Scenes.fields + ("video",) * params.clips + ("fields",) * params.fields
 
     def remote_files(self) -> tuple[RemoteFile, ...]:
         """Name no file: everything is generated."""
@@ -165,7 +171,7 @@ class Scenes(Source):
         starts = range(0, self.params.samples, ROWS_PER_GROUP)
         workers = min(usable_cores(), self.params.samples // SCENES_PER_PROCESS)
         with pq.ParquetWriter(
-            folder / FILE, SCHEMA, compression=COMPRESSION, use_dictionary=["split"], write_statistics=False
+            folder / FILE, self._schema(), compression=COMPRESSION, use_dictionary=["split"], write_statistics=False
         ) as writer:
             for table in in_processes(partial(self._group, seed), starts, workers):
                 writer.write_table(table)
@@ -176,6 +182,10 @@ class Scenes(Source):
             for group in range(file.num_row_groups):
                 yield from map(_sample, file.read_row_group(group).to_pylist())
 
+    def field_kinds(self, folder: Path) -> dict[str, str]:
+        """Return the columns of the table beside a scene, where there is one."""
+        return offers.KINDS if self.params.fields else {}
+
     def lexicon(self) -> Lexicon:
         """Return what the phrases of the captions say."""
         return lexicon(LANGUAGES[self.params.language], self.params.clips)
@@ -184,7 +194,10 @@ class Scenes(Source):
         """Make the scenes of one row group."""
         np.empty(KEPT_BYTES, np.uint8)  # given back at once, which makes the C library keep what is smaller
         stop = min(start + ROWS_PER_GROUP, self.params.samples)
-        return pa.Table.from_pylist([self._row(seed, index) for index in range(start, stop)], schema=SCHEMA)
+        return pa.Table.from_pylist([self._row(seed, index) for index in range(start, stop)], schema=self._schema())
+
+    def _schema(self) -> pa.Schema:
+        return SCHEMA.append(pa.field("fields", pa.string())) if self.params.fields else SCHEMA
 
     def _split(self, index: int) -> str:
         """Return a scene's split: of each ten one for validation and one for the test, until there are enough."""
@@ -204,10 +217,8 @@ class Scenes(Source):
         message = messages.message(scene, cause.cues["text"], stream(Stream.MESSAGE))
         said = message.lower() if params.spoken == "message" else phrase
         asked = questions.questions(scene, stream(Stream.QUESTIONS), params.questions_per_image, language)
-        best = situation.best_label(cause.cues, params.cue_error)
-        if params.label == "motion":
-            cause = replace(cause, label=str(scene.things[0].motion))
-            best = cause.label
+        offer = offers.sample(scene, stream(Stream.OFFER), params.cue_error) if params.fields else None
+        label, best = self._label(scene, cause, offer)
         spoken = speech.speak(said, cause.cues["audio"], stream(Stream.SPEECH))
         truth = world.truth(scene) | {
             "phrase": said,
@@ -226,10 +237,19 @@ class Scenes(Source):
             "transcript": said,
             "word_times": spoken.word_times,
             "questions": [asdict(question) for question in asked],
-            "label": cause.label,
+            "label": label,
             "oracle": captions.canonical(scene, language),
             "truth": json.dumps(truth, sort_keys=True),
+            **({"fields": json.dumps(offer.cells)} if offer else {}),
         }
+
+    def _label(self, scene: world.Scene, cause: situation.Situation, offer: offers.Offer | None) -> tuple[str, str]:
+        """Return the label, and the best guess of one who knows all that there is to see, hear and read."""
+        if self.params.label == "motion":
+            return str(scene.things[0].motion), str(scene.things[0].motion)
+        if offer and self.params.label == "deal":
+            return offer.deal, offer.best
+        return cause.label, situation.best_label(cause.cues, self.params.cue_error)
 
     def _clip(self, scene: world.Scene, rng: np.random.Generator, drawing: np.random.Generator) -> bytes:
         moments = motion.moments(scene, rng)
@@ -239,5 +259,7 @@ class Scenes(Source):
 
 def _sample(row: dict[str, Any]) -> RawSample:
     asked = tuple(Question(**question) for question in row["questions"])
+    if "fields" in row:
+        row["fields"] = json.loads(row["fields"])
     lists = {"texts": tuple(row["texts"]), "word_times": tuple(map(tuple, row["word_times"])), "questions": asked}
     return RawSample(**row | lists | {"truth": json.loads(row["truth"])})

@@ -21,6 +21,15 @@ from stages.raw.archive import JUDGED, Archive, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
 from stages.sources.table.columns import MEDIA_NAMES, ROLES, no_label, no_split, resolve
+from stages.sources.table.fields import (
+    AUTO,
+    Kinds,
+    fields_of,
+    guess_fields,
+    roles_of,
+    told_left_out,
+    wanted_fields,
+)
 from stages.sources.table.finder import Finder
 from stages.sources.table.groups import grouped, odd_cell, questions_of
 from stages.sources.table.labels import changed_labels, label_of
@@ -87,6 +96,7 @@ class Table(Source):
         self.params = params
         self.wanted = {role: getattr(params.columns, role) for role in ROLES}
         self.fields = tuple(field for role, field in FIELDS.items() if self.wanted[role] != "none")
+        self.fields += ("fields",) * (params.columns.fields != "none")
 
     def generate(self, folder: Path, seed: int) -> dict[str, int]:
         """Copy the table, note what its columns are, and pack the files that it names; return counts of its rows."""
@@ -103,13 +113,14 @@ class Table(Source):
             raise InputError(f"{path}: a header ({', '.join(names)}) and no filled row: add one for each sample")
         finder = Finder(root)
         columns = self._resolved(finder, str(path), names, head)
-        counts = _counts(path, found, columns)
+        kinds, left_out = self._fields(finder, path, names, head, columns)
+        counts = _counts(path, found, columns | roles_of(kinds))
         how = str(found) if found else "read"
         if layout and layout.encoding == "cp1252" and self.params.reading.encoding == "auto":
             how += f"; {GUESSED}"
         say(f"{path}: {how}; {counts['rows_read']} rows, {counts['rows_empty']} of them empty")
-        self.fields = tuple(FIELDS[role] for role in FIELDS if role in columns)
-        self._tell_columns(path, columns, names, head)
+        self.fields = (*(FIELDS[role] for role in FIELDS if role in columns), *(("fields",) if kinds else ()))
+        self._tell_columns(path, columns | {"fields": kinds or "none"}, names, head, left_out)
         if self.wanted["label"] == "auto" and "label" not in columns:
             say(no_label(str(path), names, head, list(columns.values())))
         label = columns.get("label")
@@ -123,7 +134,7 @@ class Table(Source):
         for way, count in sorted(finder.said.items()):
             say(f"{path}: {count} files are named {way}: the one that fits is taken")
         shutil.copyfile(path, folder / path.name)
-        notes = {"columns": columns, "faults": faults}
+        notes = {"columns": columns, "faults": faults} | ({"fields": list(kinds.items())} if kinds else {})
         write_json(folder / READING, notes | ({"layout": asdict(layout)} if layout else {}))
         return counts
 
@@ -136,12 +147,25 @@ class Table(Source):
         media = next((loose[role] for role in MEDIA_NAMES if role in loose), None)
         return loose if media and len({row.cells.get(media) for row in head}) == len(head) > 1 else columns
 
-    def _tell_columns(self, path: Path, columns: dict[str, str], names: Sequence[str], head: list[Row]) -> None:
+    def _fields(
+        self, finder: Finder, path: Path, names: Sequence[str], head: Sequence[Row], columns: dict[str, str]
+    ) -> tuple[Kinds, str]:
+        """Return the fields with their kinds, and what is said of columns that were left out."""
+        wanted = wanted_fields(self.params.columns.fields, names, columns, str(path))
+        if wanted is not None:
+            return wanted, ""
+        kinds, left_out = guess_fields(names, head, columns, lambda cell: media_kind(finder.root, cell) is not None)
+        return kinds, told_left_out(left_out)
+
+    def _tell_columns(
+        self, path: Path, columns: dict[str, Any], names: Sequence[str], head: list[Row], left_out: str
+    ) -> None:
         """Print what was guessed as the lines that would fix it; refuse to split by a column that is not there."""
-        if "auto" in self.wanted.values():
-            fixed = {role: columns.get(role, "none") for role in ROLES}
+        if "auto" in (*self.wanted.values(), self.params.columns.fields):
+            fixed = {role: columns.get(role, "none") for role in (*ROLES, "fields")}
             line = yaml.safe_dump(fixed, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
-            say(f"{path}: columns are guessed; to fix them, write into params.yaml\n    columns: {line.strip()}")
+            told = f"columns are guessed; to fix them, write into params.yaml\n    columns: {line.strip()}{left_out}"
+            say(f"{path}: {told}")
         if self.params.split_by == "auto":
             say(
                 f"{path}: split by "
@@ -154,10 +178,15 @@ class Table(Source):
                 f"one of {', '.join(names)}, or split_by: hash"
             )
 
+    def field_kinds(self, folder: Path) -> dict[str, str]:
+        """Return the fields as params.yaml fixes them; where they were guessed, all their cells tell the kinds."""
+        kinds: Kinds = dict(json.loads((folder / READING).read_text(encoding="utf8")).get("fields", []))
+        return dict.fromkeys(kinds, AUTO) if self.params.columns.fields == AUTO else kinds
+
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield samples in the order of their first rows, their files one at a time in memory."""
         notes = json.loads((folder / READING).read_text(encoding="utf8"))
-        columns: dict[str, str] = notes["columns"]
+        columns: dict[str, str] = notes["columns"] | roles_of(dict(notes.get("fields", [])))
         path = folder / self.params.table
         layout = Layout(**notes["layout"]) if "layout" in notes else None
         split_column = columns.get("split", "")
@@ -202,6 +231,7 @@ class Table(Source):
             message=value.get("message"),
             transcript=value.get("transcript"),
             questions=questions,
+            fields=fields_of(value),
             label=label_of(value.get("label")),
             group=value.get("group"),
             fault=fault and f"{self.params.table}: row {first.number}: {fault}",

@@ -154,6 +154,11 @@ def _ends_in_name(name: str, role: str) -> bool:
     return last in NAMES[role]
 
 
+def is_id(name: str) -> bool:
+    """Tell whether a column is called an id."""
+    return _words(name)[-1] in NAMES["id"]
+
+
 def no_split(names: Sequence[str], head: Sequence[Row]) -> str:
     """Say why no column gives the splits: none is called so, or one that is has other words."""
     for name in names:

@@ -43,6 +43,7 @@ class ScenesParams(DatasetBase):
     held_out: Count | Literal["none"] = "none"  # so in versions from before it was a value
     clips: bool = False  # so in versions from before it was a value
     label: Literal["situation", "motion"] = "situation"  # so in versions from before it was a value
+    targets: bool = False  # so in versions from before it was a value
 
 
 class Flickr8kParams(DatasetBase):
@@ -155,6 +156,16 @@ class TweetsParams(DatasetBase):
     test_fraction: TestShare
 
 
+class MovieLensParams(DatasetBase):
+    """The films of MovieLens 100k, split by title."""
+
+    source: Literal["movielens"]
+    mirror: str
+    sha256: str
+    val_fraction: Share
+    test_fraction: TestShare
+
+
 class ImageFolderParams(DatasetBase):
     """Images in one folder per class."""
 
@@ -182,6 +193,8 @@ class Columns(Section):
     split: str
     video: str = NONE  # versions from before there were videos are rebuilt without it
     transcript: str = NONE  # the same of transcripts
+    tags: str = NONE  # of several tags in a cell; the same
+    numbers: str | Annotated[list[str], Field(min_length=1)] = NONE  # to be predicted, one column or several
 
 
 def _is_encoding(name: str) -> str:
@@ -198,6 +211,7 @@ class ReadingParams(Section):
     delimiter: Annotated[str, Field(pattern="^(auto|.|\t)$")] = "auto"
     quoting: Literal["auto", "quotes", "none"] = "auto"
     encoding: Annotated[str, AfterValidator(_is_encoding)] = "auto"
+    decimal: Literal["auto", ".", ","] = "auto"  # mark of numbers to be predicted
 
 
 class TableParams(DatasetBase):
@@ -223,6 +237,7 @@ DatasetParams = Annotated[
     | Cifar10BrownParams
     | VqaRadParams
     | TweetsParams
+    | MovieLensParams
     | ImageFolderParams
     | TableParams,
     Field(discriminator="source"),

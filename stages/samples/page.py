@@ -81,7 +81,11 @@ def _sample(row: dict[str, Any], split: str) -> dict[str, Any]:
         **{medium: data_url(shown_medium(medium, row[medium])) for medium in MEDIA if row.get(medium)},
         "texts": [*(row.get("texts") or []), *filter(None, [row.get("message")])],
         "questions": list(questions),
-        "facts": [(key, row[key]) for key in ("label", "group") if row.get(key)],
+        "facts": [
+            *((key, row[key]) for key in ("label", "group") if row.get(key)),
+            *([("tags", ", ".join(row["tags"]) or "none")] if row.get("tags") is not None else []),
+            *((name, f"{value:.10g}") for name, value in row.get("numbers") or ()),
+        ],
         "features": [],
     }
 

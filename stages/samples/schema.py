@@ -21,6 +21,8 @@ SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
         pa.field("answers", pa.list_(pa.string())),  # one a question: its class, see `answers`
         pa.field("question_kinds", pa.list_(pa.string())),
         pa.field("label", pa.string()),
+        pa.field("tags", pa.list_(pa.string())),  # those that apply; null where nobody knows
+        pa.field("numbers", pa.map_(pa.string(), pa.float64())),  # known ones by name, so that their order says nothing
         pa.field("group", pa.string()),  # speaker, user
         pa.field("oracle", pa.string()),  # normalised caption from the true attributes, where known
         pa.field("truth", pa.string()),  # JSON of the true attributes, where known
@@ -36,6 +38,8 @@ COLUMNS = {  # of a field of `sources.base.RawSample`
     "word_times": ("word_times",),
     "questions": ("questions", "answers", "question_kinds"),
     "label": ("label",),
+    "tags": ("tags",),
+    "numbers": ("numbers",),
     "group": ("group",),
     "oracle": ("oracle",),
     "truth": ("truth",),

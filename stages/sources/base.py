@@ -1,7 +1,7 @@
 """What a data source gives: files to fetch, files it makes itself, and raw samples read from both."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class RawSample:
     word_times: tuple[tuple[float, float], ...] = ()  # seconds from start to end of each of them, where known
     questions: tuple[Question, ...] = ()
     label: str | None = None
+    tags: tuple[str, ...] | None = None  # all that apply, none is an answer too; None where nobody knows
+    numbers: Mapping[str, float | None] = field(default_factory=dict)  # to be predicted, by name, each in its own unit
     group: str | None = None  # speaker, user: for splits and scores by group
     oracle: str | None = None  # the caption written from the true attributes
     truth: dict[str, Any] | None = None  # the true attributes

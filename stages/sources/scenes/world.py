@@ -53,6 +53,7 @@ class Stream(IntEnum):
     QUESTIONS = 6
     MOTION = 7
     CLIP = 8
+    TARGETS = 9
 
 
 @dataclass(frozen=True)

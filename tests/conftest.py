@@ -220,6 +220,7 @@ SMALL = {
     "datasets.scenes.samples": 160,
     "datasets.scenes.image_size_px": 32,
     "datasets.scenes.max_objects": 1,
+    "datasets.scenes.targets": True,
     "features.scenes-image.size_px": 32,
     "experiments.caption.dim": 32,
     "experiments.caption.layers": 1,
@@ -263,6 +264,8 @@ OTHER_TASKS = {
     **{f"experiments.{name}.{key}": value for name in ("retrieve", "vqa") for key, value in QUICK.items()},
     "experiments.match": {**PAIR, "task": "match", "target": "text"},
     "experiments.translate": {**PAIR, "task": "translate", "way": "shared"},
+    "experiments.regress": {**PAIR, "task": "regress"},
+    "experiments.tag": {**PAIR, "task": "tag"},
     "features.scenes-speech": SPEECH,
     "experiments.transcribe": {
         **PAIR,
@@ -322,7 +325,7 @@ def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempP
             with working_in(root):
                 params = make_params(root, SMALL | OTHER_TASKS)
                 features.run(params, "scenes-speech")
-                for name in ("retrieve", "vqa", "match", "translate", "transcribe"):
+                for name in ("retrieve", "vqa", "match", "translate", "transcribe", "regress", "tag"):
                     for stage in (train, evaluate):
                         stage.run(params, name)
                 for name in params.experiments:

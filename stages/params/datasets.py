@@ -157,7 +157,7 @@ class TweetsParams(DatasetBase):
 
 
 class MovieLensParams(DatasetBase):
-    """The films of MovieLens 100k, split by title."""
+    """The films of MovieLens 100k, split by poster."""
 
     source: Literal["movielens"]
     mirror: str

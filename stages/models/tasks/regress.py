@@ -1,6 +1,7 @@
 """Regression: any modalities in; one number or several out, each with an interval.
 
-Shapes: B samples of a batch, N of a split, T numbers.
+An interval is as wide as the errors on the validation split of samples with the same modalities: who is told less
+is less sure. Shapes: B samples of a batch, N of a split, T numbers, P sets of modalities.
 """
 
 import json
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.models.conformal import half_width
+from stages.models.conformal import half_width, least_samples
 from stages.models.metrics.regression import (
     interval_metrics,
     number_metrics,
@@ -21,7 +22,7 @@ from stages.models.metrics.regression import (
     r2_sums,
 )
 from stages.models.numbers_and_tags import number_faults
-from stages.models.tables import Split
+from stages.models.tables import PRESENT, Split
 from stages.models.targets import Fault, Splits
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
 from stages.models.tasks.fused import FusedTask
@@ -45,18 +46,20 @@ class RegressTask(FusedTask):
     }
     compared: ClassVar[tuple[str, ...]] = ("sample_id", "names", "expected")
     sliced: ClassVar[str] = "group"
-    calibrated: ClassVar[tuple[str, ...]] = ("half_T",)
+    calibrated: ClassVar[tuple[str, ...]] = ("half_PT",)
     mean_T: Tensor
     spread_T: Tensor
-    half_T: Tensor
+    half_PT: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         """Build encoders and fusion; the scales are those of the training split, see `take_in`."""
         super().__init__(config)
         self.names = chosen_names(config.experiment, config.vocabularies["numbers"])
         self.fusion = self.make_fusion(config.features, len(self.names))
-        for name, value in (("mean_T", 0.0), ("spread_T", 1.0), ("half_T", 0.0)):
-            self.register_buffer(name, torch.full((len(self.names),), value, dtype=torch.float64))
+        size = len(self.names)
+        for name, value in (("mean_T", torch.zeros(size)), ("spread_T", torch.ones(size))):
+            self.register_buffer(name, value.double())
+        self.register_buffer("half_PT", torch.zeros(2 ** len(config.features), size, dtype=torch.float64))
 
     @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
@@ -99,17 +102,39 @@ class RegressTask(FusedTask):
         """Return each number in its own unit, with the ends of its interval."""
         scaled_BT = self.fusion(self.encode(batch)).double()
         found_BT = self.mean_T + self.spread_T * scaled_BT
-        rows = found_BT.cpu().numpy()
-        return [number_answer(self.names, row, self.half_T.cpu().numpy()) for row in rows]
+        halves_BT = self.half_PT[self._set_of(batch)]
+        both = zip(found_BT.cpu().numpy(), halves_BT.cpu().numpy(), strict=True)
+        return [number_answer(self.names, found, halves) for found, halves in both]
+
+    def _set_of(self, batch: Batch) -> Tensor:
+        """Return which modalities the samples have, as a number each, (B,)."""
+        return torch.stack([batch[m + PRESENT].long() << i for i, m in enumerate(self.config.features)]).sum(0)
 
     def calibrate(self, validation: Split, evaluate: Any) -> None:
-        """Choose how wide the intervals are: as the errors on the validation split say."""
-        experiment = self.config.experiment
-        assert isinstance(experiment, RegressParams)
-        answers = self.answer(validation, evaluate)
-        errors_NT = np.abs(numbers_of(validation.rows, self.names) - [answer["numbers"] for answer in answers])
-        halves = [half_width(errors[~np.isnan(errors)], experiment.coverage) for errors in errors_NT.T]
-        self.half_T.copy_(torch.tensor(halves, dtype=torch.float64))
+        """Choose how wide the intervals are, for each set of modalities: as the errors on the validation split say.
+
+        A set that too few samples have gets the intervals of the split as it is.
+        """
+        least = least_samples(self._coverage)
+        usual_T = self._halves(validation, evaluate, np.ones(len(validation), bool))
+        for number in range(1, len(self.half_PT)):
+            given = [m for i, m in enumerate(self.config.features) if number >> i & 1]
+            whole = np.all([validation.features[m].counts > 0 for m in given], axis=0)
+            halves_T = self._halves(validation.only(given), evaluate, whole) if whole.sum() >= least else usual_T
+            self.half_PT[number] = torch.tensor(halves_T)
+
+    def _halves(self, split: Split, evaluate: Any, chosen: np.ndarray) -> list[float]:
+        """Return half the width of each number's interval by the errors on the chosen samples."""
+        answers = self.answer(split, evaluate)
+        errors_NT = np.abs(numbers_of(split.rows, self.names) - [answer["numbers"] for answer in answers])
+        known = [errors[chosen & ~np.isnan(errors)] for errors in errors_NT.T]
+        every = [errors[~np.isnan(errors)] for errors in errors_NT.T]
+        return [half_width(f if len(f) else e, self._coverage) for f, e in zip(known, every, strict=True)]
+
+    @property
+    def _coverage(self) -> float:
+        assert isinstance(self.config.experiment, RegressParams)
+        return self.config.experiment.coverage
 
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return how good the numbers are and, where they have intervals, how often those hold; several: of each."""
@@ -127,18 +152,16 @@ class RegressTask(FusedTask):
 
     def settings(self, rows: list[dict[str, Any]], evaluate: Any) -> dict[str, Any]:
         """Say which share of the numbers the intervals are made to hold."""
-        assert isinstance(self.config.experiment, RegressParams)
-        return {"nominal_coverage": self.config.experiment.coverage}
+        return {"nominal_coverage": self._coverage}
 
     def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
         """Return the mean and the median of training for everything, with intervals of the same coverage."""
-        assert isinstance(self.config.experiment, RegressParams)
         known = [column[~np.isnan(column)] for column in numbers_of(train.rows, self.names).T]
         rows = {}
         for name, middle in (("mean", np.mean), ("median", np.median)):
             values = np.array([middle(column) for column in known])
             errors = [np.abs(column - value) for column, value in zip(known, values, strict=True)]
-            halves = np.array([half_width(found, self.config.experiment.coverage) for found in errors])
+            halves = np.array([half_width(found, self._coverage) for found in errors])
             rows[name] = [number_answer(self.names, values, halves)] * len(test)
         return rows
 

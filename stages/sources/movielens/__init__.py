@@ -1,7 +1,7 @@
 """MovieLens 100k (Harper and Konstan 2015) with posters and plots: films, their genres and years.
 
 What stands in the archive: `ml-100k/` in the public form, `items.csv` (plots) and `posters/<movie id>.jpg` beside it.
-A film is on one split under whatever number it is listed, by hash of its title.
+A film is on one split under whatever number it is listed, by hash of its poster, else of its title.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Any
 from stages.raw.archive import open_archive
 from stages.sources.base import Fault, RawSample, RemoteFile, Source
 from stages.sources.movielens.items import Film, poster, read_films
-from stages.sources.splits import split_by_hash
+from stages.sources.splits import content_key, split_by_hash
 
 FILE = "movielens-100k-posters.zip"
 
@@ -38,7 +38,8 @@ class MovieLens(Source):
                 yield self._sample(film, poster(archive, film))
 
     def _sample(self, film: Film, image: bytes | None) -> RawSample:
-        split = split_by_hash(film.title.casefold(), self.params.val_fraction, self.params.test_fraction)
+        key = content_key(image) if image else film.title.casefold()
+        split = split_by_hash(key, self.params.val_fraction, self.params.test_fraction)
         return RawSample(
             f"film-{film.number:04d}",
             split,

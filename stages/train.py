@@ -97,6 +97,7 @@ def _fit(
     load_pretrained(task, f"experiments.{name}")
     begins = start_of(name, experiment)
     told = begin(task, name, begins) if begins else ""
+    task.take_in(splits[SPLITS[0]])
     live = None if _is_follower() else LiveRun(name, key, used)
     if not _is_follower():
         for line in filter(None, [told, task.cut(splits[SPLITS[0]].rows)]):

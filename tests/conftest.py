@@ -220,6 +220,7 @@ SMALL = {
     "datasets.scenes.samples": 160,
     "datasets.scenes.image_size_px": 32,
     "datasets.scenes.max_objects": 1,
+    "datasets.scenes.targets": True,
     "features.scenes-image.size_px": 32,
     "experiments.caption.dim": 32,
     "experiments.caption.layers": 1,
@@ -303,6 +304,8 @@ OTHER_TASKS = CLIPS | {
     **{f"experiments.{name}.{key}": value for name in ("retrieve", "vqa") for key, value in QUICK.items()},
     "experiments.match": {**PAIR, "task": "match", "target": "text"},
     "experiments.translate": {**PAIR, "task": "translate", "way": "shared"},
+    "experiments.regress": {**PAIR, "task": "regress"},
+    "experiments.tag": {**PAIR, "task": "tag"},
     "features.scenes-speech": SPEECH,
     "experiments.transcribe": {
         **PAIR,
@@ -371,7 +374,8 @@ def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempP
                 for stage, name in [(download, "clips"), (prepare, "clips"), (features, "clips-video")]:
                     stage.run(params, name)
                 features.run(params, "scenes-speech")
-                for name in ("retrieve", "vqa", "match", "translate", "transcribe", "hear", "film"):
+                others = ("retrieve", "vqa", "match", "translate", "transcribe", "regress", "tag", "hear", "film")
+                for name in others:
                     if name == "hear":
                         features.run(params, "scenes-heard")
                     for stage in (train, evaluate):

@@ -93,6 +93,17 @@ def test_matches_and_translations_are_those_of_the_evaluation(page_server):
     assert [answer["label"] for answer in found] == predictions(page_server, "translate")["image_to_text"]
 
 
+def test_numbers_and_tags_are_those_of_the_evaluation(page_server):
+    samples = [{"image": row["image"], "text": row["message"]} for row in raw_rows(page_server)]
+    numbers, wanted = ask_many(page_server, "regress", samples), predictions(page_server, "regress")
+    for key, column in {"numbers": "predicted", "low": "low", "high": "high"}.items():
+        np.testing.assert_allclose([answer[key] for answer in numbers], wanted[column], rtol=1e-4)
+    assert {tuple(answer["names"]) for answer in numbers} == {("cover", "worth")}
+    found, wanted = ask_many(page_server, "tag", samples), predictions(page_server, "tag")
+    np.testing.assert_allclose([answer["probabilities"] for answer in found], wanted["probabilities"], atol=1e-5)
+    assert [sorted(answer["tags"]) for answer in found] == wanted["tags"]
+
+
 def test_transcripts_are_those_of_the_evaluation(page_server):
     rows, wanted = raw_rows(page_server), predictions(page_server, "transcribe")
     answers = ask_many(page_server, "transcribe", [{"audio": row["audio"]} for row in rows])
@@ -192,7 +203,10 @@ def test_every_combination_of_given_modalities_is_answered_or_refused_in_words(p
 
 def test_a_model_card_says_what_it_takes_and_where_it_comes_from(page_server):
     cards = {card["name"]: card for card in httpx.get(f"{page_server.url}/models").json()["models"]}
-    assert list(cards) == ["caption", "classify", "film", "hear", "match", "retrieve", "transcribe", "translate", "vqa"]
+    assert list(cards) == [
+        *("caption", "classify", "film", "hear", "match", "regress", "retrieve", "tag", "transcribe", "translate"),
+        "vqa",
+    ]
     vqa = cards["vqa"]
     assert vqa["inputs"] == [{"name": "image", "required": False}, {"name": "question", "required": True}]
     assert vqa["version"] == "1" and vqa["alias"] == "champion" and vqa["score"]["metric"] == "accuracy"

@@ -24,6 +24,7 @@ from stages.base.parallel import read_ahead
 from stages.base.store import FEATURES, INDEX, artifact_path, read_manifest, say
 from stages.models.encoders.base import FeatureSpec
 
+NO_TAG: tuple[str, list[str]] = ("tags", [])  # an answer, unlike other empty columns
 PRESENT = "_present"  # after a modality's name: which of its media are there
 Change = Callable[[Tensor, np.ndarray], Tensor]  # of features (N, ...), given the number of the sample of each
 Picks = dict[str, np.ndarray]  # by modality (B, K): the number of a sample's medium, -1 for none
@@ -182,8 +183,7 @@ class Split:
 
     def in_order(self, batch_size: int) -> Iterator[tuple[np.ndarray, Picks, dict[str, Tensor]]]:
         """Yield (sample numbers, picks, features) of the whole split, in order."""
-        starts = range(0, len(self), batch_size)
-        numbers = [np.arange(start, min(start + batch_size, len(self))) for start in starts]
+        numbers = [np.arange(at, min(at + batch_size, len(self))) for at in range(0, len(self), batch_size)]
         chosen = [(samples, self.every(samples)) for samples in numbers]
         for (samples, picks), batch in zip(chosen, self.batches(chosen), strict=True):
             yield samples, picks, batch
@@ -255,7 +255,7 @@ def join_split(
     kept = [
         i
         for i, row in enumerate(rows)
-        if all(row[column] for column in reading.needed) and any(places[i] for _, places in features.values())
+        if all(row[c] or (c, row[c]) == NO_TAG for c in reading.needed) and any(p[i] for _, p in features.values())
     ]
     if not kept:
         wanted = " and ".join([*reading.needed, f"one of {', '.join(features)}"])

@@ -40,22 +40,24 @@ def class_faults(dataset: str, kind: str, values: Values) -> Iterator[Fault]:
             fatal=True,
         )
         return
-    scattered = list(_too_many(kind, counts, total, column))
+    scattered = list(_too_many(dataset, kind, counts, total))
     yield from scattered
     if not any(fault.fatal for fault in scattered):
         for split in SPLITS[1:]:
             yield from _unlike_training(dataset, kind, split, values[split], counts)
 
 
-def _too_many(kind: str, counts: Counter[str], total: int, column: str) -> Iterator[Fault]:
+def _too_many(dataset: str, kind: str, counts: Counter[str], total: int) -> Iterator[Fault]:
     """Yield that nearly each sample has a class of its own, or that classes look like numbers to be predicted."""
     found = f"the {total} samples in training have {len(counts)} different {kind}s, such as {_names(sorted(counts))}"
+    column = f"for a table name another column in datasets.{dataset}.columns.{kind}"
     single = sum(count == 1 for count in counts.values())
     if all(map(_is_number, counts)):
         whole = all(float(value).is_integer() for value in counts)
         if total < FEW_A_CLASS * len(counts) or (not whole and len(counts) > MANY):
             yield Fault(
-                f"{found}: they look like a number to be predicted, which is a regression and not offered yet; "
+                f"{found}: they look like a number to be predicted, not like classes; set the experiment's task to "
+                f"regress and, for a table, the column in datasets.{dataset}.columns as numbers, and {kind}: none; or "
                 f"make a few classes of them, such as low and high, or {column}",
                 fatal=2 * len(counts) > total,
             )

@@ -143,11 +143,18 @@ def _shown(answer: dict[str, Any]) -> Iterator[str]:
         yield f"  {answer['caption']}"
         yield f"  score {answer['score']:.3f}: " + " ".join(f"{word} ({p:.2f})" for word, p in words)
         return
+    if "low" in answer:
+        for name, *numbers in zip(*(answer[key] for key in ("names", "numbers", "low", "high")), strict=True):
+            yield "  {}: {:.6g} ({:.6g} to {:.6g})".format(name, *numbers)
+        return
     for key, value in answer.items():
-        if key == "classes":
+        if key == "tags":
+            pairs = zip(value, answer["tag_probabilities"], strict=True)
+            yield "  tags: " + (", ".join(f"{name} {p:.3f}" for name, p in pairs) or "none")
+        elif key == "classes":
             ranked = sorted(zip(answer["probabilities"], value, strict=True), reverse=True)[:5]
             yield "  " + ", ".join(f"{name} {p:.3f}" for p, name in ranked)
-        elif key != "probabilities" and value is not None:
+        elif key not in ("probabilities", "tag_probabilities") and value is not None:
             short = (
                 f"{len(value)} numbers, {[round(x, 3) for x in value[:4]]} ..." if isinstance(value, list) else value
             )

@@ -45,6 +45,7 @@ class ScenesParams(DatasetBase):
     label: Literal["situation", "motion", "deal"] = "situation"  # so in versions from before it was a value
     spoken: Literal["phrase", "message"] = "phrase"  # so in versions from before it was a value
     fields: bool = False  # so in versions from before it was a value
+    targets: bool = False  # so in versions from before it was a value
 
 
 class Flickr8kParams(DatasetBase):
@@ -157,6 +158,16 @@ class TweetsParams(DatasetBase):
     test_fraction: TestShare
 
 
+class MovieLensParams(DatasetBase):
+    """The films of MovieLens 100k, split by poster."""
+
+    source: Literal["movielens"]
+    mirror: str
+    sha256: str
+    val_fraction: Share
+    test_fraction: TestShare
+
+
 class ImageFolderParams(DatasetBase):
     """Images in one folder per class."""
 
@@ -202,6 +213,8 @@ class Columns(Section):
     video: str = NONE  # versions from before there were videos are rebuilt without it
     transcript: str = NONE  # the same of transcripts
     fields: Annotated[Any, AfterValidator(_are_fields)] = NONE  # the same; auto, or columns with or without kinds
+    tags: str = NONE  # of several tags in a cell; the same
+    numbers: str | Annotated[list[str], Field(min_length=1)] = NONE  # to be predicted, one column or several
 
 
 def _is_encoding(name: str) -> str:
@@ -218,6 +231,7 @@ class ReadingParams(Section):
     delimiter: Annotated[str, Field(pattern="^(auto|.|\t)$")] = "auto"
     quoting: Literal["auto", "quotes", "none"] = "auto"
     encoding: Annotated[str, AfterValidator(_is_encoding)] = "auto"
+    decimal: Literal["auto", ".", ","] = "auto"  # mark of numbers to be predicted
 
 
 class TableParams(DatasetBase):
@@ -243,6 +257,7 @@ DatasetParams = Annotated[
     | Cifar10BrownParams
     | VqaRadParams
     | TweetsParams
+    | MovieLensParams
     | ImageFolderParams
     | TableParams,
     Field(discriminator="source"),

@@ -1,8 +1,8 @@
 """The section of each task in `experiments`: what is asked for beside inputs and sizes."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter
+from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from stages.params.experiments import ExperimentBase, LanguageModelParams
 from stages.params.section import NONE, NonNegative, Section, variant
@@ -18,6 +18,7 @@ def _plain_or_language_model(value: Any) -> str:
 _LANGUAGE_MODEL = Annotated[LanguageModelParams, Tag("language_model")]
 _KIND_OF_HEAD = Discriminator(_plain_or_language_model)
 Head = Annotated[Annotated[str, variant("models/heads"), Tag("plain")] | _LANGUAGE_MODEL, _KIND_OF_HEAD]
+ClassWeights = Literal["none", "balanced"]
 MaxWords = Annotated[int, Field(ge=2, le=500)]
 
 
@@ -55,6 +56,31 @@ class ClassifyParams(ExperimentBase):
     task: Literal["classify"]
     head: Annotated[Annotated[Literal["none"], Tag("plain")] | _LANGUAGE_MODEL, _KIND_OF_HEAD] = "none"
     label_prompts: LabelPrompts = LabelPrompts()
+    class_weights: ClassWeights = "none"  # so in versions from before it was a value, as the next
+    focal_gamma: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _weighs_its_own_classes(self) -> Self:
+        if self.head != NONE and (self.class_weights != NONE or self.focal_gamma):
+            raise ValueError("class_weights none and focal_gamma 0 beside a language model, which compares words")
+        return self
+
+
+class TagParams(ExperimentBase):
+    """As many of the tags for each sample as apply."""
+
+    task: Literal["tag"]
+    class_weights: ClassWeights = "none"
+    focal_gamma: NonNegative = 0.0
+
+
+class RegressParams(ExperimentBase):
+    """One number or several for each sample, with intervals that hold in a share of `coverage` of the cases."""
+
+    task: Literal["regress"]
+    numbers: Annotated[list[str], Field(min_length=1)] | Literal["all"] = "all"
+    loss: Literal["huber", "squared"] = "huber"
+    coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9
 
 
 class RetrieveParams(ExperimentBase):
@@ -121,7 +147,15 @@ class TranslateParams(ExperimentBase):
 
 
 ExperimentParams = Annotated[
-    CaptionParams | ClassifyParams | RetrieveParams | VqaParams | TranscribeParams | MatchParams | TranslateParams,
+    CaptionParams
+    | ClassifyParams
+    | MatchParams
+    | RegressParams
+    | RetrieveParams
+    | TagParams
+    | TranscribeParams
+    | TranslateParams
+    | VqaParams,
     Field(discriminator="task"),
 ]
 

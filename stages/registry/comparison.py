@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,11 @@ def compare(mlflow_client: Any, params: Params, name: str, number: int, champion
             return {"promote": False, "reasons": [f"not compared with the champion, version {champion}: {error}"]}
     statistics = task.statistics(mine, metric)
     gate = params.register_.model_copy(update={"metric": metric})
-    decision = decide(before, statistics, lambda summed: task.metric_of(summed, metric), gate)
+    metric_of, summed = partial(task.metric_of, metric=metric), partial(task.summed, metric=metric)
+    decision = decide(before, statistics, metric_of, gate, summed)
     decision = hold_floors(decision, _scores(name), params.register_.floors.get(name, {}))
     if before is not None and mine.get(task.sliced):
-        fall = largest_fall(before, statistics, mine[task.sliced], lambda summed: task.metric_of(summed, metric))
+        fall = largest_fall(before, statistics, mine[task.sliced], metric_of, summed)
         notes += [f"of its slices by {task.sliced}, {fall[0]} fell most, by {fall[1]:.4f}"] if fall else []
     return {**dataclasses.asdict(decision), "reasons": [*notes, *decision.reasons]}
 

@@ -1,8 +1,9 @@
 """The promotion gate: is the challenger not worse than the champion on the same test samples, and good enough?
 
 A paired bootstrap over per-sample statistics, so that it holds for metrics that are no mean over samples,
-such as BLEU. The metric is one where higher is better; a mean metric gives columns (score, 1) and divides. Floors
-hold for the challenger's own metrics and their slices, whatever the champion does.
+such as BLEU; where what a sample adds depends on the others, as in a ranking, `summed` says how. The metric is one
+where higher is better; a mean metric gives columns (score, 1) and divides. Floors hold for the challenger's own
+metrics and their slices, whatever the champion does.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from stages.base.errors import InputError
 
 # Shape letters: S samples, K statistics, R resamples.
 MetricOf = Callable[[np.ndarray], np.ndarray]  # summed statistics (..., K) to the metric (...)
+Summed = Callable[[np.ndarray, np.ndarray], np.ndarray]  # counts (..., S) and statistics (S, K) to their sums (..., K)
 
 _MAX_COUNTS = 4_000_000  # cells of one block of resample counts, 32 MB
 _ROUNDING = 1e-12  # a difference of this size between two sums is no loss
@@ -65,7 +67,13 @@ class Decision:
     high: float | None = None
 
 
-def decide(champion: np.ndarray | None, challenger: np.ndarray, metric_of: MetricOf, params: GateParams) -> Decision:
+def decide(
+    champion: np.ndarray | None,
+    challenger: np.ndarray,
+    metric_of: MetricOf,
+    params: GateParams,
+    summed: Summed = np.matmul,
+) -> Decision:
     """Promote the challenger if its gain is surely not below the allowed loss.
 
     Args:
@@ -73,6 +81,7 @@ def decide(champion: np.ndarray | None, challenger: np.ndarray, metric_of: Metri
         challenger: Statistics (S, K) of the new model on the same samples in the same order.
         metric_of: Maps summed statistics (..., K) to the metric (...); higher is better.
         params: Thresholds, number of resamples and seed.
+        summed: What the statistics come to where each sample is drawn so often.
 
     Raises:
         ValueError: The shapes differ, there are no samples, or a statistic or the metric is not finite.
@@ -90,12 +99,15 @@ which is not worse than the allowed loss of 0",)
     """
     _check("challenger", challenger)
     if champion is None:
-        value = float(_metric(metric_of, challenger.sum(axis=0)))
+        value = float(_metric(metric_of, _total(challenger, summed)))
         return Decision(True, (f"first version: {params.metric} {value:.4f}",), params.metric, value)
     _check("champion", champion)
     _check_paired(champion, challenger)
-    before, after = (float(_metric(metric_of, statistics.sum(axis=0))) for statistics in (champion, challenger))
-    gains = _bootstrap_gains(champion, challenger, metric_of, params)
+    before, after = (float(_metric(metric_of, _total(found, summed))) for found in (champion, challenger))
+    counts = _resample_counts(len(champion), params.resamples, params.seed)
+    gains = np.concatenate(
+        [_metric(metric_of, summed(n, challenger)) - _metric(metric_of, summed(n, champion)) for n in counts]
+    )
     tail = (1 - params.confidence) / 2
     low, high = (float(bound) for bound in np.quantile(gains, [tail, 1 - tail]))
     return _judge(before, after, low, high, params)
@@ -140,7 +152,11 @@ def check_floors(scores: Mapping[str, float], floors: Mapping[str, float], key: 
 
 
 def largest_fall(
-    champion: np.ndarray, challenger: np.ndarray, slices: Sequence[str | None], metric_of: MetricOf
+    champion: np.ndarray,
+    challenger: np.ndarray,
+    slices: Sequence[str | None],
+    metric_of: MetricOf,
+    summed: Summed = np.matmul,
 ) -> tuple[str, float] | None:
     """Return the slice whose metric fell most and by how much, or None where none fell.
 
@@ -148,7 +164,8 @@ def largest_fall(
         champion: Statistics (S, K), as in `decide`.
         challenger: Statistics (S, K) of the same samples.
         slices: The slice of each sample, such as its speaker; None for none.
-        metric_of: As in `decide`.
+        metric_of: As in `decide`, as is `summed`.
+        summed: See there.
 
     Example:
         >>> before, after = (np.array([[x, 1.0] for x in scores]) for scores in ([1, 1, 0], [1, 0, 1]))
@@ -159,21 +176,15 @@ def largest_fall(
     falls = {}
     for name in sorted({name for name in slices if name}):
         chosen = np.array([other == name for other in slices])
-        before, after = (float(metric_of(found[chosen].sum(axis=0))) for found in (champion, challenger))
+        before, after = (float(metric_of(_total(found[chosen], summed))) for found in (champion, challenger))
         falls[name] = before - after
     worst = max(falls, key=lambda name: falls[name], default=None)
     return (worst, falls[worst]) if worst is not None and falls[worst] > _ROUNDING else None
 
 
-def _bootstrap_gains(
-    champion: np.ndarray, challenger: np.ndarray, metric_of: MetricOf, params: GateParams
-) -> np.ndarray:
-    """Compute the gain of every resample, shape (R,); both models see the same resampled samples."""
-    gains = [
-        _metric(metric_of, counts @ challenger) - _metric(metric_of, counts @ champion)
-        for counts in _resample_counts(len(champion), params.resamples, params.seed)
-    ]
-    return np.concatenate(gains)
+def _total(statistics: np.ndarray, summed: Summed) -> np.ndarray:
+    """Return the sums over the samples as they are."""
+    return summed(np.ones(len(statistics)), statistics)
 
 
 def _resample_counts(num_samples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

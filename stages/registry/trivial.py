@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 TRUTHS = ("expected", "references")  # columns of a predictions file: the right answers
-SAID = ("label", "answer", "match")  # those of the model
-MAJORITY = "majority"  # the row beside a model that answers without a look
+SAID = ("label", "answer", "match", "predicted", "tags")  # those of the model
+UNSEEING = ("majority", "mean", "frequencies")  # rows beside a model, of those who answer without a look
 
 
 def proves_nothing(records: Mapping[str, Sequence[Any]], metrics: Mapping[str, Any], metric: str) -> str | None:
@@ -35,12 +35,14 @@ def proves_nothing(records: Mapping[str, Sequence[Any]], metrics: Mapping[str, A
     if truth is not None:
         return f"every right answer on the test split is {truth}, so that who always says so is never wrong"
     said = next((_same(records[column]) for column in SAID if column in records), None)
-    usual = metrics.get("baselines", {}).get(MAJORITY, {}).get(metric)
+    rows = metrics.get("baselines", {})
+    unseeing = next((row for row in UNSEEING if row in rows), "")
+    usual = rows.get(unseeing, {}).get(metric)
     if said is None or usual is None or metrics[metric] > usual:
         return None
     return (
         f"the model says {said} of every test sample, and its {metric} of {metrics[metric]:.4f} "
-        f"is not above the {usual:.4f} of {MAJORITY}"
+        f"is not above the {usual:.4f} of {unseeing}"
     )
 
 

@@ -1,9 +1,10 @@
 """Raw samples to rows: cleaned and checked; what is bad is put aside with its reason, and counted."""
 
 import json
+import math
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,10 +113,25 @@ def _text_columns(raw: RawSample) -> dict[str, Any]:
         "question_kinds": [question.kind for question in questions],
         "fields": list(raw.fields.values()) if raw.fields and any(raw.fields.values()) else None,
         "label": _name(raw.label),
+        "tags": None if raw.tags is None else sorted({name for tag in raw.tags if (name := _name(tag))}),
+        "numbers": _numbers(raw.numbers),
         "group": _name(raw.group),
         "oracle": _normalised(raw.oracle) if raw.oracle else None,
         "truth": None if raw.truth is None else json.dumps(raw.truth, sort_keys=True),
     }
+
+
+def _numbers(numbers: Mapping[str, float | None]) -> list[tuple[str, float]]:
+    """Return the known numbers by their names.
+
+    Raises:
+        ValueError: one is not finite.
+    """
+    known = [(name, float(value)) for name, value in sorted(numbers.items()) if value is not None]
+    for name, value in known:
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value}: expected a finite number, or nothing")
+    return known
 
 
 def _folded(text: str) -> str:

@@ -82,15 +82,36 @@ class Classes:
             yield f"! {self.column}: {len(unknown)} not in training: {', '.join(unknown[:MOST_NAMED])}"
 
 
+@dataclass
+class Numbers:
+    """What is told of numbers to be predicted: how many of each on each split, and where they lie."""
+
+    found: dict[str, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+
+    def add(self, row: dict[str, Any], split: str) -> None:
+        """Take a row."""
+        for name, value in row["numbers"]:
+            self.found[name][split].append(value)
+
+    def lines(self) -> Iterator[str]:
+        """Say what was found."""
+        for name, by_split in sorted(self.found.items()):
+            values = sorted(value for found in by_split.values() for value in found)
+            counts = "/".join(str(len(by_split[split])) for split in SPLITS)
+            middle = f"median {statistics.median(values):g}, mean {statistics.fmean(values):.4g}"
+            yield f"number {name}: {counts} ({'/'.join(SPLITS)}), {values[0]:g} to {values[-1]:g}, {middle}"
+
+
 class Overview:
     """What the rows of a prepared data set hold, in lines for a person."""
 
     def __init__(self, columns: Columns | None = None) -> None:
         """Start with nothing seen; `columns` are those of fields, where there are any."""
-        self._parts: dict[str, Images | Sounds | Videos | Texts | Classes | Told]
+        self._parts: dict[str, Images | Sounds | Videos | Texts | Classes | Numbers | Told]
         self._parts = {"image": Images(), "audio": Sounds(), "video": Videos()}
         self._parts |= {column: Texts(column) for column in ("texts", "message", "questions")}
-        self._parts |= {column: Classes(column) for column in ("answers", "label", "group")}
+        self._parts |= {column: Classes(column) for column in ("answers", "label", "tags", "group")}
+        self._parts["numbers"] = Numbers()
         self._parts |= {FIELDS: Told(columns)} if columns else {}
         self._seen: set[str] = set()
 

@@ -84,6 +84,8 @@ def _sample(row: dict[str, Any], split: str, columns: Columns | None) -> dict[st
         "questions": list(questions),
         "facts": [
             *((key, row[key]) for key in ("label", "group") if row.get(key)),
+            *([("tags", ", ".join(row["tags"]) or "none")] if row.get("tags") is not None else []),
+            *((name, f"{value:.10g}") for name, value in row.get("numbers") or ()),
             *(columns.as_json(row["fields"]).items() if columns and row.get("fields") else ()),
         ],
         "features": [],

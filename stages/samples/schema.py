@@ -22,6 +22,8 @@ SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
         pa.field("question_kinds", pa.list_(pa.string())),
         pa.field("fields", pa.list_(pa.string())),  # normalised cells, in the order of the columns in `fields.json`
         pa.field("label", pa.string()),
+        pa.field("tags", pa.list_(pa.string())),  # those that apply; null where nobody knows
+        pa.field("numbers", pa.map_(pa.string(), pa.float64())),  # known ones by name, so that their order says nothing
         pa.field("group", pa.string()),  # speaker, user
         pa.field("oracle", pa.string()),  # normalised caption from the true attributes, where known
         pa.field("truth", pa.string()),  # JSON of the true attributes, where known
@@ -38,6 +40,8 @@ COLUMNS = {  # of a field of `sources.base.RawSample`
     "questions": ("questions", "answers", "question_kinds"),
     "fields": ("fields",),
     "label": ("label",),
+    "tags": ("tags",),
+    "numbers": ("numbers",),
     "group": ("group",),
     "oracle": ("oracle",),
     "truth": ("truth",),

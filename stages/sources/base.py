@@ -1,7 +1,7 @@
 """What a data source gives: files to fetch, files it makes itself, and raw samples read from both."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class RawSample:
     questions: tuple[Question, ...] = ()
     fields: dict[str, str | None] | None = None  # cells of a table beside it, as written, by column
     label: str | None = None
+    tags: tuple[str, ...] | None = None  # all that apply, none is an answer too; None where nobody knows
+    numbers: Mapping[str, float | None] = field(default_factory=dict)  # to be predicted, by name, each in its own unit
     group: str | None = None  # speaker, user: for splits and scores by group
     oracle: str | None = None  # the caption written from the true attributes
     truth: dict[str, Any] | None = None  # the true attributes

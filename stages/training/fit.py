@@ -22,7 +22,7 @@ from stages.params import TrainParams
 from stages.training.batches import TrainBatches, ValidationBatches
 from stages.training.checkpoints import WholeCheckpoints, last_checkpoint
 from stages.training.curves import Curves
-from stages.training.module import TrainingModule
+from stages.training.module import FastAnswers, TrainingModule
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,10 @@ def fit(task: Task, splits: dict[str, Split], setting: Setting, live: LiveRun | 
         return None  # the leader removes the checkpoints as soon as it has read them
     kept = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
     weights = {k.removeprefix("task."): v for k, v in sorted(kept["state_dict"].items()) if k.startswith("task.")}
+    if task.calibrated:
+        task.load_state_dict(weights)
+        task.to(setting.device.device).eval().calibrate(splits["val"], FastAnswers(train.batch_size))
+        weights |= {name: task.state_dict()[name].cpu() for name in task.calibrated}
     return Fitted(weights, int(kept["epoch"]), str(setting.device.dtype), curves.rows)
 
 

@@ -24,6 +24,7 @@ from stages.training.vocabularies import EXTRACTOR, WORDS, carry_over
 
 DECODER = "decoder."
 NOT_OF_THE_MODEL = {"dataset", "inputs", "encoders", "dropout", "modality_dropout", "train", "init", "label_prompts"}
+NOT_OF_THE_MODEL |= {"class_weights", "focal_gamma", "loss", "coverage"}
 
 
 def kept_of(start: Start | None) -> dict[str, Any]:

@@ -53,7 +53,11 @@ def test_what_can_be_learnt_has_no_faults(task):
         (lambda split, i: "cat", FATAL, "every {kind} in training is 'cat' (8): there is nothing to tell apart; add"),
         (lambda split, i: "x" if split == "train" else "y", FATAL, "every {kind} in training is 'x' (8): "),
         (lambda split, i: f"{i * 0.37:.2f}", FATAL, "8 different {kind}s, such as '0.00', '0.37', '0.74', '1.11', "),
-        (lambda split, i: f"{i * 0.37:.2f}", FATAL, "they look like a number to be predicted, which is a regression"),
+        (
+            lambda split, i: f"{i * 0.37:.2f}",
+            FATAL,
+            "they look like a number to be predicted, not like classes; set the experiment's task to regress and, for ",
+        ),
         (lambda split, i: f"name {i}", FATAL, "and 8 of them once: a class is learnt from several samples"),
         (lambda split, i: "ab"[i % 2] if i < 3 else f"n{i}", False, "fewer than two samples each: hardly one"),
         (
@@ -100,7 +104,7 @@ def test_classes_that_cannot_be_learnt_are_told(task, kind, values, fatal, told)
 )
 def test_numbers_to_be_predicted_are_told_from_numbers_of_classes(values, told):
     found = list(class_faults("own", "label", {"train": values, "val": values, "test": values}))
-    assert [("regression" in fault.text, fault.fatal) for fault in found] == ([(True, False)] if told else [])
+    assert [("regress" in fault.text, fault.fatal) for fault in found] == ([(True, False)] if told else [])
 
 
 TRAINED = {"one": ["a"] * 12, "two": ["a", "b"] * 6, "words": [f"w{i}" for i in range(12)], "few": ["a"] * 11 + ["b"]}

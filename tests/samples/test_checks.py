@@ -96,6 +96,8 @@ def test_a_good_sample_becomes_a_row():
         questions=(Question("Is it  red ?", "Yes!", "colour"), Question("?", "no"), Question("How many ?", "1")),
         fields={"Weight": "12", "Breed": None},
         label="dog",
+        tags=("dog", " brown", "dog", ""),
+        numbers={"weight": 7.5, "age": 2, "height": None},
         group="anna",
         oracle="A red Dog .",
         truth={"b": 1, "a": [2]},
@@ -118,6 +120,8 @@ def test_a_good_sample_becomes_a_row():
         "question_kinds": ["colour", ""],
         "fields": ["12", None],
         "label": "dog",
+        "tags": ["brown", "dog"],
+        "numbers": [("age", 2.0), ("weight", 7.5)],
         "group": "anna",
         "oracle": "a red dog",
         "truth": '{"a": [2], "b": 1}',
@@ -139,6 +143,7 @@ def test_what_a_sample_lacks_is_empty_in_its_row():
         "questions",
         "answers",
         "question_kinds",
+        "numbers",
     ]
 
 
@@ -186,6 +191,8 @@ def test_each_column_of_words_is_counted_on_its_own_in_training_alone():
         "questions": {"what": 1, "is": 1, "it": 1, "who": 1},
         "answers": {"a dog": 1, "...": 1},
         "labels": {"Pet": 1},
+        "tags": {},
+        "numbers": {},
         "transcript": {"oh": 1, "no": 1},
         "transcript_characters": {"o": 2, "h": 1, " ": 1, "n": 1},
     }

@@ -28,7 +28,7 @@ FLAGS = [
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 TOUCH = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
-MODELS = ("caption", "classify", "retrieve", "vqa", "match", "translate", "transcribe")
+MODELS = ("caption", "classify", "retrieve", "vqa", "match", "translate", "transcribe", "regress", "tag")
 REFUSED = "Failed to load resource"  # what the browser itself writes where a server refuses
 LEAST_CONTRAST = """() => {
   const parse = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);
@@ -205,6 +205,27 @@ def test_a_question_is_asked_from_the_first_tab_to_the_answer_by_keyboard_alone(
     page.keyboard.press("Enter")
     expect(page.locator("#answer .lineage")).to_contain_text("experiment")
     assert page.url.endswith("#model=vqa")
+
+
+def test_numbers_are_shown_with_the_ends_of_their_intervals(visit, sample):
+    answer = ask(visit("regress"), image=sample.image, text=sample.text)
+    expect(answer.locator(".number h3")).to_have_text(["cover", "worth"])
+    for number in answer.locator(".number").all():
+        low, middle, high = (
+            float(number.locator(place).inner_text().replace("−", "-"))
+            for place in (".ends data >> nth=0", ".verdict", ".ends data >> nth=1")
+        )
+        assert low < middle < high
+        expect(number.locator(".point")).to_be_visible()
+
+
+def test_tags_that_are_said_stand_out_among_the_bars_of_all(visit, sample):
+    answer = ask(visit("tag"), image=sample.image, text=sample.text)
+    said = answer.locator(".verdict").inner_text()
+    answer.get_by_role("button", name="Show all").click()
+    names = answer.locator(".bars li.chosen .bar-name").all_inner_texts()
+    assert names and ", ".join(names) == said
+    assert answer.locator(".bars li").count() > len(names)
 
 
 def test_what_was_typed_is_shown_as_text_never_as_markup(visit, sample):

@@ -596,7 +596,7 @@ def test_files_are_read_one_at_a_time():
 
 def test_fields_follow_the_columns():
     assert source().fields == (
-        *("image", "audio", "video", "texts", "message", "questions", "transcript", "label", "group"),
+        *("image", "audio", "video", "texts", "message", "questions", "transcript", "label", "tags", "group"),
     )
     assert source(columns=dict.fromkeys(ROLES, "none") | {"text": "x", "label": "y"}).fields == ("texts", "label")
 

@@ -53,6 +53,8 @@ OWN: dict[str, dict[str, Any]] = {
     "match": {"target": "text"},
     "retrieve": {"target": "text"},
     "transcribe": {"units": "words", "ngram_order": 2, "encoders": {"audio": "cnn_gru", "video": "gru"}},
+    "regress": {"coverage": 0.8},
+    "tag": {},
     "translate": {"way": "shared"},
     "vqa": {},
 }
@@ -83,9 +85,17 @@ def make_rows(num_samples: int = NUM_SAMPLES) -> list[dict[str, Any]]:
                 "answers": [answer for _, answer, _ in asked],
                 "question_kinds": [kind for _, _, kind in asked],
                 "label": label,
+                "tags": sorted({label, colour}) if i else [],
+                "numbers": [("age", 1.5 * i), ("weight", 20.0 - i * i)][: 1 + (i != 3)],
                 "group": ("anna", "ben")[i % 2],
                 "oracle": tokens[0],
-                "truth": json.dumps({"best_label": label, "objects": [{"kind": label, "colour": colour}]}),
+                "truth": json.dumps(
+                    {
+                        "best_label": label,
+                        "best_tags": sorted({label, colour}),
+                        "objects": [{"kind": label, "colour": colour}],
+                    }
+                ),
             }
         )
     return rows
@@ -153,6 +163,7 @@ def make_config(task: str, modalities: Collection[str], **changes: Any) -> Model
         **changes,
     }
     known = {"texts": WORDS, "labels": LABELS, "answers": ANSWERS, "transcript": WORDS}
+    known |= {"tags": sorted([*LABELS, "blue", "red"]), "numbers": ["age", "weight"]}
     known["transcript_characters"] = [*SPECIALS, *sorted({letter for word in WORDS for letter in word} | {" "})]
     experiment = experiment_params(values)
     vocabularies = {column: known[column] for column in TASKS[task].vocabularies}

@@ -11,6 +11,8 @@ from stages.models.tasks.pairs.match import MatchTask
 from stages.models.tasks.pairs.retrieve import RetrieveTask
 from stages.models.tasks.prompted.classify import PromptedClassifyTask
 from stages.models.tasks.prompted.vqa import OpenVqaTask
+from stages.models.tasks.regress import RegressTask
+from stages.models.tasks.tag import TagTask
 from stages.models.tasks.transcribe import TranscribeTask
 from stages.models.tasks.translate import TranslateTask
 from stages.models.tasks.vqa import VqaTask
@@ -20,7 +22,9 @@ TASKS: dict[str, type[Task]] = {
     "caption": CaptionTask,
     "classify": ClassifyTask,
     "match": MatchTask,
+    "regress": RegressTask,
     "retrieve": RetrieveTask,
+    "tag": TagTask,
     "transcribe": TranscribeTask,
     "translate": TranslateTask,
     "vqa": VqaTask,

@@ -62,6 +62,7 @@ class Task(nn.Module):
     answer_types: ClassVar[dict[str, str]]  # of a served answer: "string", "double", "strings" or "doubles"
     compared: ClassVar[tuple[str, ...]] = ("sample_id",)  # columns of the predictions that two models must share
     sliced: ClassVar[str] = ""  # the column of the predictions by whose values a change is worth a look, if any
+    calibrated: ClassVar[tuple[str, ...]] = ()  # buffers that `calibrate` sets, kept with the weights
     spoken: ClassVar[str] = ""  # whose words its `decoder` knows, where it has one: a text column or a modality
     lexicon: Lexicon | None = None  # of the data set that is evaluated, where its source has one
 
@@ -79,6 +80,12 @@ class Task(nn.Module):
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
         """Yield what keeps targets from being learnt or compared; it is asked before the model is built."""
         yield from ()
+
+    def take_in(self, train: Split) -> None:
+        """Note what of the training split the model keeps beside its weights, such as scales; before training."""
+
+    def calibrate(self, validation: Split, evaluate: Any) -> None:
+        """Set the buffers in `calibrated` by the validation split, when the best epoch is found."""
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Turn prepared rows into arrays whose first axis is the sample."""
@@ -160,6 +167,11 @@ class Task(nn.Module):
         """Return, from the columns of a predictions file, what the gate sums per sample, (N, statistics)."""
         values = np.asarray(records[metric], np.float64)
         return np.stack([values, np.ones(len(values))], axis=1)
+
+    @classmethod
+    def summed(cls, counts: np.ndarray, statistics: np.ndarray, metric: str) -> np.ndarray:
+        """Return what the statistics (N, K) come to, (..., K), where each sample is drawn so often, (..., N)."""
+        return counts @ statistics
 
     @classmethod
     def metric_of(cls, summed: np.ndarray, metric: str) -> np.ndarray:

@@ -14,10 +14,11 @@ from stages.models.baselines import VIDEO
 from stages.models.contrastive import text_vectors
 from stages.models.encoders.video import is_frame
 from stages.models.metrics.classification import accuracy_by, classification_metrics
+from stages.models.rare import balanced, class_loss
 from stages.models.tables import Split
 from stages.models.targets import Fault, Splits, class_faults
 from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
-from stages.models.tasks.fused import FusedTask, cross_entropy
+from stages.models.tasks.fused import FusedTask
 from stages.params import ClassifyParams, LabelPrompts
 from stages.pretrained import bases
 
@@ -39,6 +40,7 @@ class ClassifyTask(FusedTask):
     }
     compared: ClassVar[tuple[str, ...]] = ("sample_id", "expected")
     sliced: ClassVar[str] = "group"
+    weights_C: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         """Build encoders, and what scores the classes."""
@@ -47,14 +49,24 @@ class ClassifyTask(FusedTask):
         self.make_head()
 
     def make_head(self) -> None:
-        """Build the fusion."""
-        self.fusion = self.make_fusion(self.config.features, len(self.classes))
+        """Build the fusion, and the weights of classes where they are to count alike."""
+        experiment = self.config.experiment
+        assert isinstance(experiment, ClassifyParams)
+        self.fusion, self.focus = self.make_fusion(self.config.features, len(self.classes)), experiment.focal_gamma
+        weighed = experiment.class_weights == "balanced"
+        self.register_buffer("weights_C", torch.ones(len(self.classes)) if weighed else None)
 
     @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
         """Yield what is wrong with the labels."""
         labels = {split: [row["label"] for row in found.rows] for split, found in splits.items()}
         yield from class_faults(config.experiment.dataset, "label", labels)
+
+    def take_in(self, train: Split) -> None:
+        """Take the weights of rare classes, where they are wanted."""
+        if getattr(self, "weights_C", None) is not None:
+            counts = np.bincount(self.targets(train.rows)["label"], minlength=len(self.classes))
+            self.weights_C.copy_(balanced(torch.from_numpy(counts).float()))
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return `label` (N,): the number of the class, -1 for one that training has not."""
@@ -63,7 +75,9 @@ class ClassifyTask(FusedTask):
 
     def loss(self, batch: Batch, train: Any = None) -> Tensor:
         """Return the cross entropy."""
-        return cross_entropy(self.fusion(self.encode(batch, train)), batch["label"], train)
+        smoothing = train.label_smoothing if train is not None else 0.0
+        logits_BC = self.fusion(self.encode(batch, train))
+        return class_loss(logits_BC, batch["label"], self.weights_C, self.focus, smoothing)
 
     def num_known(self, batch: Batch) -> int:
         """Return how many samples have a label of the training split."""

@@ -37,6 +37,17 @@ const VIEWS = {
     const bar = bars([[answer.label, answer.probability]]);
     return { spoken: `${answer.label}, read from the ${answer.read_from}`, nodes: [verdict(answer.label), source, bar] };
   },
+  regress(answer) {
+    const rows = answer.names.map((name, i) => ({ name, number: answer.numbers[i], low: answer.low[i], high: answer.high[i] }));
+    const spoken = rows.map(({ name, number, low, high }) => `${name} ${short(number)}, from ${short(low)} to ${short(high)}`);
+    return { spoken: spoken.join("; "), nodes: rows.map((row) => interval(row)) };
+  },
+  tag(answer) {
+    const said = answer.tags.join(", ") || "No tag";
+    const pairs = answer.classes.map((name, i) => [name, answer.probabilities[i]]).sort(byProbability);
+    const chosen = new Set(answer.tags);
+    return { spoken: said, nodes: [verdict(said), ...barList(pairs, (name) => chosen.has(name))] };
+  },
   retrieve(answer) {
     const towers = Object.entries(answer).filter(([, numbers]) => numbers);
     return { spoken: "The encoding is shown", nodes: towers.map(([tower, numbers]) => vector(tower, numbers)) };
@@ -54,16 +65,32 @@ function ranked(answer, best) {
   const pairs = (answer.classes ?? []).map((name, i) => [name, answer.probabilities[i]]);
   if (!pairs.length) pairs.push([best, answer.probability]);
   pairs.sort(byProbability);
-  const list = bars(pairs.slice(0, BARS));
-  const nodes = [verdict(best), list];
-  if (pairs.length > BARS) nodes.push(moreButton(pairs, list));
-  return { spoken: `${best}, ${percent(answer.probability)}`, nodes };
+  return { spoken: `${best}, ${percent(answer.probability)}`, nodes: [verdict(best), ...barList(pairs)] };
 }
 
-function moreButton(pairs, list) {
-  const button = element("button", { type: "button", className: "quiet" }, `Show all ${pairs.length}`);
+/** Return the first bars of ranked pairs and, if there are more, what shows them; `chosen` tells those that are said. */
+function barList(pairs, chosen) {
+  const made = pairs.map(([name, probability]) => bar([name, probability], chosen?.(name)));
+  const list = element("ol", { className: chosen ? "bars tags" : "bars" }, ...made.slice(0, BARS));
+  return made.length > BARS ? [list, moreButton(made, list)] : [list];
+}
+
+/** Write a number with four digits, or all of its whole part. */
+const short = (x) => (Math.abs(x) >= 1000 ? x.toFixed(0) : String(Number(x.toPrecision(4)))).replace("-", "−");
+
+/** Show a number with the interval that it lies in, which is half of the track. */
+function interval({ name, number, low, high }) {
+  const span = element("span", { className: "span" });
+  const point = element("span", { className: "point" });
+  const track = element("span", { className: "track interval", ariaHidden: "true" }, span, point);
+  const ends = element("p", { className: "ends note" }, element("data", {}, short(low)), " to ", element("data", {}, short(high)));
+  return element("section", { className: "number" }, element("h3", { dir: "auto" }, name), verdict(short(number)), track, ends);
+}
+
+function moreButton(made, list) {
+  const button = element("button", { type: "button", className: "quiet" }, `Show all ${made.length}`);
   button.addEventListener("click", () => {
-    list.append(...pairs.slice(BARS).map(bar));
+    list.append(...made.slice(BARS));
     list.children[BARS].tabIndex = -1;
     list.children[BARS].focus(); // the button that had the focus goes
     button.remove();
@@ -72,13 +99,13 @@ function moreButton(pairs, list) {
 }
 
 const byProbability = (a, b) => b[1] - a[1];
-const bars = (pairs) => element("ol", { className: "bars" }, ...pairs.map(bar));
+const bars = (pairs) => element("ol", { className: "bars" }, ...pairs.map((pair) => bar(pair)));
 
-function bar([name, probability]) {
+function bar([name, probability], chosen = false) {
   const fill = element("span", { className: "fill" });
   fill.style.width = `${100 * probability}%`;
   const track = element("span", { className: "track", ariaHidden: "true" }, fill);
-  return element("li", {}, element("span", { className: "bar-name", dir: "auto" }, name), track, element("data", {}, percent(probability)));
+  return element("li", { className: chosen ? "chosen" : "" }, element("span", { className: "bar-name", dir: "auto" }, name), track, element("data", {}, percent(probability)));
 }
 
 function vector(tower, numbers) {

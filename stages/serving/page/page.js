@@ -16,6 +16,8 @@ const TASKS = {
   classify: { purpose: "tells the class of what it is given.", verb: "Classify" },
   transcribe: { purpose: "writes down what is said.", verb: "Transcribe" },
   vqa: { purpose: "answers a question.", verb: "Ask" },
+  regress: { purpose: "tells a number, and between which ends it should lie.", verb: "Estimate" },
+  tag: { purpose: "names the tags that apply.", verb: "Tag" },
   retrieve: { purpose: "finds the test samples that fit, in either direction.", verb: "Search" },
   match: { purpose: "tells whether what it is given belongs together.", verb: "Compare" },
   translate: { purpose: "reads the class of one modality through the other's encoding.", verb: "Translate" },

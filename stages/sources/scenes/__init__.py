@@ -19,7 +19,19 @@ from stages.base.errors import InputError
 from stages.base.lexicon import Lexicon
 from stages.base.parallel import in_processes, usable_cores
 from stages.sources.base import Question, RawSample, RemoteFile, Source
-from stages.sources.scenes import captions, clip, draw, messages, motion, offers, questions, situation, speech, world
+from stages.sources.scenes import (
+    captions,
+    clip,
+    draw,
+    messages,
+    motion,
+    offers,
+    questions,
+    situation,
+    speech,
+    targets,
+    world,
+)
 from stages.sources.scenes.languages import LANGUAGES
 from stages.sources.scenes.lexicon import lexicon
 from stages.sources.scenes.world import Stream
@@ -47,6 +59,8 @@ SCHEMA = pa.schema(
         ("truth", pa.string()),  # JSON
     ]
 )
+OFFERED = [("fields", pa.string())]  # JSON, where there are any
+TARGETS = [("numbers", pa.map_(pa.string(), pa.float64())), ("tags", pa.list_(pa.string()))]  # where they are made
 COMPRESSION = {
     "sample_id": "zstd",
     "split": "zstd",
@@ -64,6 +78,7 @@ COMPRESSION = {
     "oracle": "zstd",
     "truth": "zstd",
 }
+OF_TARGETS = dict.fromkeys(("numbers.key_value.key", "numbers.key_value.value", "tags.list.element"), "zstd")
 
 
 class ScenesParams(Protocol):
@@ -114,6 +129,10 @@ class ScenesParams(Protocol):
         """Whether a table goes with each scene, in which its first object is on offer."""
 
     @property
+    def targets(self) -> bool:
+        """Whether numbers and tags to be predicted go with each scene."""
+
+    @property
     def spoken(self) -> Literal["phrase", "message"]:
         """What the voice says: the colour and shape of an object, or the message."""
 
@@ -161,6 +180,8 @@ class Scenes(Source):
             raise InputError("label of the source scenes is deal, and nothing is on offer: set fields to true")
         self.params = params
         self.fields = Scenes.fields + ("video",) * params.clips + ("fields",) * params.fields
+        self.fields += ("numbers", "tags") * params.targets
+        self._schema = pa.schema([*SCHEMA, *OFFERED * params.fields, *TARGETS * params.targets])
 
     def remote_files(self) -> tuple[RemoteFile, ...]:
         """Name no file: everything is generated."""
@@ -169,9 +190,10 @@ class Scenes(Source):
     def generate(self, folder: Path, seed: int) -> None:
         """Write all scenes into one Parquet file, made by a process a core, a few row groups at a time in memory."""
         starts = range(0, self.params.samples, ROWS_PER_GROUP)
+        compression = COMPRESSION | (OF_TARGETS if self.params.targets else {})
         workers = min(usable_cores(), self.params.samples // SCENES_PER_PROCESS)
         with pq.ParquetWriter(
-            folder / FILE, self._schema(), compression=COMPRESSION, use_dictionary=["split"], write_statistics=False
+            folder / FILE, self._schema, compression=compression, use_dictionary=["split"], write_statistics=False
         ) as writer:
             for table in in_processes(partial(self._group, seed), starts, workers):
                 writer.write_table(table)
@@ -194,10 +216,7 @@ class Scenes(Source):
         """Make the scenes of one row group."""
         np.empty(KEPT_BYTES, np.uint8)  # given back at once, which makes the C library keep what is smaller
         stop = min(start + ROWS_PER_GROUP, self.params.samples)
-        return pa.Table.from_pylist([self._row(seed, index) for index in range(start, stop)], schema=self._schema())
-
-    def _schema(self) -> pa.Schema:
-        return SCHEMA.append(pa.field("fields", pa.string())) if self.params.fields else SCHEMA
+        return pa.Table.from_pylist([self._row(seed, index) for index in range(start, stop)], schema=self._schema)
 
     def _split(self, index: int) -> str:
         """Return a scene's split: of each ten one for validation and one for the test, until there are enough."""
@@ -226,6 +245,10 @@ class Scenes(Source):
             "label_cues": cause.cues,
             "best_label": best,
         }
+        if params.targets:
+            tone = cause.cues["audio"]
+            truth |= {"best_numbers": targets.known(scene, tone), "best_tags": targets.tags(scene, tone)}
+        made = targets.targets(scene, cause.cues["audio"], stream(Stream.TARGETS)) if params.targets else {}
         return {
             "sample_id": f"scene-{index:08d}",
             "split": self._split(index),
@@ -241,6 +264,7 @@ class Scenes(Source):
             "oracle": captions.canonical(scene, language),
             "truth": json.dumps(truth, sort_keys=True),
             **({"fields": json.dumps(offer.cells)} if offer else {}),
+            **made,
         }
 
     def _label(self, scene: world.Scene, cause: situation.Situation, offer: offers.Offer | None) -> tuple[str, str]:
@@ -259,7 +283,9 @@ class Scenes(Source):
 
 def _sample(row: dict[str, Any]) -> RawSample:
     asked = tuple(Question(**question) for question in row["questions"])
+    lists: dict[str, Any] = {"texts": tuple(row["texts"]), "word_times": tuple(map(tuple, row["word_times"]))}
     if "fields" in row:
-        row["fields"] = json.loads(row["fields"])
-    lists = {"texts": tuple(row["texts"]), "word_times": tuple(map(tuple, row["word_times"])), "questions": asked}
-    return RawSample(**row | lists | {"truth": json.loads(row["truth"])})
+        lists |= {"fields": json.loads(row["fields"])}
+    if "numbers" in row:
+        lists |= {"numbers": dict(row["numbers"]), "tags": tuple(row["tags"])}
+    return RawSample(**row | lists | {"questions": asked, "truth": json.loads(row["truth"])})

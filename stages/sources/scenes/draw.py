@@ -133,12 +133,12 @@ def _draw_shape(pen: ImageDraw.ImageDraw, thing: Thing, centre: tuple[float, flo
         pen.circle((x_px, y_px), radius_px, outline=rgb, width=round(radius_px * RING_BAND))
     else:
         reach_px, tilt = thing.reach * width_px, radians(thing.tilt_deg)
-        polar = ((turn + tilt, reach_px * share) for turn, share in _corners(thing.shape))
+        polar = ((turn + tilt, reach_px * share) for turn, share in corners(thing.shape))
         pen.polygon([(x_px + r_px * sin(turn), y_px - r_px * cos(turn)) for turn, r_px in polar], fill=rgb)
 
 
 @cache
-def _corners(shape: str) -> tuple[tuple[float, float], ...]:
+def corners(shape: str) -> tuple[tuple[float, float], ...]:
     """Return the corners of an upright shape as (clockwise angle from the top, distance from the centre)."""
     if shape == "square":
         return tuple((pi / 4 + k * pi / 2, 1.0) for k in range(4))

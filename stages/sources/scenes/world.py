@@ -54,6 +54,7 @@ class Stream(IntEnum):
     MOTION = 7
     CLIP = 8
     OFFER = 9
+    TARGETS = 10
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,14 @@ from stages.sources.table.labels import changed_labels, label_of
 from stages.sources.table.layout import Found, Layout, Reading, find_layout, refuse_other_kinds
 from stages.sources.table.media import media_kind, member_name, pack, unpacked
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, first_row, read_rows
+from stages.sources.table.targets import (
+    Rows,
+    Targets,
+    find_targets,
+    looks_like_numbers,
+    number_columns,
+    read_targets,
+)
 
 MEDIA, READING = "media.zip", "reading.json"
 GUESSED = (
@@ -44,7 +52,7 @@ GUESSED = (
 )
 HEAD_ROWS = 200  # looked at to guess the columns
 FIELDS = {medium: medium for medium in MEDIA_NAMES} | {"text": "texts", "message": "message", "question": "questions"}
-FIELDS |= {role: role for role in ("transcript", "label", "group")}
+FIELDS |= {role: role for role in ("transcript", "label", "tags", "group")}
 
 
 class TableParams(Protocol):
@@ -95,7 +103,9 @@ class Table(Source):
             )
         self.params = params
         self.wanted = {role: getattr(params.columns, role) for role in ROLES}
-        self.fields = tuple(field for role, field in FIELDS.items() if self.wanted[role] != "none")
+        fields = tuple(field for role, field in FIELDS.items() if self.wanted[role] != "none")
+        self.numbers: str | list[str] = params.columns.numbers
+        self.fields = (*fields, *(("numbers",) if self.numbers != "none" else ()))
         self.fields += ("fields",) * (params.columns.fields != "none")
 
     def generate(self, folder: Path, seed: int) -> dict[str, int]:
@@ -113,19 +123,22 @@ class Table(Source):
             raise InputError(f"{path}: a header ({', '.join(names)}) and no filled row: add one for each sample")
         finder = Finder(root)
         columns = self._resolved(finder, str(path), names, head)
-        kinds, left_out = self._fields(finder, path, names, head, columns)
+        guessed_label = columns.get("label")
+        self._doubt_label(path, columns, read_rows(path, layout))
+        columns |= {f"numbers.{name}": name for name in number_columns(self.numbers, names, str(path))}
+        kinds, left_out = wanted_fields(self.params.columns.fields, names, columns, str(path)), dict[str, str]()
+        if kinds is None:
+            kinds, left_out = guess_fields(names, head, columns, lambda cell: media_kind(root, cell) is not None)
         counts = _counts(path, found, columns | roles_of(kinds))
         how = str(found) if found else "read"
         if layout and layout.encoding == "cp1252" and self.params.reading.encoding == "auto":
             how += f"; {GUESSED}"
         say(f"{path}: {how}; {counts['rows_read']} rows, {counts['rows_empty']} of them empty")
         self.fields = (*(FIELDS[role] for role in FIELDS if role in columns), *(("fields",) if kinds else ()))
-        self._tell_columns(path, columns | {"fields": kinds or "none"}, names, head, left_out)
-        if self.wanted["label"] == "auto" and "label" not in columns:
+        self._tell_columns(path, columns | {"fields": kinds or "none"}, names, head, told_left_out(left_out))
+        if self.wanted["label"] == "auto" and "label" not in columns and not guessed_label:
             say(no_label(str(path), names, head, list(columns.values())))
-        label = columns.get("label")
-        if told := changed_labels(row.cells[label] for row in read_rows(path, layout) if label in row.cells):
-            say(f"{path}: {label}: {told}")
+        targets = self._tell_targets(path, columns, partial(read_rows, path, layout))
         used = [columns[role] for role in MEDIA_NAMES if role in columns]
         rows, scratch = read_rows(path, layout), SCRATCH / "downloads" / f"table-{self.params.folder}"
         used_cells = ((row.cells[name], row.media.get(name)) for row in rows for name in used if name in row.cells)
@@ -134,9 +147,25 @@ class Table(Source):
         for way, count in sorted(finder.said.items()):
             say(f"{path}: {count} files are named {way}: the one that fits is taken")
         shutil.copyfile(path, folder / path.name)
-        notes = {"columns": columns, "faults": faults} | ({"fields": list(kinds.items())} if kinds else {})
+        notes: dict[str, Any] = {"columns": columns, "faults": faults, "targets": targets.as_json()}
+        notes |= {"fields": list(kinds.items())} if kinds else {}
         write_json(folder / READING, notes | ({"layout": asdict(layout)} if layout else {}))
         return counts
+
+    def _doubt_label(self, path: Path, columns: dict[str, str], rows: Iterator[Row]) -> None:
+        """Take no column for the label that holds many different numbers, unless params.yaml names it."""
+        if "label" in columns and (told := looks_like_numbers(path, columns["label"], rows)):
+            say(told)
+            if self.wanted["label"] == "auto":
+                del columns["label"]
+
+    def _tell_targets(self, path: Path, columns: dict[str, str], rows: Rows) -> Targets:
+        """Find how what is to be predicted is written; say what of labels, tags and numbers is not the plain way."""
+        label = columns.get("label")
+        if told := changed_labels(row.cells[label] for row in rows() if label in row.cells):
+            say(f"{path}: {label}: {told}")
+        numbers = [name for role, name in columns.items() if role.startswith("numbers.")]
+        return find_targets(path, rows, numbers, columns.get("tags", ""), self.params.reading.decimal)
 
     def _resolved(self, finder: Finder, where: str, names: Sequence[str], head: Sequence[Row]) -> dict[str, str]:
         """Find the column of each role; files may be named without their ending where each row names another."""
@@ -147,22 +176,13 @@ class Table(Source):
         media = next((loose[role] for role in MEDIA_NAMES if role in loose), None)
         return loose if media and len({row.cells.get(media) for row in head}) == len(head) > 1 else columns
 
-    def _fields(
-        self, finder: Finder, path: Path, names: Sequence[str], head: Sequence[Row], columns: dict[str, str]
-    ) -> tuple[Kinds, str]:
-        """Return the fields with their kinds, and what is said of columns that were left out."""
-        wanted = wanted_fields(self.params.columns.fields, names, columns, str(path))
-        if wanted is not None:
-            return wanted, ""
-        kinds, left_out = guess_fields(names, head, columns, lambda cell: media_kind(finder.root, cell) is not None)
-        return kinds, told_left_out(left_out)
-
     def _tell_columns(
         self, path: Path, columns: dict[str, Any], names: Sequence[str], head: list[Row], left_out: str
     ) -> None:
         """Print what was guessed as the lines that would fix it; refuse to split by a column that is not there."""
         if "auto" in (*self.wanted.values(), self.params.columns.fields):
-            fixed = {role: columns.get(role, "none") for role in (*ROLES, "fields")}
+            fixed: dict[str, Any] = {role: columns.get(role, "none") for role in (*ROLES, "fields")}
+            fixed |= {"numbers": self.numbers} if self.numbers != "none" else {}
             line = yaml.safe_dump(fixed, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)
             told = f"columns are guessed; to fix them, write into params.yaml\n    columns: {line.strip()}{left_out}"
             say(f"{path}: {told}")
@@ -187,6 +207,7 @@ class Table(Source):
         """Yield samples in the order of their first rows, their files one at a time in memory."""
         notes = json.loads((folder / READING).read_text(encoding="utf8"))
         columns: dict[str, str] = notes["columns"] | roles_of(dict(notes.get("fields", [])))
+        self._targets = read_targets(notes.get("targets"))
         path = folder / self.params.table
         layout = Layout(**notes["layout"]) if "layout" in notes else None
         split_column = columns.get("split", "")
@@ -213,13 +234,14 @@ class Table(Source):
         sample_id = value.get("id", f"row-{first.number:05d}")
         fault = first.fault or odd_cell(rows, columns)
         split: str | None = "train"  # of a faulty row too, so that it counts among the bad ones
-        found = dict[str, bytes | None]()
+        found, told = dict[str, bytes | None](), dict[str, Any]()
         if fault is None:
             try:
+                told = self._targets.of(rows)
                 found = {medium: media.read(value.get(medium)) for medium in MEDIA_NAMES}
                 medium = next(filter(None, found.values()), None)
                 split = self._split(value, _split_key(first, value, medium), present, "split" in columns)
-            except _RowError as error:
+            except ValueError as error:
                 fault = str(error)
         return RawSample(
             sample_id=sample_id,
@@ -233,6 +255,7 @@ class Table(Source):
             questions=questions,
             fields=fields_of(value),
             label=label_of(value.get("label")),
+            **told,
             group=value.get("group"),
             fault=fault and f"{self.params.table}: row {first.number}: {fault}",
         )

@@ -11,7 +11,7 @@ from stages.sources.table.rows import Row
 
 ROLES = (
     *("id", "image", "audio", "video", "transcript", "text", "message"),
-    *("question", "answer", "label", "group", "split"),
+    *("question", "answer", "label", "group", "split", "tags"),
 )
 NAMES = {
     "id": ("id", "key", "uid", "uuid", "identifier"),
@@ -29,6 +29,7 @@ NAMES = {
         *("標籤", "ラベル", "分類", "カテゴリ", "라벨", "레이블", "분류"),
     ),
     "group": ("group", "speaker", "user", "author", "patient", "subject", "session"),
+    "tags": ("tags", "keywords", "genres", "topics"),
     "split": ("split", "subset", "partition", "set", "fold"),
 }
 MEDIA_NAMES = {

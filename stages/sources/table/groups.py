@@ -10,13 +10,13 @@ from stages.sources.table.rows import Row
 def grouped(rows: Iterable[Row], columns: dict[str, str]) -> Iterator[list[Row]]:
     """Bring together rows that are one sample, in the order of their first rows.
 
-    These are questions about the same file or id and, in a table without labels, texts that say what is in it;
-    all other cells must be the same. Only such a table is held in memory, without its files.
+    These are questions about the same file or id and, in a table without labels, tags or numbers, texts that say what
+    is in it; all other cells must be the same. Only such a table is held in memory, without its files.
     """
     anchors: tuple[str, ...]
     if "question" in columns:
         anchors, varying = ("image", "audio", "video", "id", "text"), {"question", "answer", "id"}
-    elif "text" in columns and "label" not in columns:
+    elif "text" in columns and not {"label", "tags", "numbers"} & {role.partition(".")[0] for role in columns}:
         anchors, varying = ("image", "audio", "video", "id"), {"text", "id"}
     else:
         yield from ([row] for row in rows)
@@ -47,7 +47,7 @@ def questions_of(table: str, rows: list[Row], columns: dict[str, str]) -> tuple[
 def odd_cell(rows: list[Row], columns: dict[str, str]) -> str | None:
     """Name a cell of a used column that is neither text nor number."""
     for row in rows:
-        for name in columns.values():
-            if name in row.odd:
+        for role, name in columns.items():
+            if name in row.odd and not (role == "tags" and name in row.lists):
                 return f"column {name} holds a {row.odd[name]}; expected text or a number"
     return None

@@ -50,6 +50,10 @@ class Reading(Protocol):
     def encoding(self) -> str:
         """A name that Python knows, or auto."""
 
+    @property
+    def decimal(self) -> str:
+        """The decimal mark of numbers to be predicted, or auto."""
+
 
 @dataclass(frozen=True)
 class Auto:
@@ -58,6 +62,7 @@ class Auto:
     delimiter: str = "auto"
     quoting: Literal["auto", "quotes", "none"] = "auto"
     encoding: str = "auto"
+    decimal: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class Row:
     odd: dict[str, str] = field(default_factory=dict)
     """Columns whose cell is neither text nor number, and what it is."""
     fault: str | None = None
+    lists: dict[str, list[Any]] = field(default_factory=dict)
+    """Columns whose cell is a list; they stand in `odd`, too."""
     media: dict[str, bytes] = field(default_factory=dict)
     """Columns whose image or sound lies in the table itself; the cell stands for it."""
 
@@ -137,6 +139,7 @@ def _read_parquet(path: Path) -> Iterator[Row]:
 def _row(number: int, record: dict[str, Any]) -> Row:
     """Turn values into text: whole numbers without a point, nothing for null and not-a-number."""
     cells, odd, media = {}, {}, {}
+    lists: dict[str, list[Any]] = {}
     for name, value in record.items():
         if isinstance(value, dict) and {"bytes", "path"} <= value.keys():  # as data sets of Hugging Face have it
             value = value["path"] if value["bytes"] is None else value["bytes"]
@@ -147,6 +150,7 @@ def _row(number: int, record: dict[str, Any]) -> Row:
             continue
         if isinstance(value, list | dict | bytes):
             odd[name.strip()] = type(value).__name__
+            lists |= {name.strip(): value} if isinstance(value, list) else {}
             continue
         if isinstance(value, bool):
             value = str(value).lower()
@@ -154,4 +158,4 @@ def _row(number: int, record: dict[str, Any]) -> Row:
             value = int(value)
         if text := str(value).strip():
             cells[name.strip()] = text
-    return Row(number, cells, odd, media=media)
+    return Row(number, cells, odd, lists=lists, media=media)

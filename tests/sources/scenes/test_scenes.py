@@ -39,7 +39,7 @@ SAMPLES = 600
 def scenes(**changes: object) -> Scenes:
     params = {"samples": 60, "image_size_px": 64, "max_objects": 3, "captions_per_image": 5, "noise": 0.05}
     params |= {"questions_per_image": 4, "cue_error": 0.04, "language": "en", "held_out": "none"}
-    params |= {"clips": False, "label": "situation", "fields": False}
+    params |= {"clips": False, "label": "situation", "fields": False, "targets": False, "spoken": "phrase"}
     return Scenes(SimpleNamespace(**params | changes))
 
 
@@ -135,6 +135,7 @@ def test_a_changed_modality_leaves_the_others_as_they_were(
 def test_the_streams_keep_their_numbers():
     """Another number gives other scenes for the same seed."""
     names = ["WORLD", "DRAWING", "CAPTIONS", "SITUATION", "MESSAGE", "SPEECH", "QUESTIONS", "MOTION", "CLIP", "OFFER"]
+    names.append("TARGETS")
     assert [stream.name for stream in sorted(world.Stream)] == names
     assert sorted(world.Stream) == list(range(len(names)))
 

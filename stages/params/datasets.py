@@ -43,6 +43,8 @@ class ScenesParams(DatasetBase):
     held_out: Count | Literal["none"] = "none"  # so in versions from before it was a value
     clips: bool = False  # so in versions from before it was a value
     label: Literal["situation", "motion"] = "situation"  # so in versions from before it was a value
+    users: Annotated[int, Field(ge=0)] = 0  # so in versions from before it was a value
+    ratings_per_user: Count = 40  # the same
 
 
 class Flickr8kParams(DatasetBase):
@@ -155,6 +157,18 @@ class TweetsParams(DatasetBase):
     test_fraction: TestShare
 
 
+class MovieLensParams(DatasetBase):
+    """MovieLens 100k with posters and plots; each rating on a split by a rule."""
+
+    source: Literal["movielens"]
+    mirror: str
+    sha256: str
+    split: Literal["time", "user_time", "folds", "items"]
+    fold: Annotated[int, Field(ge=1, le=5)] = 1
+    val_fraction: Share
+    test_fraction: TestShare
+
+
 class ImageFolderParams(DatasetBase):
     """Images in one folder per class."""
 
@@ -223,6 +237,7 @@ DatasetParams = Annotated[
     | Cifar10BrownParams
     | VqaRadParams
     | TweetsParams
+    | MovieLensParams
     | ImageFolderParams
     | TableParams,
     Field(discriminator="source"),

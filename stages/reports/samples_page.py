@@ -23,10 +23,11 @@ MOST_COLUMNS = 7
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where the samples' inputs stand: the prepared data set, and its column for each modality."""
+    """Where the samples' inputs stand: the prepared data set, its column for each modality, and which splits."""
 
     folder: Path
     columns: dict[str, str]
+    splits: tuple[str, ...] = SPLITS[2:]
 
 
 def write_samples_page(
@@ -54,7 +55,7 @@ def write_samples_page(
 def _inputs(prepared: Prepared, ids: set[str]) -> dict[str, dict[str, Any]]:
     """Return what the model was given of each sample, by modality; a batch of rows in memory at a time."""
     found = {}
-    for path in sorted(prepared.folder.glob(f"{SPLITS[2]}-*.parquet")):
+    for path in (path for split in prepared.splits for path in sorted(prepared.folder.glob(f"{split}-*.parquet"))):
         columns = ["sample_id", *prepared.columns.values()]
         for batch in pq.ParquetFile(path).iter_batches(columns=columns, batch_size=ROWS_AT_A_TIME):
             for row in batch.to_pylist():

@@ -18,6 +18,7 @@ from stages.base.store import MEDIA, QUARANTINE_FILE, SPLITS, read_manifest
 from stages.media.colours import SAID, WHITE
 from stages.media.text import tokenize
 from stages.samples.media import MOST_NAMED, OF_VIDEOS, PAIRS_NAMED, Equal, Images, Sounds, Videos, counted
+from stages.samples.ratings import Ratings
 
 ROWS_AT_A_TIME = 64
 
@@ -85,10 +86,11 @@ class Overview:
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        self._parts: dict[str, Images | Sounds | Videos | Texts | Classes]
+        self._parts: dict[str, Images | Sounds | Videos | Texts | Classes | Ratings]
         self._parts = {"image": Images(), "audio": Sounds(), "video": Videos()}
         self._parts |= {column: Texts(column) for column in ("texts", "message", "questions")}
         self._parts |= {column: Classes(column) for column in ("answers", "label", "group")}
+        self._parts["rating_users"] = Ratings()
         self._seen: set[str] = set()
 
     def add(self, row: dict[str, Any], split: str) -> None:

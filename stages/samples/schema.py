@@ -20,6 +20,10 @@ SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
         pa.field("questions", pa.list_(pa.string())),
         pa.field("answers", pa.list_(pa.string())),  # one a question: its class, see `answers`
         pa.field("question_kinds", pa.list_(pa.string())),
+        pa.field("rating_users", pa.list_(pa.string())),  # who rated it
+        pa.field("rating_values", pa.list_(pa.float32())),
+        pa.field("rating_times", pa.list_(pa.int64())),
+        pa.field("rating_splits", pa.list_(pa.string())),  # on which each is known, whichever the sample's own is
         pa.field("label", pa.string()),
         pa.field("group", pa.string()),  # speaker, user
         pa.field("oracle", pa.string()),  # normalised caption from the true attributes, where known
@@ -35,6 +39,7 @@ COLUMNS = {  # of a field of `sources.base.RawSample`
     "transcript": ("transcript", "transcript_tokens"),
     "word_times": ("word_times",),
     "questions": ("questions", "answers", "question_kinds"),
+    "ratings": ("rating_users", "rating_values", "rating_times", "rating_splits"),
     "label": ("label",),
     "group": ("group",),
     "oracle": ("oracle",),

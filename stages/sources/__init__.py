@@ -8,6 +8,7 @@ from stages.sources.cifar10_brown import Cifar10Brown
 from stages.sources.easy_vqa import EasyVqa
 from stages.sources.flickr8k import Flickr8k
 from stages.sources.image_folder import ImageFolder
+from stages.sources.movielens import MovieLens
 from stages.sources.scenes import Scenes
 from stages.sources.speech.grid import Grid
 from stages.sources.speech.ravdess import Ravdess
@@ -28,6 +29,7 @@ SOURCES: dict[str, type[Source]] = {
     "cifar10_brown": Cifar10Brown,
     "vqa_rad": VqaRad,
     "tweets": Tweets,
+    "movielens": MovieLens,
     "image_folder": ImageFolder,
     "table": Table,
 }

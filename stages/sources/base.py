@@ -19,6 +19,16 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Rating:
+    """What a user thinks of a sample, since when, and the split on which that is known: not always the sample's own."""
+
+    user: str
+    value: float
+    time: int  # seconds; only their order counts
+    split: str
+
+
+@dataclass(frozen=True)
 class RawSample:
     """One sample as the source has it, before it is checked.
 
@@ -36,6 +46,7 @@ class RawSample:
     transcript: str | None = None  # the words that are spoken in the sound or the video
     word_times: tuple[tuple[float, float], ...] = ()  # seconds from start to end of each of them, where known
     questions: tuple[Question, ...] = ()
+    ratings: tuple[Rating, ...] = ()  # of the sample, as something that people like or not
     label: str | None = None
     group: str | None = None  # speaker, user: for splits and scores by group
     oracle: str | None = None  # the caption written from the true attributes

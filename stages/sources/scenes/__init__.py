@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 from stages.base.errors import InputError
 from stages.base.lexicon import Lexicon
 from stages.base.parallel import in_processes, usable_cores
-from stages.sources.base import Question, RawSample, RemoteFile, Source
+from stages.sources.base import Question, Rating, RawSample, RemoteFile, Source
 from stages.sources.scenes import captions, clip, draw, messages, motion, questions, situation, speech, world
 from stages.sources.scenes.languages import LANGUAGES
 from stages.sources.scenes.lexicon import lexicon
+from stages.sources.scenes.people import tastes
 from stages.sources.scenes.world import Stream
 
 FILE = "scenes.parquet"
@@ -46,6 +47,9 @@ SCHEMA = pa.schema(
         ("oracle", pa.string()),
         ("truth", pa.string()),  # JSON
     ]
+)
+RATED = pa.list_(
+    pa.struct([("user", pa.string()), ("value", pa.float64()), ("time", pa.int64()), ("split", pa.string())])
 )
 COMPRESSION = {
     "sample_id": "zstd",
@@ -110,6 +114,14 @@ class ScenesParams(Protocol):
         """What is to be told: the situation, or what the object that is spoken of does in the clip."""
 
     @property
+    def users(self) -> int:
+        """How many rate the scenes, which then come in one medium each; 0 for none."""
+
+    @property
+    def ratings_per_user(self) -> int:
+        """How many scenes a user rates, on average; fewer of those who rate one medium alone."""
+
+    @property
     def noise(self) -> float:
         """The standard deviation of the pixel noise, of full range 1."""
 
@@ -129,7 +141,7 @@ class Scenes(Source):
         "oracle",
         "truth",
     )
-    required = ("image", "texts")
+    required: tuple[str, ...] = ("image", "texts")
 
     def __init__(self, params: ScenesParams) -> None:
         """Keep the params.
@@ -149,8 +161,11 @@ class Scenes(Source):
             )
         if params.label == "motion" and not params.clips:
             raise InputError("label of the source scenes is motion, and nothing moves: set clips to true")
+        if params.users and params.clips:
+            raise InputError("users of the source scenes is set beside clips: they rate pictures, sounds and texts")
         self.params = params
-        self.fields = Scenes.fields + ("video",) * params.clips
+        self.fields = Scenes.fields + ("video",) * params.clips + ("ratings",) * bool(params.users)
+        self.required = () if params.users else Scenes.required
 
     def remote_files(self) -> tuple[RemoteFile, ...]:
         """Name no file: everything is generated."""
@@ -161,7 +176,7 @@ class Scenes(Source):
         starts = range(0, self.params.samples, ROWS_PER_GROUP)
         workers = min(usable_cores(), self.params.samples // SCENES_PER_PROCESS)
         with pq.ParquetWriter(
-            folder / FILE, SCHEMA, compression=COMPRESSION, use_dictionary=["split"], write_statistics=False
+            folder / FILE, self._schema(), compression=COMPRESSION, use_dictionary=["split"], write_statistics=False
         ) as writer:
             for table in in_processes(partial(self._group, seed), starts, workers):
                 writer.write_table(table)
@@ -180,7 +195,29 @@ class Scenes(Source):
         """Make the scenes of one row group."""
         np.empty(KEPT_BYTES, np.uint8)  # given back at once, which makes the C library keep what is smaller
         stop = min(start + ROWS_PER_GROUP, self.params.samples)
-        return pa.Table.from_pylist([self._row(seed, index) for index in range(start, stop)], schema=SCHEMA)
+        rows = [self._row(seed, index) for index in range(start, stop)]
+        if self.params.users:
+            everyone = tastes.users(seed, self.params.users)
+            rows = [self._rated(row, seed, index, everyone) for index, row in enumerate(rows, start)]
+        return pa.Table.from_pylist(rows, schema=self._schema())
+
+    def _schema(self) -> pa.Schema:
+        return SCHEMA.append(pa.field("ratings", RATED)) if self.params.users else SCHEMA
+
+    def _rated(self, row: dict[str, Any], seed: int, index: int, everyone: list[tastes.User]) -> dict[str, Any]:
+        """Return a scene in its one medium, with its ratings, and how much each user likes it in its truth."""
+        scene = world.sample(seed, index, self.params.max_objects)
+        other = {
+            name for medium, names in tastes.OF_MEDIUM.items() for name in names if medium != tastes.medium_of(index)
+        }
+        share = self.params.ratings_per_user / self.params.samples
+        found = tastes.ratings(everyone, scene, (seed, index, row["split"]), share)
+        liking = {user.name: round(user.liking(scene), 3) for user in everyone}
+        truth = json.dumps(json.loads(row["truth"]) | {"liking": liking}, sort_keys=True)
+        return {name: value for name, value in row.items() if name not in other} | {
+            "truth": truth,
+            "ratings": [asdict(rating) for rating in found],
+        }
 
     def _split(self, index: int) -> str:
         """Return a scene's split: of each ten one for validation and one for the test, until there are enough."""
@@ -232,6 +269,7 @@ class Scenes(Source):
 
 
 def _sample(row: dict[str, Any]) -> RawSample:
-    asked = tuple(Question(**question) for question in row["questions"])
-    lists = {"texts": tuple(row["texts"]), "word_times": tuple(map(tuple, row["word_times"])), "questions": asked}
+    asked = tuple(Question(**question) for question in row["questions"] or ())
+    lists = {"texts": tuple(row["texts"] or ()), "word_times": tuple(map(tuple, row["word_times"] or ()))}
+    lists |= {"questions": asked, "ratings": tuple(Rating(**rating) for rating in row.get("ratings") or ())}
     return RawSample(**row | lists | {"truth": json.loads(row["truth"])})

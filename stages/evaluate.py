@@ -44,7 +44,7 @@ def run(params: Params, name: str) -> None:
     """Evaluate one experiment."""
     from stages.base.device import set_up
     from stages.models.model import load_model, named_bases, read_answers, reading_of
-    from stages.models.tables import load_split
+    from stages.models.pool import load
     from stages.pretrained.bases import bring
     from stages.reports.figures import write_figures
     from stages.reports.samples_page import Prepared, write_samples_page
@@ -59,7 +59,7 @@ def run(params: Params, name: str) -> None:
         prepared = artifact_path("prepare", experiment.dataset)
         task.lexicon = read_lexicon(prepared)
         reading = reading_of(experiment)
-        train, test = (load_split(reading, split, device, limit_bytes=0) for split in (SPLITS[0], TEST))
+        train, test = (load(reading, split, device, limit_bytes=0) for split in (SPLITS[0], TEST))
         answers = task.answer(test, params.evaluate)
         metrics = score(task, answers, train, test, params)
         metrics["baselines"] |= _recognised(params, task, prepared, device, test)
@@ -76,7 +76,7 @@ def run(params: Params, name: str) -> None:
         shown = np.linspace(0, len(test) - 1, min(params.evaluate.num_samples_shown, len(test))).round().astype(int)
         pairs = [(answers[i], test.rows[i]) for i in shown]
         written = {m: read_answers(artifact_path("features", reading.inputs[m])) for m in params.answering(name)}
-        inputs = Prepared(prepared, params.given_columns(name), written)
+        inputs = Prepared(prepared, params.given_columns(name), written, SPLITS if task.pooled else (TEST,))
         write_samples_page(draft.folder / SAMPLES_PAGE, name, metrics, task, pairs, inputs)
         draft.counts["samples"] = len(test)
     say(f"evaluate {name}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items() if isinstance(v, float)))
@@ -131,7 +131,7 @@ def _shuffled(
     from stages.models.baselines import swapped
 
     order = swapped(len(test), params.base.seed)
-    if len(task.config.features) == 1:
+    if len(task.config.features) == 1 and not task.pooled:
         return [answers[i] for i in order]
     return task.answer(test.reordered(modality, order), params.evaluate)
 

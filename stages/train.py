@@ -79,7 +79,7 @@ def _fit(
     from stages.base.device import set_up
     from stages.base.tracking import LiveRun
     from stages.models.model import build, keep_bases, load_pretrained, reading_of
-    from stages.models.tables import load_split
+    from stages.models.pool import load
     from stages.training.fit import Setting, fit
     from stages.training.start import begin
 
@@ -87,10 +87,10 @@ def _fit(
     device = set_up(*params.base.hardware(), train.seed)
     reading = reading_of(experiment)
     limit_bytes = train.device_cache_gb * 2**30
-    splits = {split: load_split(reading, split, device, limit_bytes) for split in SPLITS[:2]}
+    splits = {split: load(reading, split, device, limit_bytes) for split in SPLITS[:2]}
     config = _config(experiment, bases, splits[SPLITS[0]].rows)
     if not _is_follower():
-        _check_targets(name, config, splits | {SPLITS[2]: load_split(reading, SPLITS[2], device, 0)}, train.batch_size)
+        _check_targets(name, config, splits | {SPLITS[2]: load(reading, SPLITS[2], device, 0)}, train.batch_size)
     task = build(config)
     if not _is_follower():
         keep_bases(config)

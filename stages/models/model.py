@@ -14,6 +14,7 @@ from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.base.store import ANSWERS, FEATURES, INDEX, MANIFEST, write_json
 from stages.models.encoders.base import FeatureSpec
+from stages.models.pool import Pool
 from stages.models.tables import Reading
 from stages.models.tasks import TASKS, Task, task_of
 from stages.models.tasks.base import ModelConfig
@@ -36,7 +37,9 @@ def build(config: ModelConfig) -> Task:
 def reading_of(experiment: ExperimentBase) -> Reading:
     """Return what an experiment's task reads of its data set."""
     task = TASKS[experiment.task]
-    return Reading(experiment.dataset, experiment.inputs.used(), task.columns, task.needed, task.several)
+    return (Pool if task.pooled else Reading)(
+        experiment.dataset, experiment.inputs.used(), task.columns, task.needed, task.several
+    )
 
 
 def load_pretrained(task: Task, key: str) -> None:

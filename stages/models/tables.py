@@ -224,7 +224,7 @@ def load_split(reading: Reading, split: str, device: Device, limit_bytes: float)
     ids = [row["sample_id"] for row in rows]
     features = {}
     for modality, name in reading.inputs.items():
-        places = _read_index(name, split, ids, prepared)
+        places = read_index(name, split, ids, prepared)
         # "c": a private map, as torch wants arrays that may be written
         features[modality] = np.load(artifact_path("features", name) / FEATURES, mmap_mode="c"), places
     return join_split(reading, split, rows, features, device, limit_bytes)
@@ -279,7 +279,7 @@ def _more(dataset: str, split: str) -> str:
     return f"raise datasets.{dataset}.{split}_fraction where its source has it, or add samples to that split"
 
 
-def _read_index(name: str, split: str, ids: list[str], prepared: Path) -> list[list[int]]:
+def read_index(name: str, split: str, ids: list[str], prepared: Path) -> list[list[int]]:
     """Return the feature rows of each sample."""
     folder = artifact_path("features", name)
     read_manifest(folder)

@@ -46,6 +46,8 @@ class ScenesParams(DatasetBase):
     spoken: Literal["phrase", "message"] = "phrase"  # so in versions from before it was a value
     fields: bool = False  # so in versions from before it was a value
     targets: bool = False  # so in versions from before it was a value
+    users: Annotated[int, Field(ge=0)] = 0  # so in versions from before it was a value
+    ratings_per_user: Count = 40  # the same
 
 
 class Flickr8kParams(DatasetBase):
@@ -159,11 +161,13 @@ class TweetsParams(DatasetBase):
 
 
 class MovieLensParams(DatasetBase):
-    """The films of MovieLens 100k, split by poster."""
+    """MovieLens 100k with posters and plots; each rating on a split by a rule."""
 
     source: Literal["movielens"]
     mirror: str
     sha256: str
+    split: Literal["time", "user_time", "folds", "items"]
+    fold: Annotated[int, Field(ge=1, le=5)] = 1
     val_fraction: Share
     test_fraction: TestShare
 

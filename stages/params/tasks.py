@@ -146,10 +146,29 @@ class TranslateParams(ExperimentBase):
     way: Literal["direct", "shared"]
 
 
+class RecommendParams(ExperimentBase):
+    """What each user likes best, from the items' modalities and from who liked what."""
+
+    task: Literal["recommend"]
+    feedback: Literal["explicit", "implicit"]  # ratings as numbers, or what is liked among all there is
+    loss: Literal["softmax", "bpr"] = "softmax"  # of implicit feedback
+    item_number: bool  # an item that was rated in training has a vector of its own beside its modalities
+    user_number: bool  # the same of a user
+    history: Annotated[int, Field(ge=0, le=500)]  # the latest items that a user liked in training, which are looked at
+    liked: float  # from this rating on an item counts as liked
+
+    @model_validator(mode="after")
+    def _knows_users(self) -> Self:
+        if not self.user_number and not self.history:
+            raise ValueError("user_number: true, or a history above 0: else nothing is known of a user")
+        return self
+
+
 ExperimentParams = Annotated[
     CaptionParams
     | ClassifyParams
     | MatchParams
+    | RecommendParams
     | RegressParams
     | RetrieveParams
     | TagParams

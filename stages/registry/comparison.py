@@ -51,9 +51,9 @@ def check_gate(params: Params, name: str) -> None:
 
 def compare(mlflow_client: Any, params: Params, name: str, number: int, champion: int | None) -> dict[str, Any]:
     """Return the gate's decision on a version as JSON values; a champion that cannot be scored stays."""
-    from stages.models.tasks import TASKS
+    from stages.models.tasks import task_of
 
-    task = TASKS[params.experiments[name].task]
+    task = task_of(params.experiments[name])
     metric = _gate_metric(params, name)
     mine = read_predictions(artifact_path("evaluate", name) / PREDICTIONS)
     nothing = proves_nothing(mine, _metrics(name), metric)
@@ -85,13 +85,13 @@ def _gate_metric(params: Params, name: str) -> str:
     Raises:
         InputError: when no task has it.
     """
-    from stages.models.tasks import TASKS
+    from stages.models.tasks import TASKS, task_of
 
     named = params.register_.metric
     known = sorted({metric for other in TASKS.values() for metric in other.gate_metrics()})
     if named not in (AUTO, *known):
         raise InputError(f"register.metric: got {named!r}; expected one of {', '.join([AUTO, *known])}")
-    task = TASKS[params.experiments[name].task]
+    task = task_of(params.experiments[name])
     return named if named in task.gate_metrics() and named in _metrics(name) else task.headline
 
 
@@ -126,9 +126,9 @@ def _champions(mlflow_client: Any, params: Params, name: str, number: int, champ
     Raises:
         NotComparableError: when there are none.
     """
-    from stages.models.tasks import TASKS
+    from stages.models.tasks import task_of
 
-    dataset, compared = params.experiments[name].dataset, TASKS[params.experiments[name].task].compared
+    dataset, compared = params.experiments[name].dataset, task_of(params.experiments[name]).compared
     mine = read_predictions(artifact_path("evaluate", name) / PREDICTIONS)
     version = mlflow_client.get_model_version(name, str(champion))
     theirs = _kept_predictions(mlflow_client, version.run_id)

@@ -29,6 +29,7 @@ class Prepared:
     folder: Path
     columns: dict[str, str]
     written: dict[str, dict[str, str]] = field(default_factory=dict)  # by modality, those that another model writes
+    splits: tuple[str, ...] = SPLITS[2:]
 
 
 def write_samples_page(
@@ -57,7 +58,7 @@ def _inputs(prepared: Prepared, ids: set[str]) -> dict[str, dict[str, Any]]:
     """Return what the model was given of each sample, by modality; a batch of rows in memory at a time."""
     found: dict[str, dict[str, Any]] = {}
     of_fields = read_columns(prepared.folder)
-    for path in sorted(prepared.folder.glob(f"{SPLITS[2]}-*.parquet")):
+    for path in (path for split in prepared.splits for path in sorted(prepared.folder.glob(f"{split}-*.parquet"))):
         columns = ["sample_id", *prepared.columns.values()]
         for batch in pq.ParquetFile(path).iter_batches(columns=columns, batch_size=ROWS_AT_A_TIME):
             for row in batch.to_pylist():

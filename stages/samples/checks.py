@@ -17,6 +17,7 @@ from stages.params import PrepareParams
 from stages.samples.answers import normalise_answer
 from stages.samples.fields import Habits
 from stages.samples.media import OF_VIDEOS
+from stages.samples.ratings import rating_columns
 from stages.samples.vocabularies import COUNTED, count
 from stages.sources.base import Fault, RawSample
 
@@ -72,6 +73,7 @@ def check_sample(
         "sample_id": raw.sample_id,
         **_media_columns(raw, params, [] if altered is None else altered, sounds),
         **_text_columns(raw),
+        **rating_columns(raw.ratings),
     }
     if raw.word_times and len(raw.word_times) != len((row["transcript_tokens"] or "").split()):
         raise ValueError(f"times of {len(raw.word_times)} words beside the transcript {raw.transcript!r}")

@@ -20,6 +20,7 @@ from stages.media.fields.columns import Columns, read_columns
 from stages.media.text import tokenize
 from stages.samples.fields import FIELDS, Told
 from stages.samples.media import MOST_NAMED, OF_VIDEOS, PAIRS_NAMED, Equal, Images, Sounds, Videos, counted
+from stages.samples.ratings import Ratings
 
 ROWS_AT_A_TIME = 64
 
@@ -107,11 +108,12 @@ class Overview:
 
     def __init__(self, columns: Columns | None = None) -> None:
         """Start with nothing seen; `columns` are those of fields, where there are any."""
-        self._parts: dict[str, Images | Sounds | Videos | Texts | Classes | Numbers | Told]
+        self._parts: dict[str, Images | Sounds | Videos | Texts | Classes | Numbers | Ratings | Told]
         self._parts = {"image": Images(), "audio": Sounds(), "video": Videos()}
         self._parts |= {column: Texts(column) for column in ("texts", "message", "questions")}
         self._parts |= {column: Classes(column) for column in ("answers", "label", "tags", "group")}
         self._parts["numbers"] = Numbers()
+        self._parts["rating_users"] = Ratings()
         self._parts |= {FIELDS: Told(columns)} if columns else {}
         self._seen: set[str] = set()
 

@@ -21,6 +21,10 @@ SAMPLES = pa.schema(  # a data set has the columns that its source's fields make
         pa.field("answers", pa.list_(pa.string())),  # one a question: its class, see `answers`
         pa.field("question_kinds", pa.list_(pa.string())),
         pa.field("fields", pa.list_(pa.string())),  # normalised cells, in the order of the columns in `fields.json`
+        pa.field("rating_users", pa.list_(pa.string())),  # who rated it
+        pa.field("rating_values", pa.list_(pa.float32())),
+        pa.field("rating_times", pa.list_(pa.int64())),
+        pa.field("rating_splits", pa.list_(pa.string())),  # on which each is known, whichever the sample's own is
         pa.field("label", pa.string()),
         pa.field("tags", pa.list_(pa.string())),  # those that apply; null where nobody knows
         pa.field("numbers", pa.map_(pa.string(), pa.float64())),  # known ones by name, so that their order says nothing
@@ -39,6 +43,7 @@ COLUMNS = {  # of a field of `sources.base.RawSample`
     "word_times": ("word_times",),
     "questions": ("questions", "answers", "question_kinds"),
     "fields": ("fields",),
+    "ratings": ("rating_users", "rating_values", "rating_times", "rating_splits"),
     "label": ("label",),
     "tags": ("tags",),
     "numbers": ("numbers",),

@@ -1,6 +1,7 @@
 """Rows to Parquet: a few large files a split, written a row group at a time, so that memory stays flat."""
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,7 @@ class SplitWriter:
         """Take one row; write a row group when enough has gathered."""
         self._rows.append(row)
         self._pending_bytes += sum(len(value) for value in row.values() if isinstance(value, bytes | str))
-        lists = (value for value in row.values() if isinstance(value, list))
-        self._pending_bytes += sum(len(text) for value in lists for text in filter(None, value))
+        self._pending_bytes += sum(map(_size, chain(*(value for value in row.values() if isinstance(value, list)))))
         self.num_rows += 1
         if self._pending_bytes >= ROW_GROUP_BYTES or len(self._rows) >= ROW_GROUP_ROWS:
             self._flush()
@@ -72,3 +72,8 @@ class SplitWriter:
         self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
         self._written_bytes += self._pending_bytes
         self._rows, self._pending_bytes = [], 0
+
+
+def _size(item: Any) -> int:
+    """Return about how many bytes an item of a list takes: a text, the times of a word, a number."""
+    return len(item) if isinstance(item, str | list) else 8

@@ -19,6 +19,16 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Rating:
+    """What a user thinks of a sample, since when, and the split on which that is known: not always the sample's own."""
+
+    user: str
+    value: float
+    time: int  # seconds; only their order counts
+    split: str
+
+
+@dataclass(frozen=True)
 class RawSample:
     """One sample as the source has it, before it is checked.
 
@@ -37,6 +47,7 @@ class RawSample:
     word_times: tuple[tuple[float, float], ...] = ()  # seconds from start to end of each of them, where known
     questions: tuple[Question, ...] = ()
     fields: dict[str, str | None] | None = None  # cells of a table beside it, as written, by column
+    ratings: tuple[Rating, ...] = ()  # of the sample, as something that people like or not
     label: str | None = None
     tags: tuple[str, ...] | None = None  # all that apply, none is an answer too; None where nobody knows
     numbers: Mapping[str, float | None] = field(default_factory=dict)  # to be predicted, by name, each in its own unit

@@ -1,7 +1,7 @@
 """Splits by hash: where a sample goes depends on its own key alone, so new samples leave the others in place."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -46,3 +46,17 @@ def completed_split(
     if split != "train":
         return split
     return split_by_hash(key, 0.0 if "val" in present else val_fraction, 0.0 if "test" in present else test_fraction)
+
+
+def split_in_time(times: Sequence[int], val_fraction: float, test_fraction: float) -> list[str]:
+    """Put what happened on splits by its time: the latest is test, what was before that val, the rest train.
+
+    What happened at once stays together, on the split of its first: nothing in training is as late as what is tested.
+
+    >>> split_in_time([5, 1, 3, 3, 4], 0.2, 0.2)
+    ['test', 'train', 'train', 'train', 'val']
+    """
+    ordered = np.sort(np.asarray(times))
+    first_place = np.searchsorted(ordered, times, side="left")  # how many were before
+    val_from, test_from = (round(len(ordered) * (1 - share)) for share in (val_fraction + test_fraction, test_fraction))
+    return ["test" if place >= test_from else "val" if place >= val_from else "train" for place in first_place]

@@ -11,6 +11,7 @@ from stages.models.tasks.pairs.match import MatchTask
 from stages.models.tasks.pairs.retrieve import RetrieveTask
 from stages.models.tasks.prompted.classify import PromptedClassifyTask
 from stages.models.tasks.prompted.vqa import OpenVqaTask
+from stages.models.tasks.recommend import RateTask, RecommendTask
 from stages.models.tasks.regress import RegressTask
 from stages.models.tasks.tag import TagTask
 from stages.models.tasks.transcribe import TranscribeTask
@@ -22,6 +23,7 @@ TASKS: dict[str, type[Task]] = {
     "caption": CaptionTask,
     "classify": ClassifyTask,
     "match": MatchTask,
+    "recommend": RecommendTask,
     "regress": RegressTask,
     "retrieve": RetrieveTask,
     "tag": TagTask,
@@ -42,4 +44,6 @@ def task_of(experiment: ExperimentBase) -> type[Task]:
     name = experiment.task
     if isinstance(getattr(experiment, "head", None), LanguageModelParams):
         return BY_LANGUAGE_MODEL.get(name, TASKS[name])
+    if getattr(experiment, "feedback", None) == "explicit":
+        return RateTask
     return TASKS[name]

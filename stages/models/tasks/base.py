@@ -57,6 +57,7 @@ class Task(nn.Module):
     columns: ClassVar[tuple[str, ...]] = ()  # of the prepared rows that it reads
     needed: ClassVar[tuple[str, ...]] = ()  # those without which a sample is of no use to it
     several: ClassVar[tuple[str, ...]] = ()  # modalities of which a sample brings several media
+    pooled: ClassVar[bool] = False  # all samples are one pool, whichever split is asked about
     vocabularies: ClassVar[tuple[str, ...]] = ()  # that its model is built from
     headline: ClassVar[str]  # the metric that is shown first and that picks the best epoch
     answer_types: ClassVar[dict[str, str]]  # of a served answer: "string", "double", "strings" or "doubles"

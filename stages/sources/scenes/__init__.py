@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from stages.base.errors import InputError
 from stages.base.lexicon import Lexicon
 from stages.base.parallel import in_processes, usable_cores
-from stages.sources.base import Question, RawSample, RemoteFile, Source
+from stages.sources.base import Question, Rating, RawSample, RemoteFile, Source
 from stages.sources.scenes import (
     captions,
     clip,
@@ -34,6 +34,8 @@ from stages.sources.scenes import (
 )
 from stages.sources.scenes.languages import LANGUAGES
 from stages.sources.scenes.lexicon import lexicon
+from stages.sources.scenes.options import ScenesParams
+from stages.sources.scenes.people import tastes
 from stages.sources.scenes.world import Stream
 
 FILE = "scenes.parquet"
@@ -61,6 +63,8 @@ SCHEMA = pa.schema(
 )
 OFFERED = [("fields", pa.string())]  # JSON, where there are any
 TARGETS = [("numbers", pa.map_(pa.string(), pa.float64())), ("tags", pa.list_(pa.string()))]  # where they are made
+RATING = pa.struct([("user", pa.string()), ("value", pa.float64()), ("time", pa.int64()), ("split", pa.string())])
+RATED = [("ratings", pa.list_(RATING))]  # where there are users
 COMPRESSION = {
     "sample_id": "zstd",
     "split": "zstd",
@@ -81,66 +85,6 @@ COMPRESSION = {
 OF_TARGETS = dict.fromkeys(("numbers.key_value.key", "numbers.key_value.value", "tags.list.element"), "zstd")
 
 
-class ScenesParams(Protocol):
-    """What the source reads from its section of `datasets` in params.yaml."""
-
-    @property
-    def samples(self) -> int:
-        """How many scenes."""
-
-    @property
-    def image_size_px(self) -> int:
-        """The side of the square picture."""
-
-    @property
-    def max_objects(self) -> int:
-        """The most objects in a scene."""
-
-    @property
-    def captions_per_image(self) -> int:
-        """How many captions are written for a scene."""
-
-    @property
-    def questions_per_image(self) -> int:
-        """How many questions are asked about a scene."""
-
-    @property
-    def cue_error(self) -> float:
-        """The chance that what a modality says of the label is drawn at random."""
-
-    @property
-    def language(self) -> str:
-        """Of captions, questions and answers, one of `LANGUAGES`."""
-
-    @property
-    def held_out(self) -> int | str:
-        """The most scenes that validation has, and as many the test; "none" for a tenth of all each."""
-
-    @property
-    def clips(self) -> bool:
-        """Whether a clip in which the objects move goes with each scene, and the texts are about it."""
-
-    @property
-    def label(self) -> Literal["situation", "motion", "deal"]:
-        """What is to be told: the situation, what the object that is spoken of does in the clip, or the deal."""
-
-    @property
-    def fields(self) -> bool:
-        """Whether a table goes with each scene, in which its first object is on offer."""
-
-    @property
-    def targets(self) -> bool:
-        """Whether numbers and tags to be predicted go with each scene."""
-
-    @property
-    def spoken(self) -> Literal["phrase", "message"]:
-        """What the voice says: the colour and shape of an object, or the message."""
-
-    @property
-    def noise(self) -> float:
-        """The standard deviation of the pixel noise, of full range 1."""
-
-
 class Scenes(Source):
     """Generated scenes, see the module."""
 
@@ -156,7 +100,7 @@ class Scenes(Source):
         "oracle",
         "truth",
     )
-    required = ("image", "texts")
+    required: tuple[str, ...] = ("image", "texts")
 
     def __init__(self, params: ScenesParams) -> None:
         """Keep the params.
@@ -178,10 +122,14 @@ class Scenes(Source):
             raise InputError("label of the source scenes is motion, and nothing moves: set clips to true")
         if params.label == "deal" and not params.fields:
             raise InputError("label of the source scenes is deal, and nothing is on offer: set fields to true")
+        if params.users and params.clips:
+            raise InputError("users of the source scenes is set beside clips: they rate pictures, sounds and texts")
         self.params = params
         self.fields = Scenes.fields + ("video",) * params.clips + ("fields",) * params.fields
-        self.fields += ("numbers", "tags") * params.targets
-        self._schema = pa.schema([*SCHEMA, *OFFERED * params.fields, *TARGETS * params.targets])
+        self.fields += ("numbers", "tags") * params.targets + ("ratings",) * bool(params.users)
+        self.required = () if params.users else Scenes.required
+        more = [*OFFERED * params.fields, *TARGETS * params.targets, *RATED * bool(params.users)]
+        self._schema = pa.schema([*SCHEMA, *more])
 
     def remote_files(self) -> tuple[RemoteFile, ...]:
         """Name no file: everything is generated."""
@@ -216,7 +164,26 @@ class Scenes(Source):
         """Make the scenes of one row group."""
         np.empty(KEPT_BYTES, np.uint8)  # given back at once, which makes the C library keep what is smaller
         stop = min(start + ROWS_PER_GROUP, self.params.samples)
-        return pa.Table.from_pylist([self._row(seed, index) for index in range(start, stop)], schema=self._schema)
+        rows = [self._row(seed, index) for index in range(start, stop)]
+        if self.params.users:
+            everyone = tastes.users(seed, self.params.users)
+            rows = [self._rated(row, seed, index, everyone) for index, row in enumerate(rows, start)]
+        return pa.Table.from_pylist(rows, schema=self._schema)
+
+    def _rated(self, row: dict[str, Any], seed: int, index: int, everyone: list[tastes.User]) -> dict[str, Any]:
+        """Return a scene in its one medium, with its ratings, and how much each user likes it in its truth."""
+        scene = world.sample(seed, index, self.params.max_objects)
+        other = {
+            name for medium, names in tastes.OF_MEDIUM.items() for name in names if medium != tastes.medium_of(index)
+        }
+        share = self.params.ratings_per_user / self.params.samples
+        found = tastes.ratings(everyone, scene, (seed, index, row["split"]), share)
+        liking = {user.name: round(user.liking(scene), 3) for user in everyone}
+        truth = json.dumps(json.loads(row["truth"]) | {"liking": liking}, sort_keys=True)
+        return {name: value for name, value in row.items() if name not in other} | {
+            "truth": truth,
+            "ratings": [asdict(rating) for rating in found],
+        }
 
     def _split(self, index: int) -> str:
         """Return a scene's split: of each ten one for validation and one for the test, until there are enough."""
@@ -282,10 +249,13 @@ class Scenes(Source):
 
 
 def _sample(row: dict[str, Any]) -> RawSample:
-    asked = tuple(Question(**question) for question in row["questions"])
-    lists: dict[str, Any] = {"texts": tuple(row["texts"]), "word_times": tuple(map(tuple, row["word_times"]))}
+    asked = tuple(Question(**question) for question in row["questions"] or ())
+    times = tuple(map(tuple, row["word_times"] or ()))
+    lists: dict[str, Any] = {"texts": tuple(row["texts"] or ()), "word_times": times, "questions": asked}
     if "fields" in row:
         lists |= {"fields": json.loads(row["fields"])}
     if "numbers" in row:
         lists |= {"numbers": dict(row["numbers"]), "tags": tuple(row["tags"])}
-    return RawSample(**row | lists | {"questions": asked, "truth": json.loads(row["truth"])})
+    if "ratings" in row:
+        lists |= {"ratings": tuple(Rating(**rating) for rating in row["ratings"] or ())}
+    return RawSample(**row | lists | {"truth": json.loads(row["truth"])})

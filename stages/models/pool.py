@@ -1,0 +1,65 @@
+"""A data set read as one pool: whichever split is asked about, all samples are there to choose from.
+
+Each row then names, as `asks`, the split whose ratings are asked about; on which split each rating is known stands in
+the row. A sample without media stays in the pool: what is rated does not depend on what a model reads.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stages.base.device import Device
+from stages.base.errors import InputError
+from stages.base.store import FEATURES, SPLITS, artifact_path, read_manifest
+from stages.models.tables import FeatureTable, Reading, Split, load_split, read_index, read_rows
+
+ASKS = "asks"  # key of a row of a pool
+Found = dict[
+    str, tuple[np.ndarray, list[list[int]]]
+]  # by modality, features and the places in them of each row's media
+
+
+@dataclass(frozen=True)
+class Pool(Reading):
+    """What an experiment reads whose samples are all in one pool."""
+
+
+def load(reading: Reading, split: str, device: Device, limit_bytes: float) -> Split:
+    """Read one split, or the pool of which its ratings are asked about.
+
+    Raises:
+        InputError: when an artifact is missing or incomplete, there is nothing to ask, or the two do not match.
+    """
+    if not isinstance(reading, Pool):
+        return load_split(reading, split, device, limit_bytes)
+    prepared = artifact_path("prepare", reading.dataset)
+    read_manifest(prepared)
+    parts = {part: read_rows(prepared, part, ["sample_id", *reading.columns]) for part in SPLITS}
+    found: Found = {}
+    for modality, name in reading.inputs.items():
+        ids = {part: [row["sample_id"] for row in rows] for part, rows in parts.items()}
+        places = [place for part in SPLITS for place in read_index(name, part, ids[part], prepared)]
+        found[modality] = np.load(artifact_path("features", name) / FEATURES, mmap_mode="c"), places
+    return join_pool(reading, split, [row for rows in parts.values() for row in rows], found, (device, limit_bytes))
+
+
+def join_pool(
+    reading: Reading, split: str, rows: list[dict[str, Any]], features: Found, kept: tuple[Device, float]
+) -> Split:
+    """Join the rows of a whole data set with their features; `kept` as for a `FeatureTable`.
+
+    Raises:
+        InputError: when the data set has no ratings, or none on the split.
+    """
+    if not any(row.get("rating_users") for row in rows):
+        raise InputError(
+            f"data set {reading.dataset} has no ratings, which the task needs: of its source, or its users"
+        )
+    if not any(split in row["rating_splits"] for row in rows):
+        raise InputError(
+            f"data set {reading.dataset}: no rating is on the split {split}; raise its val_fraction and test_fraction "
+            "where its source has them, or choose another rule of its split"
+        )
+    tables = {modality: FeatureTable(array, places, *kept) for modality, (array, places) in features.items()}
+    return Split([row | {ASKS: split} for row in rows], tables, reading.several)

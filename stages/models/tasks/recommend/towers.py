@@ -1,0 +1,54 @@
+"""The users' tower, and what an item has beside its modalities.
+
+Shapes: B items of a batch, P pairs of a user and an item, H places of a history, D dim.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from stages.models.fusions.base import VERY_LOW
+
+SMALL = 0.1  # deviation of first vectors
+
+
+def vectors(number: int, dim: int) -> nn.Embedding:
+    """Return small vectors by number; there is one at least, so that nothing is empty."""
+    table = nn.Embedding(max(1, number), dim)
+    nn.init.normal_(table.weight, std=SMALL if dim > 1 else 0.0)
+    return table
+
+
+def looked_up(table: nn.Embedding, numbers: Tensor) -> Tensor:
+    """Return the vectors of numbers, zeros for -1."""
+    return table(numbers.clamp_min(0)).masked_fill((numbers < 0).unsqueeze(-1), 0.0)
+
+
+class UserTower(nn.Module):
+    """A user's own vector, and attention over the items that the user liked.
+
+    The user's vector asks, so that two users with one history may look at different parts of it; a place has a weight
+    of its own, as the latest may tell more.
+    """
+
+    def __init__(self, num_users: int, dim: int, history: int) -> None:
+        """Make the parts; `num_users` 0 is without vectors of their own, `history` 0 without a history."""
+        super().__init__()
+        self.number = vectors(num_users, dim) if num_users else None
+        self.history = history
+        if history:
+            self.ask, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim)  # keys are the items' vectors themselves
+            self.place_H = nn.Parameter(torch.zeros(history + 1))
+
+    def forward(self, users_P: Tensor, history_PHD: Tensor, real_PH: Tensor, rate: float = 0.0) -> Tensor:
+        """Return (P, D); zeros of whom nothing is known. `rate`: the chance that a part is left out, in training."""
+        there_2P = torch.rand(2, len(users_P), device=users_P.device) >= rate
+        out_PD = history_PHD.new_zeros(len(users_P), history_PHD.shape[-1])
+        if self.number is not None:
+            out_PD = looked_up(self.number, torch.where(there_2P[0], users_P, -1))
+        if self.history:
+            real_PH = real_PH & there_2P[1].unsqueeze(1)
+            scores_PH = (history_PHD @ self.ask(out_PD).unsqueeze(-1)).squeeze(-1) * out_PD.shape[-1] ** -0.5
+            scores_PH = (scores_PH + self.place_H[: real_PH.shape[1]]).masked_fill(~real_PH, VERY_LOW)
+            read_PD = self.value((scores_PH.softmax(-1).unsqueeze(1) @ history_PHD).squeeze(1))
+            out_PD = out_PD + read_PD.masked_fill(~real_PH.any(1, keepdim=True), 0.0)
+        return out_PD.float()

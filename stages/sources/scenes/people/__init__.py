@@ -1,0 +1,1 @@
+"""People who look at scenes, listen to them and read of them."""

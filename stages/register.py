@@ -55,7 +55,7 @@ def run(params: Params, name: str) -> None:
                 "name": name,
                 "version": int(version.version),
                 "aliases": held,
-                "inputs": list(params.experiments[name].inputs.used()),
+                "inputs": list(params.experiments[name].given()),
                 "run_id": version.run_id,
                 "digest": digest,
                 "decision": decision,
@@ -67,7 +67,8 @@ def run(params: Params, name: str) -> None:
 def try_sample(params: Params, name: str, sample_id: str) -> None:
     """Ask the champion of an experiment about one prepared sample, and show what went in."""
     experiment = params.experiments[name]
-    columns = {m: column_of(params.features[f]) for m, f in experiment.inputs.used().items()}
+    used = experiment.inputs.used()
+    columns = {m: column_of(params.features[used[m]]) for m in experiment.given()}
     row = _prepared_row(experiment.dataset, sample_id)
     with tempfile.TemporaryDirectory() as folder:
         given = []

@@ -138,7 +138,7 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
                 "max_audio_seconds": params.prepare.max_audio_seconds,
                 "max_video_seconds": params.prepare.max_video_seconds,
                 "max_video_megapixels": params.prepare.max_video_megapixels,
-                "modalities": list(experiment.inputs.used()),
+                "modalities": [*experiment.given(), *experiment.asks],
             },
         )
         files = {"model": str(artifact_path("train", name)), "settings": str(settings)}
@@ -174,7 +174,7 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
 
     experiment = params.experiments[name]
     used = experiment.inputs.used()
-    columns = {modality: column_of(params.features[feature]) for modality, feature in used.items()}
+    columns = {modality: column_of(params.features[used[modality]]) for modality in experiment.given()}
     sample = _first_whole_sample(experiment.dataset, set(columns.values()))
     values = {
         m: sample[column][0] if isinstance(sample[column], list) else sample[column] for m, column in columns.items()
@@ -186,7 +186,8 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
         "strings": Array(DataType.string),
         "doubles": Array(DataType.double),
     }
-    inputs = Schema([ColSpec(AnyType(), m, required=m in experiment.required()) for m in used])
+    asked = [*experiment.given(), *experiment.asks]
+    inputs = Schema([ColSpec(AnyType(), name, required=name in experiment.required()) for name in asked])
     answers = TASKS[experiment.task].answer_types
     outputs = Schema([ColSpec(kinds[kind], column, required=False) for column, kind in answers.items()])
     return ModelSignature(inputs, outputs), pd.DataFrame([example])

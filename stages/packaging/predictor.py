@@ -80,7 +80,7 @@ class Predictor:
         bring_bases(folder)
         task = load_model(folder, device)
         extractors = {}
-        for modality in task.config.features:
+        for modality in task.config.experiment.given():
             extractors[modality] = load_extractor(folder / modality, device).in_service()
         return cls(task, extractors, settings, device)
 
@@ -136,7 +136,9 @@ class Predictor:
                 raise InputError(f"{modality} is missing, and the task needs it")
         if all(data is None for data in given.values()):
             raise InputError(f"nothing is given; give one or more of {', '.join(self._extractors)}")
-        return {modality: None if data is None else self._decode(modality, data) for modality, data in given.items()}
+        decoded = {m: None if data is None else self._decode(m, data) for m, data in given.items()}
+        extras = {name: self.task.read_extra(name, sample.get(name)) for name in self.task.config.experiment.asks}
+        return decoded | {name: np.array(value) for name, value in extras.items()}
 
     def _with_sound(self, given: dict[str, bytes | None]) -> dict[str, bytes | None]:
         """Clean a video; its sound is heard where the model hears and no other is given, as `prepare` has it."""
@@ -160,6 +162,8 @@ class Predictor:
         batch: dict[str, torch.Tensor] = {}
         for modality in self._extractors:
             batch |= self._features(modality, [sample[modality] for sample in read])
+        for name in self.task.config.experiment.asks:
+            batch[name] = torch.from_numpy(np.array([sample[name] for sample in read], np.int64))
         return self.task.predict(batch, self._settings.evaluate)
 
     def _features(self, modality: str, decoded: list[np.ndarray | None]) -> dict[str, torch.Tensor]:

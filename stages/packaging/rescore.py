@@ -21,8 +21,9 @@ from stages.params.cli import main
 
 if TYPE_CHECKING:
     from stages.extractors import Extractor
+    from stages.models.tables import Split
 
-TEST = SPLITS[2]
+TRAIN, TEST = SPLITS[0], SPLITS[2]
 
 
 def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, list[Any]]:
@@ -45,23 +46,29 @@ def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, 
     reading = reading_of(task.config.experiment)
     read_manifest(prepared)
     task.lexicon = read_lexicon(prepared)
-    rows = read_rows(prepared, TEST, ["sample_id", *reading.columns])
-    features = {}
-    for modality, column in columns_of(model).items():
-        extractor = load_extractor(model / modality, device)
-        features[modality] = features_of(prepared, column, extractor, evaluate.batch_size)
-    test = join_split(reading, TEST, rows, features, device, limit_bytes=0)
+
+    def split_of(name: str) -> "Split":
+        rows = read_rows(prepared, name, ["sample_id", *reading.columns])
+        features = {}
+        for modality, column in columns_of(model).items():
+            extractor = load_extractor(model / modality, device)
+            features[modality] = features_of(prepared, column, extractor, evaluate.batch_size, name)
+        return join_split(reading, name, rows, features, device, limit_bytes=0)
+
+    if task.studies:
+        task.study(split_of(TRAIN))
+    test = split_of(TEST)
     return task.records(task.answer(test, evaluate), test.rows)
 
 
 def features_of(
-    prepared: Path, column: str, extractor: "Extractor", batch_size: int
+    prepared: Path, column: str, extractor: "Extractor", batch_size: int, split_name: str = TEST
 ) -> tuple[np.ndarray, list[list[int]]]:
-    """Return the features of a column's media in the test split, equal media once, and each sample's places in them."""
+    """Return the features of a column's media in a split, equal media once, and each sample's places in them."""
     index = Index()
 
     def media() -> Iterator[Medium]:
-        for sample_id, split, found in read_media(prepared, column, [TEST]):
+        for sample_id, split, found in read_media(prepared, column, [split_name]):
             known = len(index.row_of)
             index.add(sample_id, split, [medium.key for medium in found])
             new = {medium.key: medium for medium in found if index.row_of[medium.key] >= known}

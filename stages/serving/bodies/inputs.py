@@ -16,6 +16,7 @@ from stages.base.store import MEDIA
 from stages.serving.errors import Refused
 
 FORM, JSON = "multipart/form-data", "application/json"
+NUMBERS = ("seed", "count")  # what a model that draws may be told: a number, or its digits
 MOST_TEXT_CHARS = 10_000
 MOST_PARTS = 32
 BASE64_WANTED = "the base64 text or data URL of its bytes"
@@ -121,6 +122,8 @@ def _json_inputs(body: bytes) -> dict[str, bytes | None]:
 def _json_value(name: str, value: object) -> bytes | None:
     if value is None:
         return None
+    if name in NUMBERS and isinstance(value, int) and not isinstance(value, bool):
+        return str(value).encode()
     if not isinstance(value, str):
         wanted = BASE64_WANTED if name in MEDIA else "a text"
         raise Refused(422, "wrong_type", f"{name[:80]}: {wanted} is wanted, not {type(value).__name__}")

@@ -5,11 +5,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from stages.base.store import MEDIA
-from stages.serving.bodies.inputs import FORM, JSON
+from stages.serving.bodies.inputs import FORM, JSON, NUMBERS
 
 TEXT = {"type": "string"}
 FILE = {"type": "string", "format": "binary"}
+NUMBER = {"type": "integer", "minimum": 0, "description": "of models that draw: the seed, and how many pictures"}
 BASE64 = {"type": "string", "contentEncoding": "base64", "description": "base64 of its bytes, or a data URL"}
+TEXTS = {"text": TEXT, "question": TEXT} | dict.fromkeys(NUMBERS, NUMBER)
 INPUT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -17,14 +19,14 @@ INPUT_BODY: dict[str, Any] = {
             FORM: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(MEDIA, FILE) | {"text": TEXT, "question": TEXT},
+                    "properties": dict.fromkeys(MEDIA, FILE) | TEXTS,
                     "additionalProperties": False,
                 }
             },
             JSON: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(MEDIA, BASE64) | {"text": TEXT, "question": TEXT},
+                    "properties": dict.fromkeys(MEDIA, BASE64) | TEXTS,
                     "additionalProperties": False,
                 }
             },

@@ -98,7 +98,7 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
 
 
 def _false(judgement: Judgement, answer: dict[str, Any]) -> list[tuple[str, Range]]:
-    """Return the false statements of a caption, or of what a picture was asked by, as they are written, and where their words are."""
+    """Return the false statements of a caption, or a picture's text, as they are written, and where their words are."""
     wrong = [verdict.words for verdict in judgement.statements if verdict.holds is False]
     words = answer.get("asked_words") or answer["words"]
     return [(join(words[first:behind]), (first, behind)) for first, behind in wrong]

@@ -147,8 +147,8 @@ class GenerateTask(FusedTask):
         for samples, _, batch in split.in_order(evaluate.batch_size):
             seeds = [seed_of(split.rows[i]["sample_id"]) for i in samples]
             counts = [SEVERAL if i < evaluate.num_samples_shown else 1 for i in samples]
-            asked = batch | {"seed": torch.tensor(seeds), "count": torch.tensor(counts)}
-            answers += [a | {"picture": a["pictures"][0]} for a in self.predict(asked, evaluate)]
+            told = {"seed": torch.tensor(seeds), "count": torch.tensor(counts)}
+            answers += [a | {"picture": a["pictures"][0]} for a in self.predict(batch | told, evaluate)]
         asked = [{"asked_words": row["tokens"][0].split() if row.get("tokens") else []} for row in split.rows]
         parts = zip(answers, asked, self._real(split), strict=True)
         return self._judge([answer | words | real for answer, words, real in parts])

@@ -60,6 +60,7 @@ def run(params: Params, name: str) -> None:
         task.lexicon = read_lexicon(prepared)
         reading = reading_of(experiment)
         train, test = (load(reading, split, device, limit_bytes=0) for split in (SPLITS[0], TEST))
+        task.study(train)
         answers = task.answer(test, params.evaluate)
         metrics = score(task, answers, train, test, params)
         metrics["baselines"] |= _recognised(params, task, prepared, device, test)
@@ -90,7 +91,7 @@ def score(task: "Task", answers: list[dict[str, Any]], train: "Split", test: "Sp
     baselines = task.baselines(train, test)
     for row, modalities in task.ablations().items():
         baselines[row] = task.answer(test.only(modalities), params.evaluate)
-    for modality in task.config.features:
+    for modality in task.config.experiment.given():
         if modality not in task.several:
             baselines[f"shuffled_{modality}"] = _shuffled(task, answers, test, modality, params)
     if VIDEO in task.config.features:
@@ -131,7 +132,7 @@ def _shuffled(
     from stages.models.baselines import swapped
 
     order = swapped(len(test), params.base.seed)
-    if len(task.config.features) == 1 and not task.pooled:
+    if len(task.config.experiment.given()) == 1 and not task.pooled:
         return [answers[i] for i in order]
     return task.answer(test.reordered(modality, order), params.evaluate)
 

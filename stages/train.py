@@ -77,6 +77,7 @@ def _fit(
 ) -> tuple["Fitted | None", "ModelConfig", dict[str, int]]:
     """Return the finished training (None in a follower), what builds its model, and the samples of each split."""
     from stages.base.device import set_up
+    from stages.base.lexicon import read_lexicon
     from stages.base.tracking import LiveRun
     from stages.models.model import build, keep_bases, load_pretrained, reading_of
     from stages.models.pool import load
@@ -95,6 +96,9 @@ def _fit(
     if not _is_follower():
         keep_bases(config)
     load_pretrained(task, f"experiments.{name}")
+    if task.studies and train.monitor == "score":
+        task.lexicon = read_lexicon(artifact_path("prepare", experiment.dataset))
+        task.study(splits[SPLITS[0]])
     begins = start_of(name, experiment)
     told = begin(task, name, begins) if begins else ""
     task.take_in(splits[SPLITS[0]])

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +169,18 @@ class LiveRun:
                 self._lost(error)
         self._pending = []
         self._last_flush = time.monotonic()
+
+    def log_file(self, place: str, content: bytes) -> None:
+        """Send a file to its place, such as `samples/epoch-0001.png`, among the run's artifacts."""
+        if self._client is None:
+            return
+        folder, _, name = place.rpartition("/")
+        try:
+            with tempfile.TemporaryDirectory() as temporary:
+                (Path(temporary) / name).write_bytes(content)
+                self._client.log_artifact(self._run_id, str(Path(temporary) / name), folder or None)
+        except Exception as error:  # as above
+            self._lost(error)
 
     def _lost(self, error: Exception) -> None:
         self._client = None

@@ -40,6 +40,34 @@ def nearest_captions(test: Split, train: Split) -> list[list[str]]:
     return [train.rows[i]["tokens"][0].split() for i in (asked @ known.T).argmax(1)]
 
 
+def nearest_texts(test: list[dict[str, Any]], train: list[dict[str, Any]]) -> list[int] | None:
+    """Return, for the first text of each test row, the training row with the text of most words in common.
+
+    Counted is the share of all words of both; None where a row has no text.
+    """
+    if not all(row.get("tokens") for row in [*test, *train]):
+        return None
+    known = [(i, text) for i, row in enumerate(train) for text in row["tokens"]]
+    words = {word: number for number, word in enumerate(sorted({w for _, text in known for w in text.split()}))}
+    known_KV, asked_NV = (_words_of(texts, words) for texts in ([t for _, t in known], [r["tokens"][0] for r in test]))
+    found = []
+    for row, asked in zip(asked_NV, test, strict=True):
+        common_K = np.asarray((known_KV @ row.T).todense()).ravel()
+        total_K = np.asarray(known_KV.sum(1)).ravel() + len(set(asked["tokens"][0].split()))
+        found.append(known[int((common_K / (total_K - common_K)).argmax())][0])
+    return found
+
+
+def _words_of(texts: list[str], words: dict[str, int]) -> Any:
+    """Return which words each text has, a sparse matrix of a row a text; words without a number are left out."""
+    from scipy.sparse import csr_array  # takes a while
+
+    sets = [sorted(words[word] for word in set(text.split()) if word in words) for text in texts]
+    ends = np.cumsum([0, *map(len, sets)])
+    columns = np.array([number for found in sets for number in found], np.int64)
+    return csr_array((np.ones(len(columns)), columns, ends), shape=(len(texts), len(words)))
+
+
 def swapped(size: int, seed: int) -> np.ndarray:
     """Return for each of `size` samples another one, each used once: none keeps its own."""
     order = np.random.default_rng(seed).permutation(size)

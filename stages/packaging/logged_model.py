@@ -197,8 +197,8 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
 
 
 def _inputs(params: Params, name: str) -> list[str]:
-    """Return what a version can be given: also texts that another model writes where they are not."""
-    return [*params.given_columns(name), *params.answering(name)]
+    """Return what a version can be given: also texts that another model writes where they are not, and its `asks`."""
+    return [*params.given_columns(name), *params.answering(name), *params.experiments[name].asks]
 
 
 def _first_whole_sample(dataset: str, columns: set[str]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Predictor:
         bring_bases(folder)
         task = load_model(folder, device)
         extractors, writers = {}, {}
-        for modality in task.config.features:
+        for modality in task.config.experiment.given():
             extractors[modality] = load_extractor(folder / modality, device).in_service()
             if writer := answering_of(folder / modality):
                 evaluate = greedily(settings.evaluate, settings.evaluate.batch_size)
@@ -165,7 +165,8 @@ class Predictor:
             if given[modality] is None and modality not in written:
                 raise InputError(f"{modality} is missing, and the task needs it")
         decoded = {m: None if data is None else self._decode(m, data) for m, data in given.items()}
-        return decoded | written
+        extras = {name: self.task.read_extra(name, sample.get(name)) for name in self.task.config.experiment.asks}
+        return decoded | written | {name: np.array(value) for name, value in extras.items()}
 
     def _with_sound(self, given: dict[str, bytes | None]) -> dict[str, bytes | None]:
         """Clean a video; its sound is heard where the model hears and no other is given, as `prepare` has it."""
@@ -198,6 +199,8 @@ class Predictor:
         batch: dict[str, torch.Tensor] = {}
         for modality in self._extractors:
             batch |= self._features(modality, self._with_written(modality, [sample[modality] for sample in read]))
+        for name in self.task.config.experiment.asks:
+            batch[name] = torch.from_numpy(np.array([sample[name] for sample in read], np.int64))
         return self.task.explained(batch, self.task.predict(batch, self._settings.evaluate))
 
     def _with_written(self, modality: str, decoded: list[Any]) -> list[np.ndarray | None]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stages.extractors import Extractor
     from stages.models.tables import Reading, Split
 
-TEST = SPLITS[2]
+TRAIN, TEST = SPLITS[0], SPLITS[2]
 
 
 def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, list[Any]]:
@@ -45,40 +45,44 @@ def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, 
     task = load_model(model, device)
     read_manifest(prepared)
     task.lexicon = read_lexicon(prepared)
-    test = _read(model, prepared, reading_of(task.config.experiment), evaluate, device)
+    reading = reading_of(task.config.experiment)
+    if task.studies:
+        task.study(_read((model, prepared), reading, TRAIN, evaluate, device))
+    test = _read((model, prepared), reading, TEST, evaluate, device)
     return task.records(task.answer(test, evaluate), test.rows)
 
 
-def _read(model: Path, prepared: Path, reading: "Reading", evaluate: Any, device: "Device") -> "Split":
-    """Return the test split as a model folder's own extractors, and models that write for it, make it."""
+def _read(places: tuple[Path, Path], reading: "Reading", split: str, evaluate: Any, device: "Device") -> "Split":
+    """Return a split as a model's own extractors, and models that write for it, make it; `places`: model and data."""
     from stages.extractors import load_extractor
     from stages.models.model import answering_of, columns_of
     from stages.models.tables import join_split, read_rows
     from stages.packaging.answering import greedily
 
-    rows = read_rows(prepared, TEST, ["sample_id", *reading.columns])
+    model, prepared = places
+    rows = read_rows(prepared, split, ["sample_id", *reading.columns])
     columns, features = columns_of(model), {}
     samples: Iterable[tuple[str, str, list[Medium]]]
     for modality in reading.inputs:
         extractor = load_extractor(model / modality, device)
         answering = answering_of(model / modality)
         if answering:
-            texts = _written(answering, prepared, greedily(evaluate, evaluate.batch_size), device)
+            texts = _written((answering, prepared), split, greedily(evaluate, evaluate.batch_size), device)
             ids = [row["sample_id"] for row in rows]
-            samples = ((i, TEST, [medium(i, texts[i])] if i in texts else []) for i in ids)
+            samples = [(i, split, [medium(i, texts[i])] if i in texts else []) for i in ids]
         else:
-            samples = read_media(prepared, columns[modality], [TEST])
+            samples = read_media(prepared, columns[modality], [split])
         features[modality] = features_of(samples, extractor, evaluate.batch_size)
-    return join_split(reading, TEST, rows, features, device, limit_bytes=0)
+    return join_split(reading, split, rows, features, device, limit_bytes=0)
 
 
-def _written(model: Path, prepared: Path, evaluate: Any, device: "Device") -> dict[str, str]:
+def _written(places: tuple[Path, Path], split: str, evaluate: Any, device: "Device") -> dict[str, str]:
     from stages.models.model import load_model, reading_of
     from stages.packaging.answering import texts_of
 
-    task = load_model(model, device)
+    task = load_model(places[0], device)
     reading = dataclasses.replace(reading_of(task.config.experiment), columns=(), needed=())
-    return texts_of(task, _read(model, prepared, reading, evaluate, device), evaluate)
+    return texts_of(task, _read(places, reading, split, evaluate, device), evaluate)
 
 
 def features_of(

@@ -26,6 +26,7 @@ from mlflow.pyfunc.model import PythonModel
 
 MEDIA = ("image", "audio", "video")
 FIELDS = "fields"
+NUMBERS = ("seed", "count")  # what a model that draws may be told
 MLFLOW_SERVER = "__pyfunc_model_path__"  # MLflow's scoring server has it in its environment
 
 
@@ -79,6 +80,8 @@ def read_input(modality: str, value: object) -> bytes | None:
         return json.dumps({name: plain(cell) for name, cell in value.items()}).encode()
     if isinstance(value, str):
         return value.encode()
+    if modality in NUMBERS and isinstance(value, int | float) and float(value).is_integer():
+        return str(int(value)).encode()
     raise ValueError(f"{modality}: expected text, got {repr(value)[:80]}")
 
 
@@ -151,6 +154,8 @@ def _shown(answer: dict[str, Any]) -> Iterator[str]:
         if key == "tags":
             pairs = zip(value, answer["tag_probabilities"], strict=True)
             yield "  tags: " + (", ".join(f"{name} {p:.3f}" for name, p in pairs) or "none")
+        elif key == "images":
+            yield from _kept(value, int(answer["seed"]))
         elif key == "classes":
             ranked = sorted(zip(answer["probabilities"], value, strict=True), reverse=True)[:5]
             yield "  " + ", ".join(f"{name} {p:.3f}" for p, name in ranked)
@@ -159,6 +164,16 @@ def _shown(answer: dict[str, Any]) -> Iterator[str]:
                 f"{len(value)} numbers, {[round(x, 3) for x in value[:4]]} ..." if isinstance(value, list) else value
             )
             yield f"  {key}: {short:.3f}" if isinstance(short, float) else f"  {key}: {short}"
+
+
+def _kept(images: list[str], seed: int) -> Iterator[str]:
+    """Write pictures into the current folder; yield where."""
+    import base64
+
+    for number, image in enumerate(images):
+        path = Path(f"made-{seed}-{number}.png")
+        path.write_bytes(base64.b64decode(image))
+        yield f"  {path}"
 
 
 if __name__ == "__main__":

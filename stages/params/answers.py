@@ -77,7 +77,7 @@ def given_columns(name: str, experiments: Mapping[str, ExperimentBase], features
     In the place of texts that another experiment writes stands what that one reads.
     """
     asked = answering(experiments[name], features)
-    used = {m: features[feature] for m, feature in experiments[name].inputs.used().items() if m not in asked}
+    used = {m: features[experiments[name].inputs.used()[m]] for m in experiments[name].given() if m not in asked}
     found = {modality: column_of(section) for modality, section in used.items()}
     for other in asked.values():
         found |= {m: column for m, column in given_columns(other, experiments, features).items() if m not in found}

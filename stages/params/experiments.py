@@ -101,6 +101,7 @@ class ExperimentBase(Section):
 
     needs: ClassVar[tuple[str, ...]] = ()  # modalities without which a sample makes no sense
     least: ClassVar[int] = 1  # modalities
+    asks: ClassVar[tuple[str, ...]] = ()  # what a model may be told beside its modalities when it is asked
 
     task: str
     dataset: str
@@ -130,6 +131,10 @@ class ExperimentBase(Section):
         there = other.encoded()
         kinds = (modality, "text") if modality == "question" else (modality,)
         return next((kind for kind in kinds if modality in self.encoded() and kind in there), NONE)
+
+    def given(self) -> tuple[str, ...]:
+        """Return the modalities that are given when the model is asked."""
+        return tuple(self.inputs.used())
 
     def encoded(self) -> tuple[str, ...]:
         """Return the modalities that have an encoder: those that are used and that no language model reads itself."""

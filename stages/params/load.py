@@ -18,7 +18,7 @@ from stages.params.inits import unfit_inits, wrong_inits
 from stages.params.language_models import language_model_faults
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
 from stages.params.section import NONE, BaseParams, Section, variant_names
-from stages.params.tasks import ExperimentParams, TranscribeParams
+from stages.params.tasks import ExperimentParams, GenerateParams, TranscribeParams
 
 LONGEST_NAME = 80
 
@@ -158,6 +158,8 @@ def _check_inputs(params: Params, name: str, experiment: ExperimentBase) -> list
     if isinstance(experiment, TranscribeParams):
         lines += _transcribe_faults(f"experiments.{name}.inputs", params, used)
     lines += language_model_faults(f"experiments.{name}", experiment, params.features, params.train.word_loss)
+    if isinstance(experiment, GenerateParams):
+        lines += _generate_faults(name, params, experiment)
     if task == "translate" and len(used) != 2:
         lines.append(f"  experiments.{name}.inputs: the task translate needs two modalities; got {used}")
     return lines
@@ -173,6 +175,22 @@ def _transcribe_faults(key: str, params: Params, used: dict[str, str]) -> Iterat
                 f"  features.{feature}.leading_silence: got 'cut', which takes from each sound nobody knows how "
                 f"much; the task transcribe tells when each word was said and needs 'kept'"
             )
+
+
+def _generate_faults(name: str, params: Params, experiment: GenerateParams) -> Iterator[str]:
+    """Yield a target that is no pixels, and an adversarial training whose best epoch would be picked by its loss."""
+    feature = experiment.inputs.used().get(experiment.target, NONE)
+    extractor = getattr(params.features.get(feature), "extractor", PIXELS)
+    if extractor != PIXELS:
+        yield (
+            f"  experiments.{name}.inputs.{experiment.target}: got {feature!r}, which is of the extractor {extractor}; "
+            f"what the task generate makes is {PIXELS}"
+        )
+    if experiment.head == "gan" and {"monitor": params.train.monitor, **experiment.train}["monitor"] != "score":
+        yield (
+            f"  experiments.{name}.train.monitor: got 'loss', which says nothing of a gan, whose two parts work "
+            f"against each other; expected score"
+        )
 
 
 def _check_encoders(params: Params, name: str, experiment: ExperimentBase) -> Iterator[str]:

@@ -28,6 +28,8 @@ class EvaluateParams(Section):
     ngram_weight: NonNegative = 0.5  # so in versions from before it was a value, as the next
     word_bonus: float = 0.5
     recogniser: Literal["none"] | RecogniserParams = "none"  # a row beside transcripts
+    steps: Count = 24  # of made pictures; so in versions from before it was a value, as the next
+    guidance: Annotated[float, Field(ge=1)] = 2.0
     batch_size: Count
     num_samples_shown: Count
 

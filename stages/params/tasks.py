@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from stages.params.experiments import ExperimentBase, LanguageModelParams
-from stages.params.section import NONE, NonNegative, Section, variant
+from stages.params.section import NONE, NonNegative, Section, Share, variant
 
 LABEL = "{label}"
 
@@ -164,9 +164,35 @@ class RecommendParams(ExperimentBase):
         return self
 
 
+class GenerateParams(ExperimentBase):
+    """A picture, `target`, from the other modalities; `channels` at the widest cells of what makes it."""
+
+    least: ClassVar[int] = 2
+    asks: ClassVar[tuple[str, ...]] = ("seed", "count")
+
+    task: Literal["generate"]
+    target: Literal["image"]
+    head: Annotated[str, variant("models/heads/pictures")]
+    channels: Annotated[int, Field(ge=8, multiple_of=8)]
+    condition_dropout: Share = 0.1
+
+    def given(self) -> tuple[str, ...]:
+        """Return all modalities but the target."""
+        return tuple(modality for modality in self.inputs.used() if modality != self.target)
+
+    def encoded(self) -> tuple[str, ...]:
+        """Return the modalities that have an encoder."""
+        return self.given()
+
+    def required(self) -> tuple[str, ...]:
+        """Return the only modality that is given, if there is one."""
+        return self.given() if len(self.given()) == 1 else ()
+
+
 ExperimentParams = Annotated[
     CaptionParams
     | ClassifyParams
+    | GenerateParams
     | MatchParams
     | RecommendParams
     | RegressParams

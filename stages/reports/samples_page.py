@@ -92,6 +92,7 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
     texts = text[:1] if isinstance(text, list) else [text] if text else []
     return {
         "id": row["sample_id"],
+        "made": [data_url(picture) for picture in task.made(answer)],
         **{medium: data_url(shown_medium(medium, given[medium])) for medium in MEDIA if given.get(medium)},
         "texts": texts,
         "fields": given.get("fields") or {},
@@ -106,6 +107,7 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
 
 
 def _false(judgement: Judgement, answer: dict[str, Any]) -> list[tuple[str, Range]]:
-    """Return the false statements of a caption as they are written, and where their words are."""
+    """Return the false statements of a caption, or a picture's text, as they are written, and where their words are."""
     wrong = [verdict.words for verdict in judgement.statements if verdict.holds is False]
-    return [(join(answer["words"][first:behind]), (first, behind)) for first, behind in wrong]
+    words = answer.get("asked_words") or answer["words"]
+    return [(join(words[first:behind]), (first, behind)) for first, behind in wrong]

@@ -43,6 +43,8 @@ class Curves(Callback):
         if self._live:
             self._live.log({key: value for key, value in row.items() if key != "epoch"}, trainer.global_step)
             self._live.flush()
+            if sketch := getattr(pl_module, "sketch", None):
+                self._live.log_file(f"samples/epoch-{trainer.current_epoch + 1:04d}.png", sketch)
             say(f"epoch {row['epoch'] + 1}: " + ", ".join(f"{k} {v:.4f}" for k, v in sorted(values.items())))
 
     def state_dict(self) -> dict[str, Any]:

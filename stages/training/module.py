@@ -34,13 +34,16 @@ def _groups(task: Task, train: TrainParams) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class FastAnswers:
-    """How validation answers: captions greedily, which is fast and compares epochs as well."""
+    """How validation answers: captions greedily, pictures in few steps, which is fast and compares epochs as well."""
 
     batch_size: int
     beam_size: int = 1
     length_penalty: float = 0.0
     temperature: float = 0.0
     top_p: float = 1.0
+    steps: int = 12
+    guidance: float = 2.0
+    num_samples_shown: int = 0
 
 
 class TrainingModule(L.LightningModule):
@@ -51,6 +54,7 @@ class TrainingModule(L.LightningModule):
         super().__init__()
         self.task, self._train_params, self._total_steps = task, train, total_steps
         self._validation = validation
+        self.sketch: bytes | None = None  # of the last epoch
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -69,6 +73,8 @@ class TrainingModule(L.LightningModule):
         """
         self.log("val_loss", self.task.loss(batch), batch_size=self.task.num_known(batch), sync_dist=True)
         last = batch_idx == math.ceil(len(self._validation) / self._train_params.batch_size) - 1
+        if last and self.trainer.is_global_zero:
+            self.sketch = self.task.sketch(self._validation, FastAnswers(self._train_params.batch_size))
         if last and self._train_params.monitor == "score":
             answers = self.task.answer(self._validation, FastAnswers(self._train_params.batch_size))
             score = self.task.score(answers, self._validation.rows)
@@ -92,7 +98,7 @@ class TrainingModule(L.LightningModule):
         if train.optimizer == "sgd":
             optimizer = torch.optim.SGD(groups, train.learning_rate, train.momentum, nesterov=True, fused=True)
         else:
-            optimizer = torch.optim.AdamW(groups, train.learning_rate, betas=(0.9, 0.98), fused=True)
+            optimizer = torch.optim.AdamW(groups, train.learning_rate, betas=self.task.betas, fused=True)
         warmup = max(1, round(train.warmup_fraction * self._total_steps))
 
         def factor(step: int) -> float:

@@ -50,6 +50,7 @@ ENCODERS = {"image": "cnn", "audio": "cnn", "text": "gru", "question": "gru", "v
 OWN: dict[str, dict[str, Any]] = {
     "caption": {"head": "transformer", "max_words": 6},
     "classify": {},
+    "generate": {"target": "image", "head": "flow", "channels": 8},
     "match": {"target": "text"},
     "retrieve": {"target": "text"},
     "transcribe": {"units": "words", "ngram_order": 2, "encoders": {"audio": "cnn_gru", "video": "gru"}},
@@ -175,5 +176,12 @@ def make_task(task: str, modalities: Collection[str], **changes: Any) -> Task:
     """Build a small model, untrained, as it is evaluated."""
     torch.manual_seed(0)
     built = build(make_config(task, modalities, **changes))
-    built.lexicon = LEXICON
-    return built
+    return studied(built, modalities)
+
+
+def studied(task: Task, modalities: Collection[str]) -> Task:
+    """Give a model what its measures need."""
+    task.lexicon = LEXICON
+    if task.studies:
+        task.study(make_split(modalities, task.several))
+    return task

@@ -7,6 +7,7 @@ Protocol: see `base.Task`. A new task: its file here with one class, its line in
 from stages.models.tasks.base import Task
 from stages.models.tasks.caption import CaptionTask
 from stages.models.tasks.classify import ClassifyTask
+from stages.models.tasks.generate import GenerateTask
 from stages.models.tasks.pairs.match import MatchTask
 from stages.models.tasks.pairs.retrieve import RetrieveTask
 from stages.models.tasks.prompted.classify import PromptedClassifyTask
@@ -22,6 +23,7 @@ from stages.params import ExperimentBase, LanguageModelParams
 TASKS: dict[str, type[Task]] = {
     "caption": CaptionTask,
     "classify": ClassifyTask,
+    "generate": GenerateTask,
     "match": MatchTask,
     "recommend": RecommendTask,
     "regress": RegressTask,

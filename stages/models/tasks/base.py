@@ -64,6 +64,8 @@ class Task(nn.Module):
     compared: ClassVar[tuple[str, ...]] = ("sample_id",)  # columns of the predictions that two models must share
     sliced: ClassVar[str] = ""  # the column of the predictions by whose values a change is worth a look, if any
     calibrated: ClassVar[tuple[str, ...]] = ()  # buffers that `calibrate` sets, kept with the weights
+    studies: ClassVar[bool] = False  # whether its measures learn from the training split first, see `study`
+    betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
     spoken: ClassVar[str] = ""  # whose words its `decoder` knows, where it has one: a text column or a modality
     lexicon: Lexicon | None = None  # of the data set that is evaluated, where its source has one
 
@@ -118,6 +120,9 @@ class Task(nn.Module):
             answer for _, _, batch in split.in_order(evaluate.batch_size) for answer in self.predict(batch, evaluate)
         ]
 
+    def study(self, train: Split) -> None:
+        """Learn from the training split what measures need; asked before any score."""
+
     def metrics(self, answers: Answers, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Score answers: names to numbers, or to numbers by name."""
         raise NotImplementedError
@@ -151,6 +156,15 @@ class Task(nn.Module):
         """Return answers with what of a batch they come from, for `details`, as far as the task can tell."""
         return answers
 
+    def sketch(self, split: Split, evaluate: Any) -> bytes | None:
+        """Return a PNG for a person to see how training goes, None where there is nothing to see."""
+        return None
+
+    @classmethod
+    def read_extra(cls, name: str, data: bytes | None) -> int:
+        """Return what the model is told beside its modalities, one of the experiment's `asks`, as a number."""
+        raise NotImplementedError
+
     def details(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return what a person may want to see of one answer beside the values of `answer_types`, as JSON values."""
         return {}
@@ -158,6 +172,10 @@ class Task(nn.Module):
     def lines(self, answer: dict[str, Any], row: dict[str, Any]) -> list[Line]:
         """Return what the page of samples says of one sample."""
         raise NotImplementedError
+
+    def made(self, answer: dict[str, Any]) -> list[bytes]:
+        """Return the pictures that an answer made, as PNG."""
+        return []
 
     def judged(self, answer: dict[str, Any], row: dict[str, Any]) -> Judgement | None:
         """Return which statements of an answer's words hold for its sample, None where nobody can know."""

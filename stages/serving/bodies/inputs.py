@@ -18,6 +18,7 @@ from stages.serving.errors import Refused
 
 FIELDS = "fields"
 FORM, JSON = "multipart/form-data", "application/json"
+NUMBERS = ("seed", "count")  # what a model that draws may be told: a number, or its digits
 MOST_TEXT_CHARS = 10_000
 MOST_PARTS = 32
 BASE64_WANTED = "the base64 text or data URL of its bytes"
@@ -125,6 +126,8 @@ def _json_value(name: str, value: object) -> bytes | None:
         return None
     if name == FIELDS and isinstance(value, dict):
         return json.dumps(value).encode()
+    if name in NUMBERS and isinstance(value, int) and not isinstance(value, bool):
+        return str(value).encode()
     if not isinstance(value, str):
         wanted = BASE64_WANTED if name in MEDIA else "an object of values by field" if name == FIELDS else "a text"
         raise Refused(422, "wrong_type", f"{name[:80]}: {wanted} is wanted, not {type(value).__name__}")

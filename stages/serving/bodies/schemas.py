@@ -5,16 +5,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from stages.base.store import MEDIA
-from stages.serving.bodies.inputs import FORM, JSON
+from stages.serving.bodies.inputs import FORM, JSON, NUMBERS
 
 TEXT = {"type": "string"}
 FILE = {"type": "string", "format": "binary"}
+NUMBER = {"type": "integer", "minimum": 0, "description": "of models that draw: the seed, and how many pictures"}
 BASE64 = {"type": "string", "contentEncoding": "base64", "description": "base64 of its bytes, or a data URL"}
 FIELDS_OBJECT = {
     "type": "object",
     "additionalProperties": {"type": ["number", "string", "boolean", "null"]},
     "description": "values by field, as `GET /models` lists them; a date as 2024-03-01",
 }
+FIELDS_TEXT = TEXT | {"description": "the JSON text of an object"}
+TEXTS = {"text": TEXT, "question": TEXT} | dict.fromkeys(NUMBERS, NUMBER)
 INPUT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -22,16 +25,14 @@ INPUT_BODY: dict[str, Any] = {
             FORM: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(MEDIA, FILE)
-                    | {"text": TEXT, "question": TEXT, "fields": TEXT | {"description": "the JSON text of an object"}},
+                    "properties": dict.fromkeys(MEDIA, FILE) | TEXTS | {"fields": FIELDS_TEXT},
                     "additionalProperties": False,
                 }
             },
             JSON: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(MEDIA, BASE64)
-                    | {"text": TEXT, "question": TEXT, "fields": FIELDS_OBJECT},
+                    "properties": dict.fromkeys(MEDIA, BASE64) | TEXTS | {"fields": FIELDS_OBJECT},
                     "additionalProperties": False,
                 }
             },

@@ -4,6 +4,7 @@
 import { captionWithAttention } from "./attention.js";
 import { element, percent } from "./dom.js";
 import { framesThatCounted } from "./frames.js";
+import { picturesOf } from "./pictures.js";
 import { transcriptWithTimes } from "./transcript.js";
 
 const BARS = 8; // shown of a ranked list before one asks for all
@@ -37,6 +38,7 @@ const VIEWS = {
     const bar = bars([[answer.label, answer.probability]]);
     return { spoken: `${answer.label}, read from the ${answer.read_from}`, nodes: [verdict(answer.label), source, bar] };
   },
+  generate: picturesOf,
   regress(answer) {
     const rows = answer.names.map((name, i) => ({ name, number: answer.numbers[i], low: answer.low[i], high: answer.high[i] }));
     const spoken = rows.map(({ name, number, low, high }) => `${name} ${short(number)}, from ${short(low)} to ${short(high)}`);
@@ -54,9 +56,10 @@ const VIEWS = {
   },
 };
 
-/** Return `{spoken, nodes}` of an answer; a task that this page does not know is shown as its values. */
-export function viewOf(task, answer, given) {
-  return VIEWS[task]?.(answer, given) ?? { spoken: "The answer is shown", nodes: [values(answer)] };
+/** Return `{spoken, nodes}` of an answer; `askAgain(numbers)` asks the same with other numbers, such as a seed.
+ * that this page does not know is shown as its values. */
+export function viewOf(task, answer, given, askAgain) {
+  return VIEWS[task]?.(answer, given, askAgain) ?? { spoken: "The answer is shown", nodes: [values(answer)] };
 }
 
 const verdict = (text) => element("p", { className: "verdict", dir: "auto" }, text);

@@ -5,6 +5,7 @@ import { byId, isolate, megabytes, showBlob } from "./dom.js";
 
 const MEDIA = { image: "an image", audio: "a sound", video: "a video" };
 const fields = new Map([...document.querySelectorAll("[data-modality]")].map((field) => [field.dataset.modality, field]));
+const typedIn = (field) => field.querySelector("textarea, input[type=number]");
 const files = new Map(); // modality -> Blob
 const played = new Map(); // modality -> URL of what can be played: revoked when another takes its place
 
@@ -14,7 +15,7 @@ export function showInputs(inputs) {
   for (const [modality, field] of fields) {
     field.hidden = !required.has(modality);
     field.querySelector(".need").textContent = required.get(modality) ? "required" : "optional";
-    const typed = field.querySelector("textarea");
+    const typed = typedIn(field);
     if (typed) typed.required = Boolean(required.get(modality));
   }
 }
@@ -23,7 +24,7 @@ export function showInputs(inputs) {
 export function given() {
   const found = new Map();
   for (const [modality, field] of fields) {
-    const value = modality in MEDIA ? files.get(modality) : field.querySelector("textarea").value.trim();
+    const value = modality in MEDIA ? files.get(modality) : typedIn(field).value.trim();
     if (value && !field.hidden) found.set(modality, value);
   }
   return found;
@@ -35,6 +36,9 @@ export function missing(inputs) {
   const lacking = inputs.filter((input) => input.required && !there.has(input.name));
   return (lacking.length || there.size ? lacking : inputs).map((input) => input.name);
 }
+
+/** Put a number into its field. */
+export const setNumber = (name, number) => (typedIn(fields.get(name)).value = String(number));
 
 /** Put the focus into a modality's field. */
 export const focusInput = (modality) => fields.get(modality)?.querySelector("textarea, input").focus();

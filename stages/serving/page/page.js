@@ -4,7 +4,7 @@
 
 import { viewOf } from "./answers.js";
 import { byId, element, MB, megabytes } from "./dom.js";
-import { focusInput, given, missing, setFile, showInputs, wireInputs } from "./inputs.js";
+import { focusInput, given, missing, setFile, setNumber, showInputs, wireInputs } from "./inputs.js";
 import { factsOf, lineageOf } from "./lineage.js";
 import { clearProblem, showProblem, wireToken } from "./problems.js";
 import { nameOf, viewOfResults, waysOf } from "./search.js";
@@ -19,6 +19,7 @@ const TASKS = {
   regress: { purpose: "tells a number, and between which ends it should lie.", verb: "Estimate" },
   tag: { purpose: "names the tags that apply.", verb: "Tag" },
   retrieve: { purpose: "finds the test samples that fit, in either direction.", verb: "Search" },
+  generate: { purpose: "draws pictures of what it is given.", verb: "Draw" },
   match: { purpose: "tells whether what it is given belongs together.", verb: "Compare" },
   translate: { purpose: "reads the class of one modality through the other's encoding.", verb: "Translate" },
 };
@@ -229,7 +230,7 @@ function showPart() {
 
 function showAnswer(answer, parts, { before, milliseconds }) {
   const { model } = state;
-  const view = answer.results ? viewOfResults(answer, parts, searchBy) : viewOf(model.task, answer.answer, parts);
+  const view = answer.results ? viewOfResults(answer, parts, searchBy) : viewOf(model.task, answer.answer, parts, askAgain);
   const known = model.version === answer.version; // else it has moved on since, and its lineage is not at hand
   const lineage = known ? [lineageOf(model)] : [];
   byId("answer-body").replaceChildren(...view.nodes, factsOf(model, answer, milliseconds), ...lineage);
@@ -245,6 +246,12 @@ function bringIntoView(section) {
   const { top } = section.getBoundingClientRect();
   const gentle = matchMedia("(prefers-reduced-motion: no-preference)").matches;
   if (top < 0 || top > 0.4 * innerHeight) section.scrollIntoView({ behavior: gentle ? "smooth" : "auto" });
+}
+
+/** Ask the same with other numbers, such as another seed. */
+function askAgain(numbers) {
+  for (const [name, number] of Object.entries(numbers)) setNumber(name, number);
+  send();
 }
 
 /** Make a picture of the results the next query. */

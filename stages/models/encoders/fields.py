@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stages.models.encoders.base import Encoder, EncoderSize, FeatureSpec
 from stages.models.encoders.masked_attention import Block
 
-MARK, CLASS, VALUES = 0, 1, 2  # as in `media.fields.columns`
+MARK, CLASS, VALUES = 0, 1, 2  # as in `media.columns`
 WAVES, SPREAD = 8, 0.3  # of a value: how many sines, and how far apart their frequencies begin
 
 

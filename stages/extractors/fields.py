@@ -9,7 +9,7 @@ import numpy as np
 from stages.base.errors import InputError, MediaError
 from stages.base.store import digest, write_json
 from stages.extractors.base import Extractor
-from stages.media.fields.columns import Columns, read_columns
+from stages.media.columns import Columns, read_columns
 
 if TYPE_CHECKING:
     from stages.base.device import Device

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.base.store import MEDIA, artifact_path
-from stages.media.fields.columns import Cells, read_columns
+from stages.media.columns import Cells, read_columns
 from stages.params import Params
 
 FIELDS = "fields"

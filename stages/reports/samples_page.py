@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader
 
 from stages.base.store import MEDIA, SPLITS, data_url
-from stages.media.fields.columns import read_columns
+from stages.media.columns import read_columns
 from stages.media.text import join
 from stages.media.video import shown_medium
 from stages.models.metrics.statements import Range

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from stages.media.fields.columns import Column, Columns, days_of, learnt
+from stages.media.columns import Column, Columns, days_of, learnt
 from stages.media.fields.kinds import DATE, Habit, habit_of, is_missing, normalised
 from stages.sources.base import Fault, RawSample
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from stages.base.store import MEDIA, QUARANTINE_FILE, SPLITS, read_manifest
 from stages.media.colours import SAID, WHITE
-from stages.media.fields.columns import Columns, read_columns
+from stages.media.columns import Columns, read_columns
 from stages.media.text import tokenize
 from stages.samples.fields import FIELDS, Told
 from stages.samples.media import MOST_NAMED, OF_VIDEOS, PAIRS_NAMED, Equal, Images, Sounds, Videos, counted

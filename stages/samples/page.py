@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from stages.base.store import FEATURES, INDEX, MEDIA, SPLITS, data_url, read_manifest
-from stages.media.fields.columns import Columns, read_columns
+from stages.media.columns import Columns, read_columns
 from stages.media.text import PAD, UNKNOWN
 from stages.media.video import shown_medium
 from stages.samples.overview import prepared_rows

@@ -10,7 +10,7 @@ from stages.base.store import FIELDS_FILE, write_json
 from stages.extractors import load_extractor, make_extractor
 from stages.extractors.batches import read_media
 from stages.params.features import FieldsParams
-from tests.media.fields.test_columns import COLUMNS
+from tests.media.test_columns import COLUMNS
 from tests.samples.test_fields import ODD, TRAIN, prepared
 
 PARAMS = FieldsParams(dataset="own", modality="fields", extractor="fields", batch_size=8)

@@ -384,11 +384,11 @@ def test_a_missing_cell_an_unknown_category_and_zero_are_three_cases(name):
     rows[2, 1, 1] = 2
     rows[3, 0, 2] = 1.5
     with torch.no_grad():
-        encoder.categories.weight[encoder.start_F[1]] = 0.3  # what training would make of it
+        encoder.categories.weight[encoder.starts[1]] = 0.3  # what training would make of it
     found = encoder(rows).flatten(1)
     assert all(not torch.allclose(found[i], found[j], atol=1e-3) for i in range(4) for j in range(i))
 
 
 def test_a_category_has_a_vector_of_its_own_in_each_field():
     encoder = build("fields", "transformer", FIELDS[0])
-    assert encoder.start_F.tolist() == [0, 0, 4, 7, 7] and encoder.categories.num_embeddings == 9
+    assert encoder.starts == [0, 0, 4, 7, 7] and encoder.categories.num_embeddings == 9

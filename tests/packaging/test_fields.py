@@ -10,7 +10,7 @@ import pytest
 from stages.base.errors import InputError
 from stages.base.store import FIELDS_FILE, write_json
 from stages.extractors.fields import Fields
-from stages.media.fields.columns import Columns, learnt
+from stages.media.columns import Columns, learnt
 from stages.media.fields.kinds import Habit
 from stages.packaging.gallery import fields_text
 from stages.packaging.predictor import Predictor, PredictSettings

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stages.models.baselines import VIDEO
+from stages.models.boosted import BOOSTED, FIELDS, boosted
 from stages.models.contrastive import text_vectors
 from stages.models.encoders.video import is_frame
 from stages.models.metrics.classification import accuracy_by, classification_metrics
@@ -130,12 +131,23 @@ class ClassifyTask(FusedTask):
         return float(np.mean([answer["label"] == row["label"] for answer, row in zip(answers, rows, strict=True)]))
 
     def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
-        """Return the most frequent label for everything; where a contrastive model made features, its own untrained."""
+        """Return the most frequent label for everything; of fields boosted trees, of contrastive features their model.
+
+        That model is asked as it is, untrained.
+        """
         pooled = {m: spec.space for m, spec in self.config.features.items() if len(spec.shape) == 1}
         known = [modality for modality in LabelPrompts.model_fields if pooled.get(modality)]
         named = {m: "zero_shot" if len(known) == 1 else f"zero_shot_{m}" for m in known}
         alike = [majority([row["label"] for row in train.rows], "label")] * len(test)
-        return {"majority": alike, **{named[m]: self._zero_shot(m, test) for m in known}}
+        return {"majority": alike, **self._boosted(train, test), **{named[m]: self._zero_shot(m, test) for m in known}}
+
+    def _boosted(self, train: Split, test: Split) -> dict[str, Answers]:
+        """Return the answers of trees that read the fields alone, where there are any."""
+        if FIELDS not in self.config.features:
+            return {}
+        numbers = self.targets(train.rows)["label"]
+        rows = boosted(train, test, self.config.features[FIELDS].cardinalities, numbers, "class")
+        return {BOOSTED: [class_answer(row, self.classes) for row in rows]}
 
     def _zero_shot(self, modality: str, test: Split) -> Answers:
         """Answer with the label whose prompt is nearest to a medium; where there is none, all are equally near."""

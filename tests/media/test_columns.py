@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.base.errors import MediaError
-from stages.media.fields.columns import DATE_VALUES, Columns, learnt
+from stages.media.columns import DATE_VALUES, Columns, learnt
 from stages.media.fields.kinds import Habit
 
 PRICE = learnt("Price", Habit("number", ",", "€"), [str(i) for i in range(101)], 2)

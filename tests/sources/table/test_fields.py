@@ -9,7 +9,7 @@ from stages.base.errors import InputError
 from stages.samples.checks import Outcome, prepare_rows
 from stages.samples.fields import find_habits
 from tests.samples.test_checks import LIMITS
-from tests.sources.fields.tables import TABLES, written
+from tests.sources.table.tables import TABLES, written
 from tests.sources.test_table import HOME, project, read, samples, source  # noqa: F401
 
 

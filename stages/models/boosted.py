@@ -27,13 +27,16 @@ def boosted(train: Split, test: Split, cardinalities: tuple[int, ...], targets: 
         train: Samples with the modality `fields`; those that lack it are left out.
         test: Samples to be answered; one without fields is answered as one whose cells are all missing.
         cardinalities: Of the fields, as their `FeatureSpec` has them.
-        targets: Of the training samples: numbers of classes (N,), numbers (N,), or 0 and 1 for each label (N, C).
+        targets: Of the training samples: numbers of classes (N,), numbers (N,), nan for one that is not known, or 0
+            and 1 for each label (N, C).
         kind: What they are.
 
     Returns:
         Probabilities of the classes from 0 to the largest (M, C); numbers (M,); or probabilities of the labels (M, C).
     """
     there = train.features[FIELDS].counts > 0
+    if kind == "number":
+        there &= ~np.isnan(targets)
     known, asked = columns_of(train, cardinalities)[there], columns_of(test, cardinalities)
     if kind == "labels":
         each = [_fitted(known, column, asked, "class", cardinalities) for column in targets[there].astype(int).T]

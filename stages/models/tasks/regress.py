@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.models.boosted import BOOSTED, FIELDS, boosted
 from stages.models.conformal import half_width, least_samples
 from stages.models.metrics.regression import (
     interval_metrics,
@@ -155,7 +156,7 @@ class RegressTask(FusedTask):
         return {"nominal_coverage": self._coverage}
 
     def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
-        """Return the mean and the median of training for everything, with intervals of the same coverage."""
+        """Return the mean and the median of training for everything, with intervals; of fields, boosted trees beside."""
         known = [column[~np.isnan(column)] for column in numbers_of(train.rows, self.names).T]
         rows = {}
         for name, middle in (("mean", np.mean), ("median", np.median)):
@@ -163,7 +164,15 @@ class RegressTask(FusedTask):
             errors = [np.abs(column - value) for column, value in zip(known, values, strict=True)]
             halves = np.array([half_width(found, self._coverage) for found in errors])
             rows[name] = [number_answer(self.names, values, halves)] * len(test)
-        return rows
+        return rows | self._boosted(train, test)
+
+    def _boosted(self, train: Split, test: Split) -> dict[str, Answers]:
+        """Return the answers of trees that read the fields alone, where there are any; they have no intervals."""
+        if FIELDS not in self.config.features:
+            return {}
+        cardinalities = self.config.features[FIELDS].cardinalities
+        columns = [boosted(train, test, cardinalities, t_N, "number") for t_N in numbers_of(train.rows, self.names).T]
+        return {BOOSTED: [{"numbers": row.tolist()} for row in np.stack(columns, axis=1)]}
 
     def ceiling(self, test: Split) -> dict[str, Any]:
         """Return the metrics of the numbers without what nobody can know of them, where the source tells these."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.models.boosted import BOOSTED, FIELDS, boosted
 from stages.models.metrics.tagging import (
     average_precisions,
     best_threshold,
@@ -111,9 +112,20 @@ class TagTask(FusedTask):
         }
 
     def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
-        """Return each tag as likely as in training; who cannot tell samples apart has the best F1 with all of them."""
-        likely_C = truth_of([row["tags"] for row in train.rows], self.classes).mean(0)
-        return {"frequencies": [tag_answer(self.classes, likely_C, np.zeros(len(self.classes)))] * len(test)}
+        """Return each tag as likely as in training; who cannot tell samples apart has the best F1 with all of them.
+
+        Beside it, of fields, boosted trees.
+        """
+        there_NC = truth_of([row["tags"] for row in train.rows], self.classes)
+        alike = tag_answer(self.classes, there_NC.mean(0), np.zeros(len(self.classes)))
+        return {"frequencies": [alike] * len(test), **self._boosted(train, test, there_NC)}
+
+    def _boosted(self, train: Split, test: Split, there_NC: np.ndarray) -> dict[str, Answers]:
+        """Return the answers of trees that read the fields alone, where there are any."""
+        if FIELDS not in self.config.features:
+            return {}
+        rows = boosted(train, test, self.config.features[FIELDS].cardinalities, there_NC, "labels")
+        return {BOOSTED: [tag_answer(self.classes, row, np.full(len(row), 0.5)) for row in rows]}
 
     def ceiling(self, test: Split) -> dict[str, Any]:
         """Return the metrics of the true tags, where the source tells that its media hold them all."""

@@ -57,6 +57,8 @@ def read_ratings(
         splits = [split_by_hash(f"{user} {film}", params.val_fraction) for user, film, _, _ in known]
         lines, splits = known + asked, splits + ["test"] * len(asked)
     else:
+        if RATINGS not in archive:
+            raise InputError(f"{archive.path}: no {RATINGS} in it; expected ml-100k/, items.csv and posters/")
         lines = _lines(archive, RATINGS, films, faults)
         splits = _splits(lines, films, params)
     found: dict[str, list[Rating]] = defaultdict(list)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from stages.base.errors import InputError
-from stages.sources.base import Fault, RawSample
+from stages.sources.base import Fault, Rating, RawSample
 from stages.sources.movielens import FILE, MovieLens
 from tests.support.small_data import encode, make_image
 
@@ -25,24 +25,30 @@ PLOTS = (
     '1,Toy Story,"Woody, a toy.\nAnd Buzz.",9.9,7\n2,Amélie,"",1.2,3\n4,Toy Story,Again.,5,5\n'
 )
 FILES = {"ml-100k/u.item": ITEMS.encode("latin-1"), "ml-100k/u.genre": GENRES.encode(), "items.csv": PLOTS.encode()}
+FILES |= {"ml-100k/u.data": b"7\t2\t4\t100\n"}
 
 
 def read(folder: Path, files: dict[str, bytes], val: float = 0.0, test: float = 0.0) -> list[RawSample | Fault]:
     with zipfile.ZipFile(folder / FILE, "w") as archive:
         for name, data in files.items():
             archive.writestr(name, data)
-    return list(MovieLens(SimpleNamespace(sha256="", val_fraction=val, test_fraction=test)).read(folder))
+    params = SimpleNamespace(sha256="", split="items", fold=1, val_fraction=val, test_fraction=test)
+    return list(MovieLens(params).read(folder))
 
 
 def test_a_film_has_what_the_lists_say_of_it(tmp_path):
     fault, *films = read(tmp_path, FILES | {"posters/1.jpg": POSTER})
     assert fault == Fault("u.item: line 5", "expected 5 fields and 3 genres, found 'five|Bad|x'")
-    first = {"image": POSTER, "message": "Woody, a toy.\nAnd Buzz.", "tags": ("Action", "Film-Noir")}
+    toy = {"message": "Toy Story (1995)", "fields": {"year": "1995"}, "numbers": {"year": 1995}}
+    year = {"fields": {"year": "1931"}, "numbers": {"year": 1931}}
+    rated = {"ratings": (Rating("7", 4.0, 100, "train"),)}
+    unknown = {"fields": {"year": None}, "numbers": {"year": None}}
+    plot = ("Woody, a toy.\nAnd Buzz.",)
     assert films == [
-        RawSample("film-0001", "train", **first, numbers={"year": 1995}),
-        RawSample("film-0002", "train", tags=("Film-Noir",), numbers={"year": 1931}),
-        RawSample("film-0267", "train", tags=(), numbers={"year": None}),
-        RawSample("film-0004", "train", message="Again.", tags=(), numbers={"year": 1995}),
+        RawSample("film-0001", "train", image=POSTER, texts=plot, tags=("Action", "Film-Noir"), **toy),
+        RawSample("film-0002", "train", message="Amélie (1931)", tags=("Film-Noir",), **year, **rated),
+        RawSample("film-0267", "train", message="unknown", tags=(), **unknown),
+        RawSample("film-0004", "train", texts=("Again.",), tags=(), **toy),
     ]
 
 

@@ -164,8 +164,8 @@ def largest_fall(
         champion: Statistics (S, K), as in `decide`.
         challenger: Statistics (S, K) of the same samples.
         slices: The slice of each sample, such as its speaker; None for none.
-        metric_of: As in `decide`, as is `summed`.
-        summed: See there.
+        metric_of: As in `decide`.
+        summed: As in `decide`.
 
     Example:
         >>> before, after = (np.array([[x, 1.0] for x in scores]) for scores in ([1, 1, 0], [1, 0, 1]))

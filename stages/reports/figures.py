@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: the model beside its baselines, and where a classifier errs; `dvc plots` shows them."""
+"""Pictures of an evaluation: the model beside its baselines, and where it errs; `dvc plots` shows them."""
 
 import re
 from pathlib import Path
@@ -20,12 +20,14 @@ SETTINGS: Any = {"font.size": 9, "figure.dpi": 120}
 def write_figures(
     folder: Path, task: Task, answers: list[dict[str, Any]], rows: list[dict[str, Any]], metrics: dict[str, Any]
 ) -> None:
-    """Write `comparison.png`, and `confusion.png` for tasks with labels."""
+    """Write `comparison.png`, `confusion.png` for tasks with labels, and `predicted.png` for those with numbers."""
     with matplotlib.rc_context(SETTINGS):
         _save(_comparison(metrics), folder / "comparison.png")
         if "label" in task.needed and "label" in answers[0]:
             said = [answer["label"] for answer in answers]
             _save(_confusion([row["label"] for row in rows], said), folder / "confusion.png")
+        if "numbers" in task.needed:
+            _save(_predicted(answers, rows), folder / "predicted.png")
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -45,6 +47,27 @@ def _comparison(metrics: dict[str, Any]) -> Figure:
     axes.set_xlabel(headline.replace("_", " "))
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _predicted(answers: list[dict[str, Any]], rows: list[dict[str, Any]]) -> Figure:
+    """Draw each number as it is said over what it is, with its interval; what lies off it is orange."""
+    names = answers[0]["names"]
+    figure = Figure(figsize=(4.2 * len(names), 4))
+    for place, (name, axes) in enumerate(zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True)):
+        known = [(dict(row["numbers"]).get(name), answer) for row, answer in zip(rows, answers, strict=True)]
+        found = [
+            (x, *(answer[key][place] for key in ("numbers", "low", "high"))) for x, answer in known if x is not None
+        ]
+        true, said, low, high = np.array(found).T.reshape(4, -1)
+        for inside, colour in ((True, "#868e96"), (False, "#e8590c")):
+            at = ((low <= true) & (true <= high)) == inside
+            ends = [said[at] - low[at], high[at] - said[at]]
+            axes.errorbar(true[at], said[at], ends, fmt=".", color=colour, elinewidth=0.4, markersize=3)
+        axes.axline((true.mean(), true.mean()), slope=1, color="black", linewidth=0.6)
+        axes.set_xlabel(f"true {drawable([name])[0][0]}")
+        axes.set_ylabel("predicted")
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

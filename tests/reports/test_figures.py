@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.reports.figures import _comparison, _confusion, _save, drawable, write_figures
+from stages.reports.figures import _comparison, _confusion, _predicted, _save, drawable, write_figures
 from tests.support.small_splits import make_rows, make_task
 
 METRICS = {
@@ -94,3 +94,16 @@ def test_a_name_of_any_script_is_drawn_or_spelt_but_never_an_empty_box(name, tmp
         _save(_confusion([name, "b"], ["b", name]), tmp_path / "x.png")
     ((shown, _), fonts) = drawable([name, "b"])
     assert (shown == name) != ("[" in shown) and fonts
+
+
+def test_each_number_is_drawn_with_its_interval_and_those_off_it_stand_out(tmp_path):
+    task, rows = make_task("regress", ("image",)), make_rows()
+    ends = {"low": [0.0, -9.0], "high": [6.0, 99.0]}
+    answers = [{"names": task.names, "numbers": [3.0, 12.0], **ends} for _ in rows]
+    write_figures(tmp_path, task, answers, rows, METRICS)
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.png", "predicted.png"}
+    age, weight = (
+        [len(line.get_xdata()) for line in axes.lines if line.get_marker() == "."]
+        for axes in _predicted(answers, rows).axes
+    )
+    assert age == [5, 3] and weight == [5, 2]  # ages 0 to 10.5; weights 20 to -29, one unknown

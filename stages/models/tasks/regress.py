@@ -116,11 +116,11 @@ class RegressTask(FusedTask):
 
         A set that too few samples have gets the intervals of the split as it is.
         """
-        least = least_samples(self._coverage)
-        usual_T = self._halves(validation, evaluate, np.ones(len(validation), bool))
-        for number in range(1, len(self.half_PT)):
+        least, everyone = least_samples(self._coverage), np.ones(len(validation), bool)
+        usual_T = self._halves(validation, evaluate, everyone)
+        for number in range(len(self.half_PT)):
             given = [m for i, m in enumerate(self.config.features) if number >> i & 1]
-            whole = np.all([validation.features[m].counts > 0 for m in given], axis=0)
+            whole = np.all([everyone, *(validation.features[m].counts > 0 for m in given)], axis=0)
             halves_T = self._halves(validation.only(given), evaluate, whole) if whole.sum() >= least else usual_T
             self.half_PT[number] = torch.tensor(halves_T)
 

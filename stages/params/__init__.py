@@ -21,6 +21,7 @@ from stages.params.datasets import (
     SpokenDigitsParams,
     TableParams,
     TweetsParams,
+    TwemojiParams,
     Ucf101Params,
     VqaRadParams,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "TranscribeParams",
     "TranslateParams",
     "TweetsParams",
+    "TwemojiParams",
     "Ucf101Params",
     "Utf8Params",
     "VqaParams",

@@ -155,6 +155,16 @@ class TweetsParams(DatasetBase):
     test_fraction: TestShare
 
 
+class TwemojiParams(DatasetBase):
+    """Emoji with their names and categories."""
+
+    source: Literal["twemoji"]
+    mirror: str
+    sha256: str
+    val_fraction: Share
+    test_fraction: TestShare
+
+
 class ImageFolderParams(DatasetBase):
     """Images in one folder per class."""
 
@@ -223,6 +233,7 @@ DatasetParams = Annotated[
     | Cifar10BrownParams
     | VqaRadParams
     | TweetsParams
+    | TwemojiParams
     | ImageFolderParams
     | TableParams,
     Field(discriminator="source"),

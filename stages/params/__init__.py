@@ -23,6 +23,7 @@ from stages.params.datasets import (
     SpokenDigitsParams,
     TableParams,
     TweetsParams,
+    TwemojiParams,
     Ucf101Params,
     VqaRadParams,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "TranscribeParams",
     "TranslateParams",
     "TweetsParams",
+    "TwemojiParams",
     "Ucf101Params",
     "Utf8Params",
     "VqaParams",

@@ -172,6 +172,16 @@ class MovieLensParams(DatasetBase):
     test_fraction: TestShare
 
 
+class TwemojiParams(DatasetBase):
+    """Emoji with their names and categories."""
+
+    source: Literal["twemoji"]
+    mirror: str
+    sha256: str
+    val_fraction: Share
+    test_fraction: TestShare
+
+
 class ImageFolderParams(DatasetBase):
     """Images in one folder per class."""
 
@@ -262,6 +272,7 @@ DatasetParams = Annotated[
     | VqaRadParams
     | TweetsParams
     | MovieLensParams
+    | TwemojiParams
     | ImageFolderParams
     | TableParams,
     Field(discriminator="source"),

@@ -9,6 +9,7 @@ from stages.sources.easy_vqa import EasyVqa
 from stages.sources.flickr8k import Flickr8k
 from stages.sources.image_folder import ImageFolder
 from stages.sources.movielens import MovieLens
+from stages.sources.pictures.twemoji import Twemoji
 from stages.sources.scenes import Scenes
 from stages.sources.speech.grid import Grid
 from stages.sources.speech.ravdess import Ravdess
@@ -28,6 +29,7 @@ SOURCES: dict[str, type[Source]] = {
     "ucf101": Ucf101,
     "cifar10_brown": Cifar10Brown,
     "vqa_rad": VqaRad,
+    "twemoji": Twemoji,
     "tweets": Tweets,
     "movielens": MovieLens,
     "image_folder": ImageFolder,

@@ -125,6 +125,8 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
     """Log the model as code with its files, and make a version of it; its tags come last."""
     import mlflow
 
+    from stages.models.tasks import task_of
+
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "settings.json"
         experiment = params.experiments[name]
@@ -138,7 +140,7 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
                 "max_audio_seconds": params.prepare.max_audio_seconds,
                 "max_video_seconds": params.prepare.max_video_seconds,
                 "max_video_megapixels": params.prepare.max_video_megapixels,
-                "modalities": list(experiment.inputs.used()),
+                "modalities": [*experiment.inputs.used(), *task_of(experiment).also],
             },
         )
         files = {"model": str(artifact_path("train", name)), "settings": str(settings)}
@@ -170,7 +172,7 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 
-    from stages.models.tasks import TASKS
+    from stages.models.tasks import task_of
 
     experiment = params.experiments[name]
     used = experiment.inputs.used()
@@ -186,8 +188,9 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
         "strings": Array(DataType.string),
         "doubles": Array(DataType.double),
     }
-    inputs = Schema([ColSpec(AnyType(), m, required=m in experiment.required()) for m in used])
-    answers = TASKS[experiment.task].answer_types
+    task = task_of(experiment)
+    inputs = Schema([ColSpec(AnyType(), m, required=m in experiment.required()) for m in [*used, *task.also]])
+    answers = task.answer_types
     outputs = Schema([ColSpec(kinds[kind], column, required=False) for column, kind in answers.items()])
     return ModelSignature(inputs, outputs), pd.DataFrame([example])
 

@@ -79,6 +79,7 @@ class Predictor:
         """
         bring_bases(folder)
         task = load_model(folder, device)
+        task.read_beside(folder)
         extractors = {}
         for modality in task.config.features:
             extractors[modality] = load_extractor(folder / modality, device).in_service()
@@ -134,9 +135,11 @@ class Predictor:
         for modality in self.task.config.experiment.required():
             if given[modality] is None:
                 raise InputError(f"{modality} is missing, and the task needs it")
-        if all(data is None for data in given.values()):
-            raise InputError(f"nothing is given; give one or more of {', '.join(self._extractors)}")
-        return {modality: None if data is None else self._decode(modality, data) for modality, data in given.items()}
+        also = self.task.also
+        if all(data is None for data in given.values()) and not any(sample.get(name) for name in also):
+            raise InputError(f"nothing is given; give one or more of {', '.join([*self._extractors, *also])}")
+        read = {modality: None if data is None else self._decode(modality, data) for modality, data in given.items()}
+        return read | self.task.read_also(sample)
 
     def _with_sound(self, given: dict[str, bytes | None]) -> dict[str, bytes | None]:
         """Clean a video; its sound is heard where the model hears and no other is given, as `prepare` has it."""
@@ -160,6 +163,8 @@ class Predictor:
         batch: dict[str, torch.Tensor] = {}
         for modality in self._extractors:
             batch |= self._features(modality, [sample[modality] for sample in read])
+        for name in self.task.also:
+            batch[name] = torch.from_numpy(np.array([sample[name] for sample in read])).to(self._device.device)
         return self.task.predict(batch, self._settings.evaluate)
 
     def _features(self, modality: str, decoded: list[np.ndarray | None]) -> dict[str, torch.Tensor]:

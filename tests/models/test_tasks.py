@@ -54,6 +54,11 @@ CASES: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     "caption": [(subset, {}) for subset in [*SUBSETS, *OF_VIDEO]],
     "classify": [(subset, {}) for subset in [*SUBSETS, ("image", "question"), *OF_VIDEO]],
     "match": [(subset, {"target": subset[-1]}) for subset in [*SEVERAL, *OF_VIDEO[1:]]],
+    "recommend": [
+        *((subset, {"feedback": "implicit"}) for subset in [*SUBSETS, *OF_VIDEO]),
+        (SUBSETS[0], {"feedback": "implicit", "loss": "bpr"}),
+        *((subset, {"feedback": "explicit"}) for subset in (SUBSETS[0], SUBSETS[-1])),
+    ],
     "retrieve": [
         *((subset, {"target": subset[-1]}) for subset in [*SEVERAL, *OF_VIDEO[1:3]]),
         *(

@@ -64,6 +64,7 @@ class Task(nn.Module):
     compared: ClassVar[tuple[str, ...]] = ("sample_id",)  # columns of the predictions that two models must share
     sliced: ClassVar[str] = ""  # the column of the predictions by whose values a change is worth a look, if any
     spoken: ClassVar[str] = ""  # whose words its `decoder` knows, where it has one: a text column or a modality
+    also: ClassVar[tuple[str, ...]] = ()  # what may be given in service beside modalities
     lexicon: Lexicon | None = None  # of the data set that is evaluated, where its source has one
 
     def __init__(self, config: ModelConfig) -> None:
@@ -104,6 +105,20 @@ class Task(nn.Module):
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
         """Return one dict per sample."""
         raise NotImplementedError
+
+    def keep_beside(self, folder: Path, pool: Split) -> None:
+        """Write beside a trained model what it needs in service of the pool that it was trained on, if anything."""
+
+    def read_beside(self, folder: Path) -> None:
+        """Read what `keep_beside` wrote, to be in service."""
+
+    def read_also(self, given: dict[str, bytes | None]) -> Arrays:
+        """Return what is given in service beside modalities, by the names in `also`, each of one shape.
+
+        Raises:
+            InputError: saying what is wrong, and what is allowed.
+        """
+        return {}
 
     def answer(self, split: Split, evaluate: Any) -> Answers:
         """Predict a whole split; tasks whose answers depend on other samples add that here."""

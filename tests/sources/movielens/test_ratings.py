@@ -24,12 +24,16 @@ MANY = [line(user, film, 1 + (user + film) % 5, 10 * film + user) for user in ra
 
 def read(folder: Path, files: dict[str, list[str]], split: str = "time", **changes: object) -> list[RawSample | Fault]:
     with zipfile.ZipFile(folder / FILE, "w") as archive:
-        archive.writestr("items.csv", HEAD + "".join(f"{n},Film {n},1,0,1990.0,Plot {n},9.9\n" for n in range(20, 0, -1)))
+        archive.writestr(
+            "items.csv", HEAD + "".join(f"{n},Film {n},1,0,1990.0,Plot {n},9.9\n" for n in range(20, 0, -1))
+        )
         archive.writestr("posters/1.jpg", POSTER)
         for name, lines in files.items():
             archive.writestr(f"ml-100k/{name}", "\n".join(lines) + "\n")
     section = {"folder": "none", "mirror": "", "sha256": "", "val_fraction": 0.2, "test_fraction": 0.2, **changes}
-    return list(MovieLens(MovieLensParams.model_validate({"source": "movielens", "split": split, **section})).read(folder))
+    return list(
+        MovieLens(MovieLensParams.model_validate({"source": "movielens", "split": split, **section})).read(folder)
+    )
 
 
 def splits(found: list[RawSample | Fault]) -> dict[tuple[str, str], tuple[str, int]]:
@@ -54,7 +58,9 @@ def test_by_time_nothing_learnt_is_as_late_as_what_is_asked(tmp_path):
 def test_by_user_each_is_asked_about_what_came_last(tmp_path):
     found = splits(read(tmp_path, {"u.data": MANY}, "user_time"))
     for user in range(1, 11):
-        own = {name: [t for (u, _), (s, t) in found.items() if (u, s) == (str(user), name)] for name in ("train", "test")}
+        own = {
+            name: [t for (u, _), (s, t) in found.items() if (u, s) == (str(user), name)] for name in ("train", "test")
+        }
         assert own["test"] and max(own["train"]) < min(own["test"])
 
 

@@ -34,6 +34,7 @@ def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, 
     from stages.base.device import set_up
     from stages.extractors import load_extractor
     from stages.models.model import columns_of, load_model, reading_of
+    from stages.models.pool import Pool, join_pool
     from stages.models.tables import join_split, read_rows
     from stages.params import BaseParams, EvaluateParams
     from stages.registry.bases import bring_bases
@@ -45,23 +46,28 @@ def rescore(model: Path, settings: dict[str, Any], prepared: Path) -> dict[str, 
     reading = reading_of(task.config.experiment)
     read_manifest(prepared)
     task.lexicon = read_lexicon(prepared)
-    rows = read_rows(prepared, TEST, ["sample_id", *reading.columns])
+    splits = SPLITS if isinstance(reading, Pool) else (TEST,)
+    rows = [row for split in splits for row in read_rows(prepared, split, ["sample_id", *reading.columns])]
     features = {}
     for modality, column in columns_of(model).items():
         extractor = load_extractor(model / modality, device)
-        features[modality] = features_of(prepared, column, extractor, evaluate.batch_size)
-    test = join_split(reading, TEST, rows, features, device, limit_bytes=0)
+        features[modality] = features_of((prepared, splits), column, extractor, evaluate.batch_size)
+    join = join_pool if isinstance(reading, Pool) else join_split
+    test = join(reading, TEST, rows, features, device, limit_bytes=0)
     return task.records(task.answer(test, evaluate), test.rows)
 
 
 def features_of(
-    prepared: Path, column: str, extractor: "Extractor", batch_size: int
+    where: tuple[Path, Sequence[str]], column: str, extractor: "Extractor", batch_size: int
 ) -> tuple[np.ndarray, list[list[int]]]:
-    """Return the features of a column's media in the test split, equal media once, and each sample's places in them."""
+    """Return the features of a column's media, equal media once, and each sample's places in them.
+
+    `where` is the prepared data set, and its splits that are read.
+    """
     index = Index()
 
     def media() -> Iterator[Medium]:
-        for sample_id, split, found in read_media(prepared, column, [TEST]):
+        for sample_id, split, found in read_media(where[0], column, list(where[1])):
             known = len(index.row_of)
             index.add(sample_id, split, [medium.key for medium in found])
             new = {medium.key: medium for medium in found if index.row_of[medium.key] >= known}

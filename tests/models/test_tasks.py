@@ -209,9 +209,10 @@ def test_what_is_served_has_the_types_that_the_task_names(name, modalities, chan
 def test_baselines_are_scored_like_the_model(name, modalities, changes):
     task = make_task(name, modalities, **changes)
     split = make_split(modalities, task.several)
+    lowest = -1 if task.headline == "r2" else 0  # worse than who says the mean
     for found in task.baselines(split, split).values():
         assert len(found) == NUM_SAMPLES
-        assert 0 <= task.metrics(found, split.rows)[task.headline] <= 1
+        assert lowest <= task.metrics(found, split.rows)[task.headline] <= 1
     assert all(set(found) < set(modalities) for found in task.ablations().values())
 
 

@@ -56,6 +56,7 @@ def run(params: Params, name: str) -> None:
         read = {modality: params.features[feature] for modality, feature in inputs.items()}
         columns = {modality: column_of(section) for modality, section in read.items() if section.answers == NONE}
         save_model(draft.folder, config, fitted.weights, folders, columns)
+        _keep_beside(params, name, draft.folder)
         write_curves(draft.folder / CURVES, fitted.curves)
         draft.settings |= {"train_key": key, "best_epoch": fitted.best_epoch, "precision": fitted.precision}
         draft.settings |= kept_of(start)
@@ -66,6 +67,19 @@ def run(params: Params, name: str) -> None:
         }
     shutil.rmtree(CHECKPOINTS / name, ignore_errors=True)
     say(f"train {name}: best epoch {fitted.best_epoch + 1} of {len(fitted.curves)}")
+
+
+def _keep_beside(params: Params, name: str, folder: Path) -> None:
+    """Let a task whose samples are one pool write what it needs of that in service."""
+    from stages.base.device import set_up
+    from stages.models.model import load_model, reading_of
+    from stages.models.pool import load
+    from stages.models.tasks import task_of
+
+    if task_of(params.experiments[name]).pooled:
+        device = set_up(*params.base.hardware())
+        task = load_model(folder, device)
+        task.keep_beside(folder, load(reading_of(params.experiments[name]), SPLITS[0], device, limit_bytes=0))
 
 
 def _is_follower() -> bool:

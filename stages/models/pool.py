@@ -41,13 +41,13 @@ def load(reading: Reading, split: str, device: Device, limit_bytes: float) -> Sp
         ids = {part: [row["sample_id"] for row in rows] for part, rows in parts.items()}
         places = [place for part in SPLITS for place in read_index(name, part, ids[part], prepared)]
         found[modality] = np.load(artifact_path("features", name) / FEATURES, mmap_mode="c"), places
-    return join_pool(reading, split, [row for rows in parts.values() for row in rows], found, (device, limit_bytes))
+    return join_pool(reading, split, [row for rows in parts.values() for row in rows], found, device, limit_bytes)
 
 
 def join_pool(
-    reading: Reading, split: str, rows: list[dict[str, Any]], features: Found, kept: tuple[Device, float]
+    reading: Reading, split: str, rows: list[dict[str, Any]], features: Found, device: Device, limit_bytes: float
 ) -> Split:
-    """Join the rows of a whole data set with their features; `kept` as for a `FeatureTable`.
+    """Join the rows of a whole data set with their features, as `tables.join_split` does those of a split.
 
     Raises:
         InputError: when the data set has no ratings, or none on the split.
@@ -61,5 +61,7 @@ def join_pool(
             f"data set {reading.dataset}: no rating is on the split {split}; raise its val_fraction and test_fraction "
             "where its source has them, or choose another rule of its split"
         )
-    tables = {modality: FeatureTable(array, places, *kept) for modality, (array, places) in features.items()}
+    tables = {
+        modality: FeatureTable(array, places, device, limit_bytes) for modality, (array, places) in features.items()
+    }
     return Split([row | {ASKS: split} for row in rows], tables, reading.several)

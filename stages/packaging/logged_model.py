@@ -171,7 +171,7 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 
-    from stages.models.tasks import TASKS
+    from stages.models.tasks import task_of
 
     experiment = params.experiments[name]
     columns = params.given_columns(name)
@@ -191,14 +191,15 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
     }
     required = set(experiment.required()) - set(params.answering(name))
     inputs = Schema([ColSpec(AnyType(), m, required=m in required) for m in _inputs(params, name)])
-    answers = TASKS[experiment.task].answer_types
+    answers = task_of(experiment).answer_types
     outputs = Schema([ColSpec(kinds[kind], column, required=False) for column, kind in answers.items()])
     return ModelSignature(inputs, outputs), pd.DataFrame([example])
 
 
 def _inputs(params: Params, name: str) -> list[str]:
-    """Return what a version can be given: also texts that another model writes where they are not, and its `asks`."""
-    return [*params.given_columns(name), *params.answering(name), *params.experiments[name].asks]
+    """Return what a version can be given: also texts that another model writes where they are not, and what else its task may be told."""
+    also = task_of(params.experiments[name]).also
+    return [*params.given_columns(name), *params.answering(name), *also]
 
 
 def _first_whole_sample(dataset: str, columns: set[str]) -> dict[str, Any]:

@@ -90,6 +90,7 @@ class Predictor:
         """
         bring_bases(folder)
         task = load_model(folder, device)
+        task.read_beside(folder)
         extractors, writers = {}, {}
         for modality in task.config.experiment.given():
             extractors[modality] = load_extractor(folder / modality, device).in_service()
@@ -153,8 +154,9 @@ class Predictor:
         Raises:
             InputError: saying what cannot be used, and why.
         """
-        if all(sample.get(modality) is None for modality in self.modalities):
-            raise InputError(f"nothing is given; give one or more of {', '.join(self.modalities)}")
+        enough = (*self.modalities, *self.task.enough)
+        if all(sample.get(name) is None for name in enough):
+            raise InputError(f"nothing is given; give one or more of {', '.join(enough)}")
         given = self._with_sound({modality: sample.get(modality) for modality in self._extractors})
         written = {
             modality: writer.read(sample)
@@ -165,8 +167,7 @@ class Predictor:
             if given[modality] is None and modality not in written:
                 raise InputError(f"{modality} is missing, and the task needs it")
         decoded = {m: None if data is None else self._decode(m, data) for m, data in given.items()}
-        extras = {name: self.task.read_extra(name, sample.get(name)) for name in self.task.config.experiment.asks}
-        return decoded | written | {name: np.array(value) for name, value in extras.items()}
+        return decoded | written | self.task.read_also(sample)
 
     def _with_sound(self, given: dict[str, bytes | None]) -> dict[str, bytes | None]:
         """Clean a video; its sound is heard where the model hears and no other is given, as `prepare` has it."""
@@ -199,8 +200,8 @@ class Predictor:
         batch: dict[str, torch.Tensor] = {}
         for modality in self._extractors:
             batch |= self._features(modality, self._with_written(modality, [sample[modality] for sample in read]))
-        for name in self.task.config.experiment.asks:
-            batch[name] = torch.from_numpy(np.array([sample[name] for sample in read], np.int64))
+        for name in self.task.also:
+            batch[name] = torch.from_numpy(np.array([sample[name] for sample in read])).to(self._device.device)
         return self.task.explained(batch, self.task.predict(batch, self._settings.evaluate))
 
     def _with_written(self, modality: str, decoded: list[Any]) -> list[np.ndarray | None]:

@@ -56,24 +56,32 @@ def _read(places: tuple[Path, Path], reading: "Reading", split: str, evaluate: A
     """Return a split as a model's own extractors, and models that write for it, make it; `places`: model and data."""
     from stages.extractors import load_extractor
     from stages.models.model import answering_of, columns_of
+    from stages.models.pool import Pool, join_pool
     from stages.models.tables import join_split, read_rows
     from stages.packaging.answering import greedily
 
     model, prepared = places
-    rows = read_rows(prepared, split, ["sample_id", *reading.columns])
+    pooled = isinstance(reading, Pool)
+    parts = {
+        part: read_rows(prepared, part, ["sample_id", *reading.columns]) for part in (SPLITS if pooled else (split,))
+    }
     columns, features = columns_of(model), {}
     samples: Iterable[tuple[str, str, list[Medium]]]
     for modality in reading.inputs:
         extractor = load_extractor(model / modality, device)
         answering = answering_of(model / modality)
         if answering:
-            texts = _written((answering, prepared), split, greedily(evaluate, evaluate.batch_size), device)
-            ids = [row["sample_id"] for row in rows]
-            samples = [(i, split, [medium(i, texts[i])] if i in texts else []) for i in ids]
+            greedy = greedily(evaluate, evaluate.batch_size)
+            samples = []
+            for part, rows in parts.items():
+                texts = _written((answering, prepared), part, greedy, device)
+                ids = [row["sample_id"] for row in rows]
+                samples += [(i, part, [medium(i, texts[i])] if i in texts else []) for i in ids]
         else:
-            samples = read_media(prepared, columns[modality], [split])
+            samples = read_media(prepared, columns[modality], list(parts))
         features[modality] = features_of(samples, extractor, evaluate.batch_size)
-    return join_split(reading, split, rows, features, device, limit_bytes=0)
+    join = join_pool if pooled else join_split
+    return join(reading, split, [row for rows in parts.values() for row in rows], features, device, limit_bytes=0)
 
 
 def _written(places: tuple[Path, Path], split: str, evaluate: Any, device: "Device") -> dict[str, str]:

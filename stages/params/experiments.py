@@ -101,7 +101,6 @@ class ExperimentBase(Section):
 
     needs: ClassVar[tuple[str, ...]] = ()  # modalities without which a sample makes no sense
     least: ClassVar[int] = 1  # modalities
-    asks: ClassVar[tuple[str, ...]] = ()  # what a model may be told beside its modalities when it is asked
 
     task: str
     dataset: str

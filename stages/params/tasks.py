@@ -157,6 +157,10 @@ class RecommendParams(ExperimentBase):
     history: Annotated[int, Field(ge=0, le=500)]  # the latest items that a user liked in training, which are looked at
     liked: float  # from this rating on an item counts as liked
 
+    def required(self) -> tuple[str, ...]:
+        """Return none: a user, items or media are told of, whichever are known."""
+        return ()
+
     @model_validator(mode="after")
     def _knows_users(self) -> Self:
         if not self.user_number and not self.history:
@@ -168,7 +172,6 @@ class GenerateParams(ExperimentBase):
     """A picture, `target`, from the other modalities; `channels` at the widest cells of what makes it."""
 
     least: ClassVar[int] = 2
-    asks: ClassVar[tuple[str, ...]] = ("seed", "count")
 
     task: Literal["generate"]
     target: Literal["image"]

@@ -16,6 +16,7 @@ from stages.base.lexicon import Lexicon
 from stages.media.text import SPECIALS
 from stages.models.encoders.base import FeatureSpec
 from stages.models.model import build
+from stages.models.pool import ASKS
 from stages.models.tables import FeatureTable, Split
 from stages.models.tasks import TASKS, Task
 from stages.models.tasks.base import ModelConfig
@@ -51,6 +52,7 @@ OWN: dict[str, dict[str, Any]] = {
     "caption": {"head": "transformer", "max_words": 6},
     "classify": {},
     "generate": {"target": "image", "head": "flow", "channels": 8},
+    "recommend": {"feedback": "implicit", "item_number": True, "user_number": True, "history": 2, "liked": 4},
     "match": {"target": "text"},
     "retrieve": {"target": "text"},
     "transcribe": {"units": "words", "ngram_order": 2, "encoders": {"audio": "cnn_gru", "video": "gru"}},
@@ -85,6 +87,11 @@ def make_rows(num_samples: int = NUM_SAMPLES) -> list[dict[str, Any]]:
                 "questions": [f"{question.capitalize()}?" for question, _, _ in asked],
                 "answers": [answer for _, answer, _ in asked],
                 "question_kinds": [kind for _, _, kind in asked],
+                "rating_users": ["anna", "ben", "cid", "dora"],
+                "rating_values": [5.0, 1.0 + i % 5, 5.0 - i % 5, 3.0 + i % 2],
+                "rating_times": [i, 10 + i, 20 + i, 30 + i],
+                "rating_splits": ["train"] * 4,
+                ASKS: "train",
                 "label": label,
                 "tags": sorted({label, colour}) if i else [],
                 "numbers": [("age", 1.5 * i), ("weight", 20.0 - i * i)][: 1 + (i != 3)],

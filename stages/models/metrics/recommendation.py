@@ -89,8 +89,8 @@ def rating_metrics(predicted: np.ndarray, expected: np.ndarray, middle: float) -
         >>> rating_metrics(np.array([3.0, 5.0]), np.array([3.0, 4.0]), middle=3.0)
         {'r2': 0.0, 'rmse': 0.7071067811865476, 'mae': 0.5}
     """
-    errors = predicted - expected
-    usual = ((expected - middle) ** 2).sum()
+    predicted, expected = predicted.astype(np.float64), expected.astype(np.float64)
+    errors, usual = predicted - expected, ((expected - middle) ** 2).sum()
     return {
         "r2": float(1 - (errors**2).sum() / usual) if usual else 0.0,
         "rmse": float(np.sqrt((errors**2).mean())),

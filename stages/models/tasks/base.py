@@ -67,6 +67,8 @@ class Task(nn.Module):
     studies: ClassVar[bool] = False  # whether its measures learn from the training split first, see `study`
     betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
     spoken: ClassVar[str] = ""  # whose words its `decoder` knows, where it has one: a text column or a modality
+    also: ClassVar[tuple[str, ...]] = ()  # what may be given in service beside modalities
+    enough: ClassVar[tuple[str, ...]] = ()  # of `also`, by what alone a model can be asked
     lexicon: Lexicon | None = None  # of the data set that is evaluated, where its source has one
 
     def __init__(self, config: ModelConfig) -> None:
@@ -114,6 +116,20 @@ class Task(nn.Module):
         """Return one dict per sample."""
         raise NotImplementedError
 
+    def keep_beside(self, folder: Path, pool: Split) -> None:
+        """Write beside a trained model what it needs in service of the pool that it was trained on, if anything."""
+
+    def read_beside(self, folder: Path) -> None:
+        """Read what `keep_beside` wrote, to be in service."""
+
+    def read_also(self, given: dict[str, bytes | None]) -> Arrays:
+        """Return what is given in service beside modalities, by the names in `also`, each of one shape.
+
+        Raises:
+            InputError: saying what is wrong, and what is allowed.
+        """
+        return {}
+
     def answer(self, split: Split, evaluate: Any) -> Answers:
         """Predict a whole split; tasks whose answers depend on other samples add that here."""
         return [
@@ -159,11 +175,6 @@ class Task(nn.Module):
     def sketch(self, split: Split, evaluate: Any) -> bytes | None:
         """Return a PNG for a person to see how training goes, None where there is nothing to see."""
         return None
-
-    @classmethod
-    def read_extra(cls, name: str, data: bytes | None) -> int:
-        """Return what the model is told beside its modalities, one of the experiment's `asks`, as a number."""
-        raise NotImplementedError
 
     def details(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return what a person may want to see of one answer beside the values of `answer_types`, as JSON values."""

@@ -43,6 +43,7 @@ class GenerateTask(FusedTask):
     answer_types: ClassVar[dict[str, str]] = {"images": "strings", "seed": "double"}
     compared: ClassVar[tuple[str, ...]] = ("sample_id", "asked")
     studies: ClassVar[bool] = True
+    also: ClassVar[tuple[str, ...]] = ("seed", "count")
 
     def __init__(self, config: ModelConfig) -> None:
         """Build encoders and head."""
@@ -116,20 +117,13 @@ class GenerateTask(FusedTask):
     def _noise(self, seed: int, number: int) -> np.ndarray:
         return np.random.default_rng([seed, number]).standard_normal(self.head.noise_shape, dtype=np.float32)
 
-    @classmethod
-    def read_extra(cls, name: str, data: bytes | None) -> int:
-        """Return `seed` or `count` as a number.
+    def read_also(self, given: dict[str, bytes | None]) -> Arrays:
+        """Return `seed` and `count` as numbers.
 
         Raises:
-            InputError: when it is none, or not within its bounds.
+            InputError: when one is none, or not within its bounds.
         """
-        least, most = LIMITS[name]
-        if data is None:
-            return least
-        text = data.decode("utf8", errors="replace").strip()
-        if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
-            raise InputError(f"{name}: got {text[:40]!r}; expected a whole number from {least} to {most}")
-        return int(text)
+        return {name: np.array(_number(name, given.get(name)), np.int64) for name in self.also}
 
     def study(self, train: Split) -> None:
         """Train the judge of pictures on real training pictures."""
@@ -232,6 +226,17 @@ class GenerateTask(FusedTask):
         seeds = torch.tensor([seed_of(split.rows[i]["sample_id"]) for i in samples])
         pictures = [answer["pictures"][0] for answer in self.predict(batch | {"seed": seeds}, evaluate)]
         return png(sheet(pictures))
+
+
+def _number(name: str, data: bytes | None) -> int:
+    """Return a whole number that is given as its digits; the least there may be, where it is not given."""
+    least, most = LIMITS[name]
+    if data is None:
+        return least
+    text = data.decode("utf8", errors="replace").strip()
+    if not text.isascii() or not text.isdecimal() or not least <= int(text) <= most:
+        raise InputError(f"{name}: got {text[:40]!r}; expected a whole number from {least} to {most}")
+    return int(text)
 
 
 def seed_of(sample_id: str) -> int:

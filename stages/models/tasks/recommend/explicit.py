@@ -11,7 +11,7 @@ from stages.models.metrics.recommendation import rating_metrics
 from stages.models.targets import Fault, Splits
 from stages.models.tasks.base import Answers, Batch, ModelConfig
 from stages.models.tasks.recommend import rows as beside
-from stages.models.tasks.recommend.implicit import RecommendTask
+from stages.models.tasks.recommend.implicit import RecommendTask, slices_of
 from stages.models.tasks.recommend.judging import Person, lists, people
 from stages.models.tasks.recommend.rated import Rated
 from stages.models.tasks.recommend.towers import looked_up, vectors
@@ -46,17 +46,13 @@ class RateTask(RecommendTask):
         if not len(batch["pair_items"]):
             return scores_PB.sum() * 0.0
         own_P = scores_PB.gather(1, batch["pair_items"].unsqueeze(1)).squeeze(1)
-        return F.mse_loss(own_P + self._usual(batch["pair_users"]), batch["pair_values"])
+        return F.mse_loss(own_P + self.usual(batch["pair_users"]), batch["pair_values"])
 
-    def _usual(self, users: Tensor) -> Tensor | float:
-        """Return how users rate before anything is said of the item."""
-        return self.mean + (looked_up(self.user_bias, users).squeeze(-1) if self.user_bias is not None else 0.0)
-
-    def ask(self, users_A: Tensor, histories_AH: Tensor, vectors_ND: Tensor, appeal_N: Tensor) -> Tensor:
-        """Return the ratings of items that are expected of users, (A, N)."""
-        scores_AN = super().ask(users_A, histories_AH, vectors_ND, appeal_N)
-        usual = self._usual(users_A.to(scores_AN.device))
-        return scores_AN + (usual.unsqueeze(1) if isinstance(usual, Tensor) else usual)
+    def usual(self, users: Tensor) -> Tensor:
+        """Return how users rate before anything is said of the item, (A,)."""
+        if self.user_bias is None:
+            return super().usual(users) + self.mean
+        return self.mean + looked_up(self.user_bias, users).squeeze(-1)
 
     def people(self, answers: Answers, rows: list[dict[str, Any]]) -> tuple[Rated, np.ndarray, list[Person]]:
         """Return the ratings, the scores (A, N), and what they are to each user."""
@@ -67,12 +63,12 @@ class RateTask(RecommendTask):
         """Return how near the ratings are, and how the items would be ranked by them, also in slices."""
         rated, scores_AN, found = self.people(answers, rows)
         told = self._errors(found)
-        for name, chosen in (("cold_items", rated.popularity == 0),):
-            inside = rated.asked & chosen[rated.items_P]
-            if inside.any():
-                places = np.searchsorted(rated.askers, rated.users_P[inside])
-                predicted = scores_AN[places, rated.items_P[inside]]
-                told[f"ratings_of_{name}"] = rating_metrics(predicted, rated.values_P[inside], self.mean)
+        for name, choose in slices_of(rated, answers).items():
+            inside = [choose(person.user)[person.items] for person in found]
+            predicted = np.concatenate([p.predicted[there] for p, there in zip(found, inside, strict=True)])
+            expected = np.concatenate([p.values[there] for p, there in zip(found, inside, strict=True)])
+            if len(expected):
+                told[f"ratings_of_{name}"] = rating_metrics(predicted, expected, self.mean)
         liking = any(len(person.wanted) for person in found)
         return {**told, **(lists(found, rated) | self.slices(rated, scores_AN, answers) if liking else {})}
 

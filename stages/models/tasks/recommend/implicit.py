@@ -23,12 +23,10 @@ from stages.models.tables import Split
 from stages.models.targets import Fault, Splits
 from stages.models.tasks.base import Answers, Batch, Line, ModelConfig
 from stages.models.tasks.recommend import rows as beside
-from stages.models.tasks.recommend.judging import Person, cold, lists, of_new_media, people, slice_of
+from stages.models.tasks.recommend.judging import Choose, Person, cold, lists, of_new_media, people, slice_of
 from stages.models.tasks.recommend.rated import Rated
-from stages.models.tasks.recommend.two_towers import NUMBER, TwoTowers, told
+from stages.models.tasks.recommend.two_towers import BATCH, NUMBER, TwoTowers, told
 from stages.params import RecommendParams
-
-BATCH = 256
 
 
 class RecommendTask(TwoTowers):
@@ -85,8 +83,8 @@ class RecommendTask(TwoTowers):
 
     def slices(self, rated: Rated, scores_AN: np.ndarray, answers: Answers) -> dict[str, Any]:
         """Return the metrics of items that nobody rated in training, and of those of media that are new to the user."""
-        chosen = {"cold_items": cold(rated), "new_media": of_new_media(rated, [answer["media"] for answer in answers])}
-        found = {name: slice_of(rated, scores_AN, self.params.liked, choose) for name, choose in chosen.items()}
+        chosen = slices_of(rated, answers).items()
+        found = {name: slice_of(rated, scores_AN, self.params.liked, choose) for name, choose in chosen}
         return {name: values for name, values in found.items() if values}
 
     def score(self, answers: Answers, rows: list[dict[str, Any]]) -> float:
@@ -168,3 +166,8 @@ class RecommendTask(TwoTowers):
 
 class _Batches:
     batch_size = BATCH
+
+
+def slices_of(rated: Rated, answers: Answers) -> dict[str, Choose]:
+    """Name the parts of the items that are looked at by themselves."""
+    return {"cold_items": cold(rated), "new_media": of_new_media(rated, [answer["media"] for answer in answers])}

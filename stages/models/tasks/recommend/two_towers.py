@@ -8,6 +8,7 @@ vectors, as its items are seldom in the batch.
 Shapes: B items of a batch, P pairs of user and item, N items, A users who are asked about, H history, D dim.
 """
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,9 +21,11 @@ from stages.models.tasks.base import Answers, Arrays, Batch, ModelConfig
 from stages.models.tasks.fused import FusedTask
 from stages.models.tasks.recommend.pairs import take, targets
 from stages.models.tasks.recommend.rated import NONE, Rated
+from stages.models.tasks.recommend.shelf import Placed, Shelf, read_shelf, write_shelf
 from stages.models.tasks.recommend.towers import UserTower, looked_up, vectors
 from stages.params import ExperimentBase, RecommendParams
 
+BATCH = 256
 NUMBER = "number"  # of an item, as a modality beside its media
 
 
@@ -34,7 +37,15 @@ class TwoTowers(FusedTask):
         *("message", "texts", "truth"),
     )
     pooled: ClassVar[bool] = True
-    answer_types: ClassVar[dict[str, str]] = {"vector": "doubles", "appeal": "double"}
+    answer_types: ClassVar[dict[str, str]] = {
+        "items": "strings",
+        "titles": "strings",
+        "scores": "doubles",
+        "reasons": "strings",
+    }
+    also: ClassVar[tuple[str, ...]] = ("user", "liked")
+    enough: ClassVar[tuple[str, ...]] = also
+    shelf: Shelf | None = None  # in service: what is recommended from
 
     def __init__(self, config: ModelConfig) -> None:
         """Build the towers."""
@@ -43,7 +54,7 @@ class TwoTowers(FusedTask):
         self.params = config.experiment
         dim, self.users, self.items = self.params.dim, *(_numbers(config, kind) for kind in ("users", "items"))
         self.tower = self.make_fusion(config.features, dim)
-        self.appeal = nn.Linear(dim, 1)
+        self.appeal = nn.Linear(dim, 1, bias=False)  # one that moves all alike says nothing
         self.number, self.number_appeal = (
             (vectors(len(self.items), size) if self.params.item_number else None) for size in (dim, 1)
         )
@@ -113,9 +124,44 @@ class TwoTowers(FusedTask):
 
     @torch.inference_mode()
     def predict(self, batch: Batch, evaluate: Any) -> Answers:
-        """Return each item's vector and appeal."""
-        placed = zip(*(found.cpu() for found in self.place(batch)), strict=True)
-        return [{"vector": vector.tolist(), "appeal": float(appeal)} for vector, appeal in placed]
+        """Return what a user is recommended: who has a number, likes items, or likes what the media of the batch say.
+
+        Without a shelf there is nothing to recommend.
+        """
+        placed_BD, _ = self.place(batch)
+        if self.shelf is None:
+            return [{name: [] for name in self.answer_types} for _ in placed_BD]
+        media_B = torch.stack([batch[modality + PRESENT] for modality in self.config.features]).any(0)
+        told_BHD = torch.cat([self.shelf.placed[0][batch["liked"].clamp_min(0)], placed_BD.unsqueeze(1)], dim=1)
+        real_BH = torch.cat([batch["liked"] >= 0, media_B.unsqueeze(1)], dim=1)
+        numbers = self.shelf.numbers.to(batch["user"].device)
+        users_B = torch.where(batch["user"] >= 0, numbers[batch["user"].clamp_min(0)], NONE)
+        scores_BN, *without = (
+            self.read(users_B, told_BHD, real_BH, placed).cpu().numpy()
+            for placed in (self.shelf.placed, *self.shelf.without.values())
+        )
+        asked = zip(batch["user"].tolist(), batch["liked"].tolist(), strict=True)
+        return [
+            self.shelf.best(scores_N, [left[i] for left in without], self.shelf.known(user, liked))
+            for i, (scores_N, (user, liked)) in enumerate(zip(scores_BN, asked, strict=True))
+        ]
+
+    def keep_beside(self, folder: Path, pool: Split) -> None:
+        """Write the shelf: each item's vector, also with each modality left out, its title and its ratings."""
+        pool = self.numbered(pool)
+        whole = {"": pool.features.keys(), **{m: pool.features.keys() - {m} for m in pool.features}}
+        placed = {left: self.place_all(pool.only(set(used)), BATCH) for left, used in whole.items()}
+        write_shelf(folder, pool.rows, placed)
+
+    def read_beside(self, folder: Path) -> None:
+        """Read the shelf."""
+        device = next(self.parameters()).device
+        self.shelf = read_shelf(folder, (self.params.liked, self.params.history), self.users, device)
+
+    def read_also(self, given: dict[str, bytes | None]) -> Arrays:
+        """Return the number of a user, and the places of liked items; see `Shelf.asked`."""
+        assert self.shelf, "a model in service has one"
+        return self.shelf.asked(given)
 
     def numbered(self, split: Split) -> Split:
         """Return a split in which the number of an item is a modality of it, where training knew the item."""
@@ -130,19 +176,28 @@ class TwoTowers(FusedTask):
     def answer(self, split: Split, evaluate: Any) -> Answers:
         """Return, for each item, its scores for the users who are asked about."""
         split = self.numbered(split)
-        placed = [self.place(batch) for _, _, batch in split.in_order(evaluate.batch_size)]
-        vectors_ND, appeal_N = (torch.cat(found) for found in zip(*placed, strict=True))
-        rated = Rated(split.rows)
-        histories = torch.from_numpy(rated.histories(self.params.liked, self.params.history)[rated.askers])
-        users = torch.from_numpy(self._numbers(rated, [])[0][rated.askers])
-        scores_AN = self.ask(users, histories, vectors_ND, appeal_N)
+        placed = self.place_all(split, evaluate.batch_size)
+        rated, device = Rated(split.rows), placed[0].device
+        histories = torch.from_numpy(rated.histories(self.params.liked, self.params.history)[rated.askers]).to(device)
+        users = torch.from_numpy(self._numbers(rated, [])[0][rated.askers]).to(device)
+        scores_AN = self.read(users, placed[0][histories.clamp_min(0)], histories >= 0, placed)
         return told(scores_AN.cpu().numpy(), split)
 
-    def ask(self, users_A: Tensor, histories_AH: Tensor, vectors_ND: Tensor, appeal_N: Tensor) -> Tensor:
-        """Return the scores of items for users by their numbers, and those of the items that they liked, (A, N)."""
-        histories_AH = histories_AH.to(vectors_ND.device)
-        read = self.user(users_A.to(vectors_ND.device), vectors_ND[histories_AH.clamp_min(0)], histories_AH >= 0)
-        return read @ vectors_ND.T + appeal_N
+    @torch.inference_mode()
+    def place_all(self, split: Split, batch_size: int) -> Placed:
+        """Return the vectors of all items of a split, (N, D), and their appeal, (N,)."""
+        placed = [self.place(batch) for _, _, batch in split.in_order(batch_size)]
+        vectors_ND, appeal_N = (torch.cat(found) for found in zip(*placed, strict=True))
+        return vectors_ND, appeal_N
+
+    def read(self, users_A: Tensor, told_AHD: Tensor, real_AH: Tensor, placed: Placed) -> Tensor:
+        """Return the scores of placed items for users by their numbers, and vectors of what they liked, (A, N)."""
+        vectors_ND, appeal_N = placed
+        return self.user(users_A, told_AHD, real_AH) @ vectors_ND.T + appeal_N + self.usual(users_A).unsqueeze(-1)
+
+    def usual(self, users: Tensor) -> Tensor:
+        """Return what users say before anything is said of the item, (A,): nothing, where only the order counts."""
+        return torch.zeros(len(users), device=users.device)
 
 
 def _numbers(config: ModelConfig, kind: str) -> dict[str, int]:

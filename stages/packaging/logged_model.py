@@ -12,6 +12,7 @@ from typing import Any
 from stages.base.store import CURVES, METRICS, artifact_path, digest, read_manifest, write_json
 from stages.base.tracking import KEY_TAG, experiment_id, find_run, log_params
 from stages.models.model import ANSWERING, named_bases
+from stages.models.tasks import task_of
 from stages.packaging.gallery import fields_text, write_gallery
 from stages.params import Params
 from stages.pretrained.bases import bring
@@ -171,8 +172,6 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 
-    from stages.models.tasks import task_of
-
     experiment = params.experiments[name]
     columns = params.given_columns(name)
     sample = _first_whole_sample(experiment.dataset, set(columns.values()))
@@ -197,7 +196,7 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
 
 
 def _inputs(params: Params, name: str) -> list[str]:
-    """Return what a version can be given: also texts that another model writes where they are not, and what else its task may be told."""
+    """Return what a version can be given: also texts that another model may write, and what else its task is told."""
     also = task_of(params.experiments[name]).also
     return [*params.given_columns(name), *params.answering(name), *also]
 

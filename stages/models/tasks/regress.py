@@ -156,7 +156,7 @@ class RegressTask(FusedTask):
         return {"nominal_coverage": self._coverage}
 
     def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
-        """Return the mean and the median of training for everything, with intervals; of fields, boosted trees beside."""
+        """Return the mean and the median of training, with intervals, for everything; of fields, boosted trees."""
         known = [column[~np.isnan(column)] for column in numbers_of(train.rows, self.names).T]
         rows = {}
         for name, middle in (("mean", np.mean), ("median", np.median)):

@@ -158,7 +158,7 @@ def test_a_caption_reads_as_its_script_is_written(visit, text):
     words = tokenize(text)
     read, direction = visit("caption").evaluate(
         """async ([caption, words]) => {
-            const { captionWithAttention } = await import("./attention.js");
+            const { captionWithAttention } = await import("./answers/attention.js");
             const [list] = captionWithAttention({ caption, words, word_probabilities: words.map(() => 0.5) });
             document.body.append(list);
             const read = [...list.childNodes].map((it) => (it.querySelector?.(".word") ?? it).textContent).join("");
@@ -492,7 +492,7 @@ def test_names_and_queries_from_right_to_left_keep_their_order_in_a_sentence(vis
 def test_arrow_keys_move_as_the_words_stand(visit):
     page = visit("caption")
     focused = """async ([words, key]) => {
-        const { captionWithAttention } = await import("./attention.js");
+        const { captionWithAttention } = await import("./answers/attention.js");
         const canvas = new OffscreenCanvas(8, 8);
         canvas.getContext("2d");
         const png = await canvas.convertToBlob();

@@ -1,8 +1,8 @@
 // The page of the server: choose a model, give its inputs, see its answer. This file joins the parts:
-// `server.js` asks, `inputs.js` and `recording/recording.js` are the form, `answers.js`, `attention.js` and `search.js` show what
+// `server.js` asks, `inputs.js` and `recording/recording.js` are the form, `answers/` and `search.js` show what
 // comes back, `lineage.js` says where it is from, `problems.js` what went wrong.
 
-import { viewOf } from "./answers.js";
+import { viewOf } from "./answers/views.js";
 import { byId, element, MB, megabytes } from "./dom.js";
 import { focusInput, given, missing, setFile, setNumber, showInputs, wireInputs } from "./inputs.js";
 import { factsOf, lineageOf } from "./lineage.js";

@@ -28,6 +28,8 @@ def read(folder: Path, files: dict[str, list[str]], split: str = "time", **chang
             "items.csv", HEAD + "".join(f"{n},Film {n},1,0,1990.0,Plot {n},9.9\n" for n in range(20, 0, -1))
         )
         archive.writestr("posters/1.jpg", POSTER)
+        archive.writestr("ml-100k/u.genre", "unknown|0\nDrama|1\n")
+        archive.writestr("ml-100k/u.item", "".join(f"{n}|Film {n}|01-Jan-1990|||0|1\n" for n in range(1, 21)))
         for name, lines in files.items():
             archive.writestr(f"ml-100k/{name}", "\n".join(lines) + "\n")
     section = {"folder": "none", "mirror": "", "sha256": "", "val_fraction": 0.2, "test_fraction": 0.2, **changes}
@@ -42,7 +44,7 @@ def splits(found: list[RawSample | Fault]) -> dict[tuple[str, str], tuple[str, i
 
 def test_a_film_comes_once_with_all_its_ratings(tmp_path):
     found = read(tmp_path, {"u.data": [line(7, 1, 4, 50), line(8, 1, 2, 60)]})
-    assert [sample.sample_id for sample in found] == [str(n) for n in range(1, 21)]
+    assert [sample.sample_id for sample in found] == [f"film-{n:04d}" for n in range(1, 21)]
     assert (found[0].image, found[0].texts, found[0].message) == (POSTER, ("Plot 1",), "Film 1")
     assert [(r.user, r.value, r.time) for r in found[0].ratings] == [("7", 4.0, 50), ("8", 2.0, 60)]
     assert (found[1].image, found[1].ratings) == (None, ())
@@ -73,7 +75,7 @@ def test_by_item_a_film_is_held_out_with_all_its_ratings(tmp_path):
 def test_the_authors_folds_are_kept_where_they_are(tmp_path):
     files = {"u2.base": MANY[:150], "u2.test": MANY[150:]}
     found = splits(read(tmp_path, files, "folds", fold=2))
-    asked = {tuple(text.split("\t")[:2]) for text in MANY[150:]}
+    asked = {(user, f"film-{int(film):04d}") for user, film, *_ in (text.split("\t") for text in MANY[150:])}
     assert {pair for pair, (split, _) in found.items() if split == "test"} == asked
     assert {split for split, _ in found.values()} == {"train", "val", "test"}
     with pytest.raises(InputError, match=r"ml-100k/u1.base is not in it, which split: folds needs; use split: time"):

@@ -1,6 +1,6 @@
 // Pictures that a model made: a grid, their seed, and a button that draws others of the same text.
 
-import { element, isolate } from "./dom.js";
+import { element, isolate } from "../dom.js";
 
 const MOST_SEED = 2 ** 31 - 1;
 

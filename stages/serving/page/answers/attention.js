@@ -1,7 +1,7 @@
 // A picture, the words said about it, and where the model looked for each: shown while a word is pointed at, has the
 // focus, or was tapped; Escape clears it.
 
-import { element, isolate, percent, showBlob } from "./dom.js";
+import { element, isolate, percent, showBlob } from "../dom.js";
 
 const HINT = "Point at a word, move to it with Tab, or tap it, to see where the model looked.";
 

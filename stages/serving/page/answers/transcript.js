@@ -2,7 +2,7 @@
 // and a strip below shows when each was said.
 
 import { spaced } from "./attention.js";
-import { element, percent } from "./dom.js";
+import { element, percent } from "../dom.js";
 
 const HINT = "Choose a word to hear it.";
 let playing = null; // URL of the medium that is played: revoked when another takes its place

@@ -2,7 +2,7 @@
 // readers and the nodes to show.
 
 import { captionWithAttention } from "./attention.js";
-import { element, percent } from "./dom.js";
+import { element, percent } from "../dom.js";
 import { framesThatCounted } from "./frames.js";
 import { picturesOf } from "./pictures.js";
 import { transcriptWithTimes } from "./transcript.js";

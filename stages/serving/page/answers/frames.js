@@ -1,6 +1,6 @@
 // Which frames of a video counted: each in small, and below it by how much the answer is less likely without it.
 
-import { element } from "./dom.js";
+import { element } from "../dom.js";
 
 const WIDTH = 96; // of a frame, in pixels
 const MOST = 24; // frames shown; of more, the ones that counted most

@@ -2,6 +2,7 @@
 
 import dataclasses
 import doctest
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from stages.models.tables import Split
 from stages.models.tasks.regress import RegressTask, numbers_of
 from stages.models.tasks.tag import TagTask, tag_answer
 from stages.params import experiment_params
+from stages.registry.gate import decide
 from tests.support.small_splits import NUM_SAMPLES, make_config, make_split, make_task, project_params
 
 PAIR = ("image", "text")
@@ -263,3 +265,27 @@ def test_weights_and_a_language_model_do_not_go_together():
     head = {"name": "language_model", "model": "some/folder"}
     with pytest.raises(ValueError, match="class_weights none and focal_gamma 0 beside a language model"):
         experiment_params(values | {"head": head, "class_weights": "balanced"})
+
+
+@pytest.mark.parametrize(("task", "metric"), [(TagTask, "macro_average_precision"), (RegressTask, "r2")])
+def test_the_gate_tells_a_better_model_from_a_worse_one_whatever_it_sums(task, metric):
+    rng = np.random.default_rng(4)
+    truth = (rng.random((200, 2)) < 0.3).astype(float)
+
+    def records(noise: float) -> dict[str, list[Any]]:
+        found = (truth + rng.normal(0, noise, truth.shape)).tolist()
+        if task is RegressTask:
+            return {"expected": truth.tolist(), "predicted": found}
+        tags = [["a"] * int(one) + ["b"] * int(other) for one, other in truth]
+        return {
+            "expected": tags,
+            "classes": [["a", "b", "never"]] * 200,
+            "probabilities": [[*row, 0.5] for row in found],
+        }
+
+    better, worse = (task.statistics(records(noise), metric) for noise in (0.2, 0.8))
+    metric_of, summed = partial(task.metric_of, metric=metric), partial(task.summed, metric=metric)
+    gate = project_params().register_.model_copy(update={"metric": metric, "resamples": 200})
+    up, down = decide(worse, better, metric_of, gate, summed), decide(better, worse, metric_of, gate, summed)
+    assert up.promote and not down.promote
+    assert up.gain is not None and down.gain == pytest.approx(-up.gain) and up.low > 0 > down.high

@@ -263,6 +263,15 @@ OTHER_TASKS = {
     **{f"experiments.{name}.{key}": value for name in ("retrieve", "vqa") for key, value in QUICK.items()},
     "experiments.match": {**PAIR, "task": "match", "target": "text"},
     "experiments.translate": {**PAIR, "task": "translate", "way": "shared"},
+    "experiments.generate": {
+        **PAIR,
+        "task": "generate",
+        "inputs": {"image": "scenes-image", "audio": "none", "text": "scenes-caption", "question": "none"},
+        "encoders": {"text": "bag"},
+        "target": "image",
+        "head": "flow",
+        "channels": 8,
+    },
     "features.scenes-speech": SPEECH,
     "experiments.transcribe": {
         **PAIR,
@@ -322,7 +331,7 @@ def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempP
             with working_in(root):
                 params = make_params(root, SMALL | OTHER_TASKS)
                 features.run(params, "scenes-speech")
-                for name in ("retrieve", "vqa", "match", "translate", "transcribe"):
+                for name in ("retrieve", "vqa", "match", "translate", "transcribe", "generate"):
                     for stage in (train, evaluate):
                         stage.run(params, name)
                 for name in params.experiments:

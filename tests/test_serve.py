@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from stages.base.errors import InputError
 from stages.base.store import PREDICTIONS
@@ -91,6 +93,21 @@ def test_matches_and_translations_are_those_of_the_evaluation(page_server):
     np.testing.assert_allclose([answer["probability"] for answer in found], wanted["probability"], atol=1e-4)
     found = ask_many(page_server, "translate", [{"image": row["image"]} for row in rows])
     assert [answer["label"] for answer in found] == predictions(page_server, "translate")["image_to_text"]
+
+
+def test_pictures_are_those_of_the_evaluation_by_their_seed(page_server):
+    wanted = predictions(page_server, "generate")
+    pairs = zip(wanted["asked"], wanted["seed"], strict=True)
+    found = ask_many(page_server, "generate", [{"text": text, "seed": str(seed)} for text, seed in pairs])
+    for answer, image in zip(found, wanted["image"], strict=True):
+        served, made = (Image.open(io.BytesIO(data)) for data in (base64.b64decode(answer["images"][0]), image))
+        assert np.abs(np.asarray(served).astype(int) - np.asarray(made)).max() <= 1
+    body = {"text": wanted["asked"][0], "seed": wanted["seed"][0], "count": 3}
+    several = httpx.post(f"{page_server.url}/models/generate/predict", json=body, timeout=60).json()["answer"]
+    assert len(set(several["images"])) == 3 and several["seed"] == wanted["seed"][0]
+    refused = httpx.post(f"{page_server.url}/models/generate/predict", json=body | {"count": 17}, timeout=60)
+    assert refused.status_code == 422 and "count: got '17'" in refused.json()["error"]["message"]
+    assert ask(page_server, "generate", image=wanted["image"][0], text="a ring").status_code == 422
 
 
 def test_transcripts_are_those_of_the_evaluation(page_server):
@@ -169,7 +186,7 @@ def test_every_combination_of_given_modalities_is_answered_or_refused_in_words(p
 
 def test_a_model_card_says_what_it_takes_and_where_it_comes_from(page_server):
     cards = {card["name"]: card for card in httpx.get(f"{page_server.url}/models").json()["models"]}
-    assert list(cards) == ["caption", "classify", "match", "retrieve", "transcribe", "translate", "vqa"]
+    assert list(cards) == ["caption", "classify", "generate", "match", "retrieve", "transcribe", "translate", "vqa"]
     vqa = cards["vqa"]
     assert vqa["inputs"] == [{"name": "image", "required": False}, {"name": "question", "required": True}]
     assert vqa["version"] == "1" and vqa["alias"] == "champion" and vqa["score"]["metric"] == "accuracy"

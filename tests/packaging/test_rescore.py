@@ -22,7 +22,9 @@ def settings_of() -> dict:
     return {"base": params.base.model_dump(), "evaluate": params.evaluate.model_dump()}
 
 
-@pytest.mark.parametrize("name", ["retrieve", "vqa", "match", "translate", "transcribe", "caption", "classify"])
+@pytest.mark.parametrize(
+    "name", ["retrieve", "vqa", "match", "translate", "transcribe", "generate", "caption", "classify"]
+)
 def test_every_task_says_again_what_its_evaluation_said(every_task, name):
     found = rescore.rescore(artifact_path("train", name), settings_of(), artifact_path("prepare", "scenes"))
     assert found == pq.read_table(artifact_path("evaluate", name) / PREDICTIONS).to_pydict()

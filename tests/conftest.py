@@ -306,6 +306,15 @@ OTHER_TASKS = CLIPS | {
     "experiments.translate": {**PAIR, "task": "translate", "way": "shared"},
     "experiments.regress": {**PAIR, "task": "regress"},
     "experiments.tag": {**PAIR, "task": "tag"},
+    "experiments.generate": {
+        **PAIR,
+        "task": "generate",
+        "inputs": {"image": "scenes-image", "audio": "none", "text": "scenes-caption", "question": "none"},
+        "encoders": {"text": "bag"},
+        "target": "image",
+        "head": "flow",
+        "channels": 8,
+    },
     "features.scenes-speech": SPEECH,
     "experiments.transcribe": {
         **PAIR,
@@ -374,7 +383,18 @@ def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempP
                 for stage, name in [(download, "clips"), (prepare, "clips"), (features, "clips-video")]:
                     stage.run(params, name)
                 features.run(params, "scenes-speech")
-                others = ("retrieve", "vqa", "match", "translate", "transcribe", "regress", "tag", "hear", "film")
+                others = (
+                    "retrieve",
+                    "vqa",
+                    "match",
+                    "translate",
+                    "transcribe",
+                    "regress",
+                    "tag",
+                    "hear",
+                    "film",
+                    "generate",
+                )
                 for name in others:
                     if name == "hear":
                         features.run(params, "scenes-heard")

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from stages.base.errors import InputError
 from stages.base.store import PREDICTIONS
@@ -102,6 +104,21 @@ def test_numbers_and_tags_are_those_of_the_evaluation(page_server):
     found, wanted = ask_many(page_server, "tag", samples), predictions(page_server, "tag")
     np.testing.assert_allclose([answer["probabilities"] for answer in found], wanted["probabilities"], atol=1e-5)
     assert [sorted(answer["tags"]) for answer in found] == wanted["tags"]
+
+
+def test_pictures_are_those_of_the_evaluation_by_their_seed(page_server):
+    wanted = predictions(page_server, "generate")
+    pairs = zip(wanted["asked"], wanted["seed"], strict=True)
+    found = ask_many(page_server, "generate", [{"text": text, "seed": str(seed)} for text, seed in pairs])
+    for answer, image in zip(found, wanted["image"], strict=True):
+        served, made = (Image.open(io.BytesIO(data)) for data in (base64.b64decode(answer["images"][0]), image))
+        assert np.abs(np.asarray(served).astype(int) - np.asarray(made)).max() <= 1
+    body = {"text": wanted["asked"][0], "seed": wanted["seed"][0], "count": 3}
+    several = httpx.post(f"{page_server.url}/models/generate/predict", json=body, timeout=60).json()["answer"]
+    assert len(set(several["images"])) == 3 and several["seed"] == wanted["seed"][0]
+    refused = httpx.post(f"{page_server.url}/models/generate/predict", json=body | {"count": 17}, timeout=60)
+    assert refused.status_code == 422 and "count: got '17'" in refused.json()["error"]["message"]
+    assert ask(page_server, "generate", image=wanted["image"][0], text="a ring").status_code == 422
 
 
 def test_transcripts_are_those_of_the_evaluation(page_server):
@@ -204,8 +221,8 @@ def test_every_combination_of_given_modalities_is_answered_or_refused_in_words(p
 def test_a_model_card_says_what_it_takes_and_where_it_comes_from(page_server):
     cards = {card["name"]: card for card in httpx.get(f"{page_server.url}/models").json()["models"]}
     assert list(cards) == [
-        *("caption", "classify", "film", "hear", "match", "regress", "retrieve", "tag", "transcribe", "translate"),
-        "vqa",
+        *("caption", "classify", "film", "generate", "hear", "match", "regress", "retrieve", "tag", "transcribe"),
+        *("translate", "vqa"),
     ]
     vqa = cards["vqa"]
     assert vqa["inputs"] == [{"name": "image", "required": False}, {"name": "question", "required": True}]

@@ -23,7 +23,11 @@ def settings_of() -> dict:
 
 
 @pytest.mark.parametrize(
-    "name", ["retrieve", "vqa", "match", "translate", "transcribe", "hear", "regress", "tag", "caption", "classify"]
+    "name",
+    [
+        *("retrieve", "vqa", "match", "translate", "transcribe", "hear", "regress", "tag", "generate", "caption"),
+        "classify",
+    ],
 )
 def test_every_task_says_again_what_its_evaluation_said(every_task, name):
     found = rescore.rescore(artifact_path("train", name), settings_of(), artifact_path("prepare", "scenes"))

@@ -131,13 +131,23 @@ class Predictor:
         Raises:
             InputError: saying what cannot be used, and why.
         """
-        given = self._with_sound({modality: sample.get(modality) for modality in self._extractors})
+        given = self._with_cells({modality: sample.get(modality) for modality in self._extractors})
+        given = self._with_sound(given)
         for modality in self.task.config.experiment.required():
             if given[modality] is None:
                 raise InputError(f"{modality} is missing, and the task needs it")
         if all(data is None for data in given.values()):
             raise InputError(f"nothing is given; give one or more of {', '.join(self._extractors)}")
         return {modality: None if data is None else self._decode(modality, data) for modality, data in given.items()}
+
+    def _with_cells(self, given: dict[str, bytes | None]) -> dict[str, bytes | None]:
+        """Normalise the cells of fields; where none has a value, the sample has no fields."""
+        if (data := given.get(FIELDS)) is None:
+            return given
+        try:
+            return given | {FIELDS: self._of_fields().given(data)}
+        except MediaError as error:
+            raise InputError(f"{FIELDS}: {error}") from None
 
     def _with_sound(self, given: dict[str, bytes | None]) -> dict[str, bytes | None]:
         """Clean a video; its sound is heard where the model hears and no other is given, as `prepare` has it."""
@@ -195,7 +205,7 @@ class Predictor:
         if modality == "audio":
             return clean_audio(data, self._settings.max_audio_seconds)[0]
         if modality == FIELDS:
-            return self._of_fields().given(data)
+            return data  # `_with_cells` did
         text = " ".join(read_text(data).split())
         if not tokenize(text):
             raise MediaError("no word in it")

@@ -106,7 +106,9 @@ class Column:
         """Return a normalised cell as `given` takes it back."""
         if cell is None or self.habit.kind in (CATEGORY, DATE):
             return cell
-        return cell == "true" if self.habit.kind == BOOLEAN else float(cell)
+        if self.habit.kind == BOOLEAN:
+            return cell == "true"
+        return int(value) if (value := float(cell)).is_integer() else value
 
 
 def _wanted(column: Column) -> str:

@@ -49,8 +49,8 @@ class Fields(Extractor):
         """Turn normalised cells into numbers."""
         return self.columns.numbers(json.loads(media))
 
-    def given(self, media: bytes) -> bytes:
-        """Return the normalised cells of a JSON object of values by column, as a user gives it.
+    def given(self, media: bytes) -> bytes | None:
+        """Return the normalised cells of a JSON object of values by column, as a user gives it; None without a value.
 
         Raises:
             MediaError: naming what is wrong with it.
@@ -62,7 +62,8 @@ class Fields(Extractor):
         if not isinstance(values, dict):
             name = json.dumps(self.columns.columns[0].name, ensure_ascii=False)
             raise MediaError(f"a JSON object of values by field is wanted, such as {{{name}: ...}}")
-        return json.dumps(self.columns.given(values)).encode()
+        cells = self.columns.given(values)
+        return json.dumps(cells).encode() if any(cell is not None for cell in cells) else None
 
     def save(self, folder: Path) -> None:
         """Write the columns."""

@@ -106,7 +106,9 @@ class Column:
         """Return a normalised cell as `given` takes it back."""
         if cell is None or self.habit.kind in (CATEGORY, DATE):
             return cell
-        return cell == "true" if self.habit.kind == BOOLEAN else float(cell)
+        if self.habit.kind == BOOLEAN:
+            return cell == "true"
+        return int(value) if (value := float(cell)).is_integer() else value
 
 
 def _wanted(column: Column) -> str:
@@ -146,10 +148,7 @@ class Columns:
         for name in values:
             if name not in names:
                 raise MediaError(f"unknown field {name[:80]!r}; expected some of {', '.join(names)}")
-        cells = [column.given(values.get(column.name)) for column in self.columns]
-        if not any(cell is not None for cell in cells):
-            raise MediaError(f"no field has a value; give some of {', '.join(names)}")
-        return cells
+        return [column.given(values.get(column.name)) for column in self.columns]
 
     def as_json(self, cells: Cells) -> dict[str, object]:
         """Return a sample's cells by name, without those that are missing."""

@@ -154,20 +154,31 @@ class Predictor:
         Raises:
             InputError: saying what cannot be used, and why.
         """
-        enough = (*self.modalities, *self.task.enough)
-        if all(sample.get(name) is None for name in enough):
-            raise InputError(f"nothing is given; give one or more of {', '.join(enough)}")
-        given = self._with_sound({modality: sample.get(modality) for modality in self._extractors})
+        given = self._with_cells({modality: sample.get(modality) for modality in self._extractors})
+        given = self._with_sound(given)
         written = {
             modality: writer.read(sample)
             for modality, writer in self._writers.items()
             if given[modality] is None and any(sample.get(source) is not None for source in writer.modalities)
         }
+        told = [*given.values(), *(sample.get(name) for name in self.task.enough)]
+        if not written and all(data is None for data in told):
+            enough = ", ".join((*self.modalities, *self.task.enough))
+            raise InputError(f"nothing is given; give one or more of {enough}")
         for modality in self.task.config.experiment.required():
             if given[modality] is None and modality not in written:
                 raise InputError(f"{modality} is missing, and the task needs it")
         decoded = {m: None if data is None else self._decode(m, data) for m, data in given.items()}
         return decoded | written | self.task.read_also(sample)
+
+    def _with_cells(self, given: dict[str, bytes | None]) -> dict[str, bytes | None]:
+        """Normalise the cells of fields; where none has a value, the sample has no fields."""
+        if (data := given.get(FIELDS)) is None:
+            return given
+        try:
+            return given | {FIELDS: self._of_fields().given(data)}
+        except MediaError as error:
+            raise InputError(f"{FIELDS}: {error}") from None
 
     def _with_sound(self, given: dict[str, bytes | None]) -> dict[str, bytes | None]:
         """Clean a video; its sound is heard where the model hears and no other is given, as `prepare` has it."""
@@ -237,7 +248,7 @@ class Predictor:
         if modality == "audio":
             return clean_audio(data, self._settings.max_audio_seconds)[0]
         if modality == FIELDS:
-            return self._of_fields().given(data)
+            return data  # `_with_cells` did
         text = " ".join(read_text(data).split())
         if not tokenize(text):
             raise MediaError("no word in it")

@@ -34,6 +34,7 @@ def test_what_a_user_gives_becomes_the_same_and_comes_back_from_disk(tmp_path):
     again = load_extractor(tmp_path, None)
     given = again.given(json.dumps({"Price": 3.5, "Sold": True}).encode())
     assert json.loads(given) == ["3.5", None, "true", None]
+    assert again.given(b'{"Price": null}') is None
     np.testing.assert_array_equal(again.decode(given), COLUMNS.numbers(["3.5", None, "true", None]))
     assert again.identity() == extractor.identity()
 

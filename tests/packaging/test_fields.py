@@ -63,7 +63,7 @@ def test_a_mapping_of_a_data_frame_is_read_as_its_json(predictor):
     [
         ({"Colour": "red"}, "fields: unknown field 'Colour'; expected some of Price, Brand, Sold"),
         ({"Price": "cheap"}, "fields: Price: a number (of €) is wanted, not 'cheap'"),
-        ({}, "fields: no field has a value; give some of Price, Brand, Sold"),
+        ({}, "fields is missing, and the task needs it"),
     ],
 )
 def test_wrong_fields_are_named(predictor, given, message):

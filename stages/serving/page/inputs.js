@@ -2,8 +2,10 @@
 // What was given stays when another model is chosen; only what the model takes is shown and sent.
 
 import { byId, isolate, megabytes, showBlob } from "./dom.js";
+import { givenFields, showFieldInputs } from "./fields.js";
 
 const MEDIA = { image: "an image", audio: "a sound", video: "a video" };
+const FIELDS = "fields"; // of a table, an input each
 const fields = new Map([...document.querySelectorAll("[data-modality]")].map((field) => [field.dataset.modality, field]));
 const typedIn = (field) => field.querySelector("textarea, input[type=number]");
 const files = new Map(); // modality -> Blob
@@ -18,16 +20,23 @@ export function showInputs(inputs) {
     const typed = typedIn(field);
     if (typed) typed.required = Boolean(required.get(modality));
   }
+  const asked = inputs.find((input) => input.name === FIELDS)?.fields;
+  if (asked) showFieldInputs(fields.get(FIELDS), asked);
 }
 
 /** Return what is given in the shown fields: modality to Blob or text. */
 export function given() {
   const found = new Map();
   for (const [modality, field] of fields) {
-    const value = modality in MEDIA ? files.get(modality) : typedIn(field).value.trim();
+    const value = valueOf(modality, field);
     if (value && !field.hidden) found.set(modality, value);
   }
   return found;
+}
+
+function valueOf(modality, field) {
+  if (modality in MEDIA) return files.get(modality);
+  return modality === FIELDS ? givenFields(field) : typedIn(field).value.trim();
 }
 
 /** Return which inputs are still to be given: the required ones, or all where none is given and one must be. */
@@ -41,7 +50,7 @@ export function missing(inputs) {
 export const setNumber = (name, number) => (typedIn(fields.get(name)).value = String(number));
 
 /** Put the focus into a modality's field. */
-export const focusInput = (modality) => fields.get(modality)?.querySelector("textarea, input").focus();
+export const focusInput = (modality) => fields.get(modality)?.querySelector("textarea, input, select").focus();
 
 /** Take an image, a sound or a video into its field; null empties it. */
 export async function setFile(modality, file, name = file?.name ?? "") {

@@ -7,6 +7,7 @@ cells alike.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.models.encoders.cnn import waves
 from stages.models.encoders.masked_attention import MaskedAttention
 
 GROUPS = 8
@@ -48,18 +49,22 @@ class Residual(nn.Module):
 
 
 class Attending(nn.Module):
-    """Cells attend to each other, then to the places of the condition: so a word finds where it belongs."""
+    """Cells attend to each other, then to the places of the condition: so a word finds where it belongs.
 
-    def __init__(self, channels: int, dim: int, heads: int) -> None:
-        """Build."""
+    Each cell knows where it lies: without that no word could mean left or above.
+    """
+
+    def __init__(self, channels: int, dim: int, heads: int, side: int) -> None:
+        """Build for side x side cells."""
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
         self.cells, self.words = MaskedAttention(channels, heads), MaskedAttention(channels, heads)
         self.project = nn.Linear(dim, channels)
+        self.place_LC = nn.Parameter(waves(side, side, channels))
 
     def forward(self, x_BCHW: Tensor, places_BLD: Tensor) -> Tensor:
         """Return the same shape."""
-        x = x_BCHW.flatten(2).transpose(1, 2)
+        x = x_BCHW.flatten(2).transpose(1, 2) + self.place_LC
         normed = self.norms[0](x)
         x = x + self.cells(normed, normed)
         x = x + self.words(self.norms[1](x), self.project(places_BLD))

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from stages.models.encoders.cnn import waves
 from stages.models.encoders.masked_attention import MaskedAttention
 from stages.models.heads.pictures.base import PictureHead
 from stages.models.heads.pictures.blocks import GROUPS, Attending, Residual, Told
@@ -82,7 +83,7 @@ class Generator(nn.Module):
             blocks.append(Residual(now, out, width))
             now, side = out, 2 * side
         self.blocks = nn.ModuleList(blocks)
-        self.attend = Attending(self.deep // 2, dim, heads)
+        self.attend = Attending(self.deep // 2, dim, heads, 2 * SMALLEST)
         self.last, self.leave = Told(now, width), nn.Conv2d(now, shape[2], 3, padding=1)
 
     def forward(self, noise_BZ: Tensor, places_BLD: Tensor) -> Tensor:
@@ -108,6 +109,7 @@ class Discriminator(nn.Module):
             self.layers.append(nn.Conv2d(now, out, 4, stride=2, padding=1))
             now, side = out, side // 2
         self.project, self.attention = nn.Linear(dim, now), MaskedAttention(now, heads)
+        self.place_LC = nn.Parameter(waves(2 * SMALLEST, 2 * SMALLEST, now))
         self.beside = nn.Conv2d(2 * now, now, 4, stride=2, padding=1)
         self.alone, self.judge = nn.Linear(now, 1), nn.Linear(now, 1)
 
@@ -116,7 +118,7 @@ class Discriminator(nn.Module):
         x = pictures_BCHW
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
-        cells = x.flatten(2).transpose(1, 2)
+        cells = x.flatten(2).transpose(1, 2) + self.place_LC
         asked = self.attention(cells, self.project(places_BLD)).transpose(1, 2).view_as(x)
         both = F.leaky_relu(self.beside(torch.cat([x, asked], dim=1)), 0.2)
         return (self.alone(x.mean((2, 3))) + self.judge(both.mean((2, 3)))).squeeze(1).float()

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.models.encoders.cnn import waves as places
 from stages.models.heads.pictures.blocks import SMALL, Attending, Residual, Told
 
 CELLS = 16
@@ -27,10 +28,11 @@ class UNet(nn.Module):
         self.time = nn.Sequential(nn.Linear(2 * WAVES, width), nn.SiLU(), nn.Linear(width, width))
         self.pooled = nn.Linear(dim, width)
         self.enter = nn.Conv2d(pixels, channels, 3, padding=1)
+        self.place_CHW = nn.Parameter(places(CELLS, CELLS, channels).T.unflatten(1, (CELLS, CELLS)).contiguous())
         self.down = Residual(channels, channels, width)
         self.halve = nn.Conv2d(channels, deep, 3, stride=2, padding=1)
         self.middle = nn.ModuleList(Residual(deep, deep, width) for _ in range(3))
-        self.attend = nn.ModuleList(Attending(deep, dim, heads) for _ in range(2))
+        self.attend = nn.ModuleList(Attending(deep, dim, heads, CELLS // 2) for _ in range(2))
         self.grow = nn.Conv2d(deep, channels, 3, padding=1)
         self.up = nn.ModuleList([Residual(2 * channels, channels, width), Residual(channels, channels, width)])
         self.told, self.leave = Told(channels, width), nn.Conv2d(channels, pixels, 3, padding=1)
@@ -41,7 +43,7 @@ class UNet(nn.Module):
         """Return the same shape as the pictures."""
         told_BG = F.silu(self.time(waves(time_B)) + self.pooled(places_BLD.mean(1)))
         x = F.pixel_unshuffle(x_BCHW, self.cell_px).contiguous(memory_format=torch.channels_last)
-        wide = self.down(self.enter(x), told_BG)
+        wide = self.down(self.enter(x) + self.place_CHW, told_BG)
         x = self.halve(wide)
         for i, block in enumerate(self.middle):
             x = block(x, told_BG)

@@ -129,6 +129,10 @@ def _shown(answer: dict[str, Any]) -> Iterator[str]:
         yield f"  {answer['caption']}"
         yield f"  score {answer['score']:.3f}: " + " ".join(f"{word} ({p:.2f})" for word, p in words)
         return
+    if "reasons" in answer:
+        columns = (answer[name] for name in ("titles", "items", "scores", "reasons"))
+        yield from (f"  {title} ({i}) {score:.3f}: {reason}" for title, i, score, reason in zip(*columns, strict=True))
+        return
     for key, value in answer.items():
         if key == "classes":
             ranked = sorted(zip(answer["probabilities"], value, strict=True), reverse=True)[:5]

@@ -150,6 +150,10 @@ def _shown(answer: dict[str, Any]) -> Iterator[str]:
         for name, *numbers in zip(*(answer[key] for key in ("names", "numbers", "low", "high")), strict=True):
             yield "  {}: {:.6g} ({:.6g} to {:.6g})".format(name, *numbers)
         return
+    if "reasons" in answer:
+        columns = (answer[name] for name in ("titles", "items", "scores", "reasons"))
+        yield from (f"  {title} ({i}) {score:.3f}: {reason}" for title, i, score, reason in zip(*columns, strict=True))
+        return
     for key, value in answer.items():
         if key == "tags":
             pairs = zip(value, answer["tag_probabilities"], strict=True)

@@ -40,6 +40,7 @@ def scenes(**changes: object) -> Scenes:
     params = {"samples": 60, "image_size_px": 64, "max_objects": 3, "captions_per_image": 5, "noise": 0.05}
     params |= {"questions_per_image": 4, "cue_error": 0.04, "language": "en", "held_out": "none"}
     params |= {"clips": False, "label": "situation", "fields": False, "targets": False, "spoken": "phrase"}
+    params |= {"users": 0, "ratings_per_user": 40}
     return Scenes(SimpleNamespace(**params | changes))
 
 

@@ -16,7 +16,7 @@ from stages.base.base64_text import decode_base64
 from stages.base.store import MEDIA
 from stages.serving.errors import Refused
 
-FIELDS = "fields"
+FIELDS, LIKED = "fields", "liked"
 FORM, JSON = "multipart/form-data", "application/json"
 NUMBERS = ("seed", "count")  # what a model that draws may be told: a number, or its digits
 MOST_TEXT_CHARS = 10_000
@@ -128,6 +128,8 @@ def _json_value(name: str, value: object) -> bytes | None:
         return json.dumps(value).encode()
     if name in NUMBERS and isinstance(value, int) and not isinstance(value, bool):
         return str(value).encode()
+    if name == LIKED and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = ", ".join(value)
     if not isinstance(value, str):
         wanted = BASE64_WANTED if name in MEDIA else "an object of values by field" if name == FIELDS else "a text"
         raise Refused(422, "wrong_type", f"{name[:80]}: {wanted} is wanted, not {type(value).__name__}")

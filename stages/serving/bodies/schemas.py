@@ -17,7 +17,10 @@ FIELDS_OBJECT = {
     "description": "values by field, as `GET /models` lists them; a date as 2024-03-01",
 }
 FIELDS_TEXT = TEXT | {"description": "the JSON text of an object"}
-TEXTS = {"text": TEXT, "question": TEXT} | dict.fromkeys(NUMBERS, NUMBER)
+USER = TEXT | {"description": "of models that recommend: who is asked for"}
+LIKED = TEXT | {"description": "ids of items that are liked, with commas between"}
+LIKED_LIST = {"type": "array", "items": TEXT, "description": "ids of items that are liked"}
+TEXTS = {"text": TEXT, "question": TEXT, "user": USER} | dict.fromkeys(NUMBERS, NUMBER)
 INPUT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -25,14 +28,14 @@ INPUT_BODY: dict[str, Any] = {
             FORM: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(MEDIA, FILE) | TEXTS | {"fields": FIELDS_TEXT},
+                    "properties": dict.fromkeys(MEDIA, FILE) | TEXTS | {"fields": FIELDS_TEXT, "liked": LIKED},
                     "additionalProperties": False,
                 }
             },
             JSON: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(MEDIA, BASE64) | TEXTS | {"fields": FIELDS_OBJECT},
+                    "properties": dict.fromkeys(MEDIA, BASE64) | TEXTS | {"fields": FIELDS_OBJECT, "liked": LIKED_LIST},
                     "additionalProperties": False,
                 }
             },

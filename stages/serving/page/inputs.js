@@ -7,7 +7,7 @@ import { givenFields, showFieldInputs } from "./fields.js";
 const MEDIA = { image: "an image", audio: "a sound", video: "a video" };
 const FIELDS = "fields"; // of a table, an input each
 const fields = new Map([...document.querySelectorAll("[data-modality]")].map((field) => [field.dataset.modality, field]));
-const typedIn = (field) => field.querySelector("textarea, input[type=number]");
+const typedIn = (field) => field.querySelector("textarea, input[type=number], input[type=text]");
 const files = new Map(); // modality -> Blob
 const played = new Map(); // modality -> URL of what can be played: revoked when another takes its place
 

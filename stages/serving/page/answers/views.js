@@ -50,6 +50,13 @@ const VIEWS = {
     const chosen = new Set(answer.tags);
     return { spoken: said, nodes: [verdict(said), ...barList(pairs, (name) => chosen.has(name))] };
   },
+  recommend(answer) {
+    const rows = answer.items.map((item, i) =>
+      element("li", {}, element("strong", { dir: "auto" }, answer.titles[i]), element("small", {}, ` ${item}`), element("p", { className: "note" }, `score ${answer.scores[i].toFixed(2)}: ${answer.reasons[i]}`)),
+    );
+    const spoken = answer.items.length ? `${answer.items.length} items, the first is ${answer.titles[0]}` : "Nothing is left to recommend";
+    return { spoken, nodes: rows.length ? [element("ol", { className: "advice" }, ...rows)] : [verdict(spoken)] };
+  },
   retrieve(answer) {
     const towers = Object.entries(answer).filter(([, numbers]) => numbers);
     return { spoken: "The encoding is shown", nodes: towers.map(([tower, numbers]) => vector(tower, numbers)) };

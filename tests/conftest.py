@@ -300,41 +300,76 @@ CLIPS = {  # of objects that move; a model of theirs
         "encoders": {"video": "gru"},
     },
 }
-OTHER_TASKS = CLIPS | {
-    **{f"experiments.{name}.{key}": value for name in ("retrieve", "vqa") for key, value in QUICK.items()},
-    "experiments.match": {**PAIR, "task": "match", "target": "text"},
-    "experiments.translate": {**PAIR, "task": "translate", "way": "shared"},
-    "experiments.regress": {**PAIR, "task": "regress"},
-    "experiments.tag": {**PAIR, "task": "tag"},
-    "experiments.generate": {
-        **PAIR,
-        "task": "generate",
-        "inputs": {"image": "scenes-image", "audio": "none", "text": "scenes-caption", "question": "none"},
-        "encoders": {"text": "bag"},
-        "target": "image",
-        "head": "flow",
-        "channels": 8,
+RATED = {  # scenes that users rate; a model of their tastes
+    "datasets.rated": CLIPS["datasets.clips"]
+    | {"samples": 80, "clips": False, "label": "situation", "users": 12, "ratings_per_user": 30},
+    "features.rated-image": {
+        "dataset": "rated",
+        "modality": "image",
+        "extractor": "pixels",
+        "size_px": 32,
+        "batch_size": 32,
     },
-    "features.scenes-speech": SPEECH,
-    "experiments.transcribe": {
-        **PAIR,
-        "task": "transcribe",
-        "inputs": {"image": "none", "audio": "scenes-speech", "text": "none", "question": "none"},
-        "encoders": {"audio": "cnn_gru"},
-        "units": "words",
-        "ngram_order": 2,
-        "dim": 32,
-        "dropout": 0.0,
-        "train": {"epochs": 40, "batch_size": 8, "learning_rate": 0.01, "patience": 40, "ema_decay": 0.0},
+    "features.rated-message": {
+        "dataset": "rated",
+        "modality": "text",
+        "extractor": "tokens",
+        "column": "texts",
+        "max_words": 12,
+        "batch_size": 32,
     },
-    "features.scenes-heard": HEARD,
-    "experiments.hear": {
+    "experiments.likes": {
         **PAIR,
-        "task": "classify",
-        "inputs": {"image": "none", "audio": "none", "text": "scenes-heard", "question": "none"},
-        "encoders": {"text": "bag"},
+        "dataset": "rated",
+        "task": "recommend",
+        "inputs": {"image": "rated-image", "audio": "none", "text": "rated-message", "question": "none"},
+        "feedback": "implicit",
+        "item_number": True,
+        "user_number": True,
+        "history": 4,
+        "liked": 4.0,
     },
 }
+OTHERS = ["retrieve", "vqa", "match", "translate", "transcribe", "regress", "tag", "hear", "film", "generate", "likes"]
+OTHER_TASKS = (
+    CLIPS
+    | RATED
+    | {
+        **{f"experiments.{name}.{key}": value for name in ("retrieve", "vqa") for key, value in QUICK.items()},
+        "experiments.match": {**PAIR, "task": "match", "target": "text"},
+        "experiments.translate": {**PAIR, "task": "translate", "way": "shared"},
+        "experiments.regress": {**PAIR, "task": "regress"},
+        "experiments.tag": {**PAIR, "task": "tag"},
+        "experiments.generate": {
+            **PAIR,
+            "task": "generate",
+            "inputs": {"image": "scenes-image", "audio": "none", "text": "scenes-caption", "question": "none"},
+            "encoders": {"text": "bag"},
+            "target": "image",
+            "head": "flow",
+            "channels": 8,
+        },
+        "features.scenes-speech": SPEECH,
+        "experiments.transcribe": {
+            **PAIR,
+            "task": "transcribe",
+            "inputs": {"image": "none", "audio": "scenes-speech", "text": "none", "question": "none"},
+            "encoders": {"audio": "cnn_gru"},
+            "units": "words",
+            "ngram_order": 2,
+            "dim": 32,
+            "dropout": 0.0,
+            "train": {"epochs": 40, "batch_size": 8, "learning_rate": 0.01, "patience": 40, "ema_decay": 0.0},
+        },
+        "features.scenes-heard": HEARD,
+        "experiments.hear": {
+            **PAIR,
+            "task": "classify",
+            "inputs": {"image": "none", "audio": "none", "text": "scenes-heard", "question": "none"},
+            "encoders": {"text": "bag"},
+        },
+    }
+)
 
 
 @contextmanager
@@ -380,22 +415,12 @@ def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempP
             shutil.copytree(finished_project, root, ignore=shutil.ignore_patterns("mlflow", "register", "locks"))
             with working_in(root):
                 params = make_params(root, SMALL | OTHER_TASKS)
-                for stage, name in [(download, "clips"), (prepare, "clips"), (features, "clips-video")]:
-                    stage.run(params, name)
-                features.run(params, "scenes-speech")
-                others = (
-                    "retrieve",
-                    "vqa",
-                    "match",
-                    "translate",
-                    "transcribe",
-                    "regress",
-                    "tag",
-                    "hear",
-                    "film",
-                    "generate",
-                )
-                for name in others:
+                for name in ("clips", "rated"):
+                    download.run(params, name)
+                    prepare.run(params, name)
+                for name in ("clips-video", "rated-image", "rated-message", "scenes-speech"):
+                    features.run(params, name)
+                for name in OTHERS:
                     if name == "hear":
                         features.run(params, "scenes-heard")
                     for stage in (train, evaluate):

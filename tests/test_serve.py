@@ -140,6 +140,22 @@ def test_labels_of_videos_are_those_of_the_evaluation_and_frames_are_told_where_
     assert len(looked["frames"]) == 6 and looked["frame_seconds"] == pytest.approx(0.2) and any(looked["frames"])
 
 
+def test_what_a_user_would_like_is_told_by_name_by_liked_items_or_by_a_text(page_server):
+    url = f"{page_server.url}/models/likes/predict"
+    rows = read_rows(page_server.project / "artifacts/prepare/rated", "train", ["sample_id", "rating_users"])
+    names = sorted({name for row in rows for name in row["rating_users"]})
+    known = {row["sample_id"] for row in rows if names[0] in row["rating_users"]}
+    asked: list[dict[str, Any]] = [{"user": names[0]}, {"liked": sorted(known)[:3]}, {"text": "a red circle"}]
+    answers = [httpx.post(url, json=body).json()["answer"] for body in asked]
+    for answer in answers:
+        assert len(answer["items"]) == 10 and answer["scores"] == sorted(answer["scores"], reverse=True)
+    assert not known & set(answers[0]["items"]) and not set(asked[1]["liked"]) & set(answers[1]["items"])
+    form = httpx.post(url, files={"liked": (None, ", ".join(asked[1]["liked"]))}).json()["answer"]
+    assert form["items"] == answers[1]["items"]
+    refused = httpx.post(url, json={"user": "nobody"})
+    assert refused.status_code == 422 and "user 'nobody' is not known; such as" in refused.json()["error"]["message"]
+
+
 def test_a_voice_is_enough_for_a_model_of_words_that_another_writes_down(page_server):
     rows, wanted = raw_rows(page_server), predictions(page_server, "hear")
     answers = ask_many(page_server, "hear", [{"audio": row["audio"]} for row in rows])
@@ -221,7 +237,19 @@ def test_every_combination_of_given_modalities_is_answered_or_refused_in_words(p
 def test_a_model_card_says_what_it_takes_and_where_it_comes_from(page_server):
     cards = {card["name"]: card for card in httpx.get(f"{page_server.url}/models").json()["models"]}
     assert list(cards) == [
-        *("caption", "classify", "film", "generate", "hear", "match", "regress", "retrieve", "tag", "transcribe"),
+        *(
+            "caption",
+            "classify",
+            "film",
+            "generate",
+            "hear",
+            "likes",
+            "match",
+            "regress",
+            "retrieve",
+            "tag",
+            "transcribe",
+        ),
         *("translate", "vqa"),
     ]
     vqa = cards["vqa"]

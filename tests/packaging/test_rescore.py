@@ -13,6 +13,7 @@ from stages.base.errors import InputError
 from stages.base.store import PREDICTIONS, artifact_path
 from stages.packaging import rescore
 from stages.params import load_params
+from tests.conftest import OTHERS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -22,15 +23,10 @@ def settings_of() -> dict:
     return {"base": params.base.model_dump(), "evaluate": params.evaluate.model_dump()}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("retrieve", "vqa", "match", "translate", "transcribe", "hear", "regress", "tag", "generate", "caption"),
-        "classify",
-    ],
-)
+@pytest.mark.parametrize("name", ["caption", "classify", *OTHERS])
 def test_every_task_says_again_what_its_evaluation_said(every_task, name):
-    found = rescore.rescore(artifact_path("train", name), settings_of(), artifact_path("prepare", "scenes"))
+    prepared = artifact_path("prepare", load_params().experiments[name].dataset)
+    found = rescore.rescore(artifact_path("train", name), settings_of(), prepared)
     assert found == pq.read_table(artifact_path("evaluate", name) / PREDICTIONS).to_pydict()
 
 

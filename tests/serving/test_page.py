@@ -306,6 +306,12 @@ def test_a_camera_s_recording_is_answered_with_the_frames_that_counted(visit):
     page.wait_for_function(drawn, arg=frames.last.locator("canvas").element_handle())
 
 
+def test_a_list_is_recommended_by_what_is_typed(visit):
+    answer = ask(visit("likes"), text="a red circle")
+    assert answer.locator(".advice li").count() == 10
+    expect(answer.locator(".advice li").first).to_contain_text(re.compile(r"score -?\d.*(image|text) [+-]\d"))
+
+
 def test_a_browser_that_may_not_record_says_so_and_what_to_do(visit):
     page = visit("classify")
     page.get_by_role("button", name="Record").click()

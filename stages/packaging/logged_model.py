@@ -11,6 +11,7 @@ from typing import Any
 
 from stages.base.store import CURVES, METRICS, artifact_path, digest, read_manifest, write_json
 from stages.base.tracking import KEY_TAG, experiment_id, find_run, log_params
+from stages.extractors.batches import media_of
 from stages.models.model import ANSWERING, named_bases
 from stages.models.tasks import task_of
 from stages.packaging.gallery import fields_text, write_gallery
@@ -175,12 +176,10 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
     experiment = params.experiments[name]
     columns = params.given_columns(name)
     sample = _first_whole_sample(experiment.dataset, set(columns.values()))
-    values = {
-        m: sample[column][0] if isinstance(sample[column], list) and m != FIELDS else sample[column]
-        for m, column in columns.items()
-    }
+    media = {m: media_of(column, sample[column]) for m, column in columns.items()}
+    values = {m: found[0] if found else None for m, found in media.items()}
     if values.get(FIELDS):
-        values[FIELDS] = fields_text(artifact_path("prepare", experiment.dataset), values[FIELDS])
+        values[FIELDS] = fields_text(artifact_path("prepare", experiment.dataset), sample[FIELDS])
     example = {m: base64.b64encode(v).decode() if isinstance(v, bytes) else v for m, v in values.items()}
     kinds: dict[str, Any] = {
         "string": DataType.string,

@@ -161,13 +161,13 @@ class Predictor:
             for modality, writer in self._writers.items()
             if given[modality] is None and any(sample.get(source) is not None for source in writer.modalities)
         }
+        for modality in self.task.config.experiment.required():
+            if given[modality] is None and modality not in self._writers:
+                raise InputError(f"{modality} is missing, and the task needs it")
         told = [*given.values(), *(sample.get(name) for name in self.task.enough)]
         if not written and all(data is None for data in told):
             enough = ", ".join((*self.modalities, *self.task.enough))
             raise InputError(f"nothing is given; give one or more of {enough}")
-        for modality in self.task.config.experiment.required():
-            if given[modality] is None and modality not in written:
-                raise InputError(f"{modality} is missing, and the task needs it")
         decoded = {m: None if data is None else self._decode(m, data) for m, data in given.items()}
         return decoded | written | self.task.read_also(sample)
 

@@ -116,7 +116,14 @@ known = {"schema_version": 1, "files": {n: {**f, "bytes": (folder / n).stat().st
 write("manifest.json", json.dumps({**known, "settings": settings, "params": {}, "counts": {}}))
 """
 
-INPUTS = {"image": "none", "audio": "none", "text": "scenes-message", "question": "none", "video": "none"}
+INPUTS = {
+    "image": "none",
+    "audio": "none",
+    "text": "scenes-message",
+    "question": "none",
+    "video": "none",
+    "fields": "none",
+}
 TINY: dict[str, Any] = {
     "base.threads": 1,
     "base.device": "cpu",

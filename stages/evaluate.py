@@ -27,7 +27,7 @@ from stages.base.store import (
     writing,
 )
 from stages.media.text import tokenize
-from stages.params import Params
+from stages.params import Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def run(params: Params, name: str) -> None:
         shown = np.linspace(0, len(test) - 1, min(params.evaluate.num_samples_shown, len(test))).round().astype(int)
         pairs = [(answers[i], test.rows[i]) for i in shown]
         written = {m: read_answers(artifact_path("features", reading.inputs[m])) for m in params.answering(name)}
-        inputs = Prepared(prepared, params.given_columns(name), written, SPLITS if task.pooled else (TEST,))
+        read = {m: params.features[feature] for m, feature in reading.inputs.items() if m not in written}
+        columns = params.given_columns(name) | {m: column_of(section) for m, section in read.items()}
+        inputs = Prepared(prepared, columns, written, SPLITS if task.pooled else (TEST,))
         write_samples_page(draft.folder / SAMPLES_PAGE, name, metrics, task, pairs, inputs)
         draft.counts["samples"] = len(test)
     say(f"evaluate {name}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items() if isinstance(v, float)))

@@ -19,11 +19,22 @@ import torchvision
 from stages import download, features, prepare
 from stages.base.device import Device
 from stages.base.errors import InputError
-from stages.base.store import FEATURES, INDEX, artifact_path, read_manifest, sha256_file, writing
+from stages.base.store import (
+    FEATURES,
+    FIELDS_FILE,
+    INDEX,
+    artifact_path,
+    read_manifest,
+    sha256_file,
+    write_json,
+    writing,
+)
 from stages.cache.segments import FeatureCache, clear, evict
 from stages.extractors import ON_ARRAYS, Extractor, on_torch
 from stages.extractors.batches import Medium, extract, read_media
 from stages.extractors.torchvision import Torchvision
+from stages.media.columns import Columns, learnt
+from stages.media.fields.kinds import NUMBER, Habit
 from stages.media.text import SPECIALS
 from stages.params import TorchvisionParams, load_params
 from stages.params.features import FeaturesParams
@@ -342,14 +353,19 @@ FILM = {"dataset": "own", "modality": "video", "extractor": "frames", "fps": 5.0
 
 
 def film_changes() -> dict:
-    """Write a prepared data set of videos; return the params of frames of it."""
+    """Write a prepared data set of videos beside a table; return the params of frames and of fields of it."""
     films = {"a": video(), "b": video(shades(4)), "c": video(), "d": None}
     with writing("prepare", "own", {}) as draft:
-        rows = [{"sample_id": sample_id, "video": data} for sample_id, data in films.items()]
-        pq.write_table(pa.Table.from_pylist(rows, samples_schema(("video",))), draft.folder / "train-00000.parquet")
+        cells = {"a": ["2.5"], "b": ["1"], "c": [None], "d": None}
+        rows = [{"sample_id": key, "video": data, "fields": cells[key]} for key, data in films.items()]
+        table = pa.Table.from_pylist(rows, samples_schema(("video", "fields")))
+        pq.write_table(table, draft.folder / "train-00000.parquet")
+        columns = Columns([learnt("weight", Habit(NUMBER), ["2.5", "1"], 1)])
+        write_json(draft.folder / FIELDS_FILE, columns.dump())
         draft.counts |= {"train": len(rows), "val": 0, "test": 0}
     own = {"source": "flickr8k", "folder": "none", "mirror": "", "images_sha256": "", "text_sha256": ""}
-    return {"datasets.own": own, "features.own-video": FILM | {"batch_size": 2}}
+    fields = {"dataset": "own", "modality": "fields", "extractor": "fields", "batch_size": 2}
+    return {"datasets.own": own, "features.own-video": FILM | {"batch_size": 2}, "features.own-fields": fields}
 
 
 def test_videos_are_extracted_once_and_those_that_are_cut_are_told(tmp_path, monkeypatch, capsys):

@@ -193,7 +193,9 @@ def test_every_version_says_what_goes_in_and_what_comes_out(every_task):
 
 def test_a_metric_that_no_task_has_is_refused(project):
     params = make_params(project, SMALL | {"register.metric": "bleu"})
-    with pytest.raises(InputError, match="register.metric: got 'bleu'; expected one of auto, accuracy, asked_found, bleu_1, "):
+    with pytest.raises(
+        InputError, match="register.metric: got 'bleu'; expected one of auto, accuracy, asked_found, bleu_1, "
+    ):
         register.run(params, "classify")
 
 

@@ -110,5 +110,6 @@ def test_what_dvc_reads_and_a_stage_does_not_need_is_asked_for():
         "params.yaml: features.photos.answers is missing, which dvc.yaml reads: add `answers: none`\n"
         "params.yaml: experiments.x.init is missing, which dvc.yaml reads: add `init: none`\n"
         "params.yaml: experiments.x.inputs.question is missing, which dvc.yaml reads: add `question: none`\n"
-        "params.yaml: experiments.x.inputs.video is missing, which dvc.yaml reads: add `video: none`"
+        "params.yaml: experiments.x.inputs.video is missing, which dvc.yaml reads: add `video: none`\n"
+        "params.yaml: experiments.x.inputs.fields is missing, which dvc.yaml reads: add `fields: none`"
     )

@@ -715,7 +715,9 @@ def test_a_modality_that_is_not_given_is_one_that_the_split_lacks(name, modaliti
                 given = [{m: sample[m] if m in subset else None for m in modalities} for sample in GIVEN]
                 chosen = split.only(subset)
                 batches = [batch for _, _, batch in chosen.in_order(EVALUATE.batch_size)]
-                expected = [answer for batch in batches for answer in task.predict(batch, EVALUATE)]
+                expected = [
+                    answer for batch in batches for answer in task.explained(batch, task.predict(batch, EVALUATE))
+                ]
                 assert plain(predictor.predict(given)) == plain(expected)
 
 

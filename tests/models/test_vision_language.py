@@ -18,7 +18,7 @@ from stages.models.model import build, keep_bases, load_model, save_model
 from stages.models.tables import FeatureTable
 from stages.pretrained import bases
 from stages.training.batches import ValidationBatches
-from tests.models.test_prompted_tasks import BYTES, CPU, EVALUATE, LORA, TEXT_OF, UTF8, learn, make_data
+from tests.models.tasks.test_prompted_tasks import BYTES, CPU, EVALUATE, LORA, TEXT_OF, UTF8, learn, make_data
 from tests.support.small_splits import make_config
 from tests.support.tiny_models import IMAGE_PIECE, write_tiny
 

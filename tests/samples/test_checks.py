@@ -119,6 +119,10 @@ def test_a_good_sample_becomes_a_row():
         "answers": ["yes", "one"],
         "question_kinds": ["colour", ""],
         "fields": ["12", None],
+        "rating_users": [],
+        "rating_values": [],
+        "rating_times": [],
+        "rating_splits": [],
         "label": "dog",
         "tags": ["brown", "dog"],
         "numbers": [("age", 2.0), ("weight", 7.5)],
@@ -143,6 +147,7 @@ def test_what_a_sample_lacks_is_empty_in_its_row():
         "questions",
         "answers",
         "question_kinds",
+        *("rating_users", "rating_values", "rating_times", "rating_splits"),
         "numbers",
     ]
 

@@ -73,7 +73,6 @@ def check_sample(
         "sample_id": raw.sample_id,
         **_media_columns(raw, params, [] if altered is None else altered, sounds),
         **_text_columns(raw),
-        **rating_columns(raw.ratings),
     }
     if raw.word_times and len(raw.word_times) != len((row["transcript_tokens"] or "").split()):
         raise ValueError(f"times of {len(raw.word_times)} words beside the transcript {raw.transcript!r}")
@@ -114,6 +113,7 @@ def _text_columns(raw: RawSample) -> dict[str, Any]:
         "answers": [normalise_answer(question.answer) for question in questions],
         "question_kinds": [question.kind for question in questions],
         "fields": list(raw.fields.values()) if raw.fields and any(raw.fields.values()) else None,
+        **rating_columns(raw.ratings),
         "label": _name(raw.label),
         "tags": None if raw.tags is None else sorted({name for tag in raw.tags if (name := _name(tag))}),
         "numbers": _numbers(raw.numbers),

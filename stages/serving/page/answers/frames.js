@@ -4,11 +4,12 @@ import { element } from "../dom.js";
 
 const WIDTH = 96; // of a frame, in pixels
 const MOST = 24; // frames shown; of more, the ones that counted most
+const LEAST = 0.05; // a fall of probability that fills a bar, if none is larger
 
 /** Return the nodes of a strip of frames; nothing where an answer has none or the browser cannot play the video. */
 export function framesThatCounted(answer, video) {
   if (!video || !answer.frames?.length) return [];
-  const most = Math.max(...answer.frames.map(Math.abs), 1e-6);
+  const most = Math.max(...answer.frames.map(Math.abs), LEAST); // what hardly counts has a short bar
   const shown = answer.frames
     .map((fall, place) => ({ fall, seconds: place * answer.frame_seconds }))
     .sort((a, b) => Math.abs(b.fall) - Math.abs(a.fall))

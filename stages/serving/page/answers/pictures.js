@@ -18,5 +18,5 @@ export function picturesOf(answer, given, askAgain) {
   const heading = asked ? [element("p", { className: "asked", dir: "auto" }, `“${asked}”`)] : [];
   const seed = element("p", { className: "note" }, "Seed ", element("strong", {}, String(answer.seed)));
   const number = answer.images.length === 1 ? "One picture" : `${answer.images.length} pictures`;
-  return { spoken: `${number} by seed ${answer.seed}`, nodes: [...heading, element("ol", { className: "results grid" }, ...pictures), element("div", { className: "row" }, another, seed)] };
+  return { spoken: `${number} by seed ${answer.seed}`, nodes: [...heading, element("ol", { className: "results made-grid" }, ...pictures), element("div", { className: "row" }, another, seed)] };
 }

@@ -17,7 +17,7 @@ import yaml
 
 from stages.base.errors import InputError
 from stages.base.store import SCRATCH, say, write_json
-from stages.raw.archive import JUDGED, Archive, open_archive
+from stages.raw.archive import JUDGED, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
 from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
 from stages.sources.table.columns import MEDIA_NAMES, ROLES, no_label, no_split, resolve
@@ -34,7 +34,7 @@ from stages.sources.table.finder import Finder
 from stages.sources.table.groups import grouped, odd_cell, questions_of
 from stages.sources.table.labels import changed_labels, label_of
 from stages.sources.table.layout import Found, Layout, Reading, find_layout, refuse_other_kinds
-from stages.sources.table.media import media_kind, member_name, pack, unpacked
+from stages.sources.table.media import PackedMedia, media_kind, pack, unpacked
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, first_row, read_rows
 from stages.sources.table.targets import (
     Rows,
@@ -214,7 +214,7 @@ class Table(Source):
         words = {row.cells.get(split_column, "").lower() for row in read_rows(path, layout)}
         present = {SPLIT_OF[word] for word in words & SPLIT_OF.keys()}
         with open_archive(folder / MEDIA, JUDGED) as archive:
-            media = _Media(archive, notes["faults"])
+            media = PackedMedia(archive, notes["faults"])
             for rows in grouped(read_rows(path, layout), columns):
                 questions, faults = questions_of(path.name, rows, columns)
                 yield from faults
@@ -224,7 +224,7 @@ class Table(Source):
         self,
         rows: list[Row],
         columns: dict[str, str],
-        media: "_Media",
+        media: PackedMedia,
         questions: tuple[Question, ...],
         present: set[str],
     ) -> RawSample:
@@ -298,18 +298,3 @@ def _split_key(row: Row, value: dict[str, str], medium: bytes | None) -> str:
 
 class _RowError(ValueError):
     """A row cannot be used; the text says why."""
-
-
-class _Media:
-    """The packed files, and why others were left out."""
-
-    def __init__(self, archive: Archive, faults: dict[str, str]) -> None:
-        self._archive, self._faults = archive, faults
-
-    def read(self, cell: str | None) -> bytes | None:
-        """Return the bytes of what a cell names; None for an empty cell."""
-        if cell is None:
-            return None
-        if cell in self._faults:
-            raise _RowError(self._faults[cell])
-        return self._archive.read(member_name(cell))

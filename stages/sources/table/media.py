@@ -11,7 +11,7 @@ from stages.base.errors import InputError
 from stages.base.parallel import read_ahead
 from stages.base.progress import progress
 from stages.base.store import media_type
-from stages.raw.archive import OWN_FILE_BYTES, write_stored
+from stages.raw.archive import OWN_FILE_BYTES, Archive, write_stored
 from stages.sources.base import RemoteFile
 from stages.sources.folders import IMAGE_SUFFIXES
 from stages.sources.table.finder import Finder, pointer
@@ -172,3 +172,23 @@ def fetch_file(url: str, scratch: Path) -> Path | str:
     except FetchError as error:
         return str(error).splitlines()[-1].strip()
     return target
+
+
+class PackedMedia:
+    """The packed files by the cells that name them, and why others were left out."""
+
+    def __init__(self, archive: Archive, faults: dict[str, str]) -> None:
+        """Take the archive that `pack` wrote, and what it returned."""
+        self._archive, self._faults = archive, faults
+
+    def read(self, cell: str | None) -> bytes | None:
+        """Return the bytes of what a cell names; None for an empty cell.
+
+        Raises:
+            ValueError: saying why its file was left out.
+        """
+        if cell is None:
+            return None
+        if cell in self._faults:
+            raise ValueError(self._faults[cell])
+        return self._archive.read(member_name(cell))

@@ -15,6 +15,7 @@ from stages.base.errors import InputError
 from stages.base.lexicon import LEXICON
 from stages.base.store import (
     ARTIFACTS,
+    FIELDS,
     FIELDS_FILE,
     MANIFEST,
     QUARANTINE_FILE,
@@ -32,7 +33,7 @@ from stages.params import Params, load_params
 from stages.params.cli import main, run_named, stage_parser
 from stages.samples.answers import merged
 from stages.samples.checks import Outcome, prepare_rows
-from stages.samples.fields import FIELDS, Habits, columns_of, find_habits
+from stages.samples.fields import Habits, columns_of, find_habits
 from stages.samples.media import OF_VIDEOS
 from stages.samples.overview import altered, screen
 from stages.samples.schema import QUARANTINE, samples_schema

@@ -41,6 +41,7 @@ START_MODEL = "model"  # folder, beside a VERSION_FILE, of the champion that a t
 
 SPLITS = ("train", "val", "test")
 MEDIA = ("image", "audio", "video")  # modalities whose samples are encoded bytes
+FIELDS = "fields"  # the modality whose samples are cells of a table
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "audio/wav", b"fLaC": "audio/flac"}
 MATROSKA = b"\x1aE\xdf\xa3"
 

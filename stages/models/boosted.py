@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 
+from stages.base.store import FIELDS
 from stages.models.encoders.fields import CLASS, MARK, VALUES
 from stages.models.tables import Split
 
-BOOSTED, FIELDS = "boosted_fields", "fields"  # the name of the row, and the modality that it reads
+BOOSTED = "boosted_fields"  # the name of the row
 MOST_CATEGORIES = 255  # that the trees tell apart; those of a field with more are read as numbers
 BATCH = 4096
 SEED = 7

@@ -8,11 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.base.store import MEDIA, artifact_path
+from stages.base.store import FIELDS, MEDIA, artifact_path
 from stages.media.columns import Cells, read_columns
 from stages.params import Params
 
-FIELDS = "fields"
 MOST_SAMPLES = 1000
 
 

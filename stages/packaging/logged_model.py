@@ -9,7 +9,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-from stages.base.store import CURVES, METRICS, artifact_path, digest, read_manifest, write_json
+from stages.base.store import CURVES, FIELDS, METRICS, artifact_path, digest, read_manifest, write_json
 from stages.base.tracking import KEY_TAG, experiment_id, find_run, log_params
 from stages.extractors.batches import media_of
 from stages.models.model import ANSWERING, named_bases
@@ -21,7 +21,6 @@ from stages.registry.bases import upload_bases
 from stages.registry.lineage import DIGEST_TAG, lineage_tags
 from stages.registry.lineage_files import LINEAGE, write_lineage
 
-FIELDS = "fields"
 MAX_NAME_CHARS = 250  # of a metric, in MLflow
 REQUIREMENTS = (
     "av",

@@ -12,6 +12,7 @@ import torch
 from stages.base.device import Device, set_up
 from stages.base.errors import InputError, MediaError
 from stages.base.parallel import in_batches
+from stages.base.store import FIELDS
 from stages.extractors import Extractor, load_extractor
 from stages.extractors.base import read_text
 from stages.extractors.fields import Fields
@@ -28,7 +29,7 @@ from stages.packaging.windows import Window, joined, windows_of, within
 from stages.params import BaseParams, EvaluateParams
 from stages.registry.bases import bring_bases
 
-TRANSCRIBE, FIELDS = "transcribe", "fields"
+TRANSCRIBE = "transcribe"
 OF_OLDER = VideoBounds(60.0, 9.0)  # versions from before there were videos read none
 
 

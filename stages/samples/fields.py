@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from stages.base.store import FIELDS
 from stages.media.columns import Column, Columns, days_of, learnt
 from stages.media.fields.kinds import DATE, Habit, habit_of, is_missing, normalised
 from stages.sources.base import Fault, RawSample
 
-FIELDS = "fields"
 LOOKED_AT = 20_000  # training samples
 MOST_NAMED = 8  # categories in a line
 BARS, HEIGHTS = 16, "▁▂▃▄▅▆▇█"

@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from stages.base.store import MEDIA, QUARANTINE_FILE, SPLITS, read_manifest
+from stages.base.store import FIELDS, MEDIA, QUARANTINE_FILE, SPLITS, read_manifest
 from stages.media.colours import SAID, WHITE
 from stages.media.columns import Columns, read_columns
 from stages.media.text import tokenize
-from stages.samples.fields import FIELDS, Told
+from stages.samples.fields import Told
 from stages.samples.media import MOST_NAMED, OF_VIDEOS, PAIRS_NAMED, Equal, Images, Sounds, Videos, counted
 from stages.samples.ratings import Ratings
 

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from stages.base.errors import InputError
+from stages.base.store import FIELDS
 from stages.registry.lineage import PREFIX
-from stages.serving.bodies.inputs import FIELDS
 from stages.serving.code import import_code, module, open_model
 
 CODE = "code/stages"

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stages.base.store import FIELDS
 from stages.models.baselines import VIDEO
-from stages.models.boosted import BOOSTED, FIELDS, boosted
+from stages.models.boosted import BOOSTED, boosted
 from stages.models.contrastive import text_vectors
 from stages.models.encoders.video import is_frame
 from stages.models.metrics.classification import accuracy_by, classification_metrics

@@ -16,11 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from stages.base.errors import InputError
+from stages.base.store import SPLITS
 from stages.models.baselines import nearest_texts
 from stages.models.encoders.base import Encoded
 from stages.models.encoders.cnn import scale_pixels
 from stages.models.heads.pictures import PICTURES
-from stages.models.metrics.pictures.measures import FOUND, Measures, asked_of, dumped
+from stages.models.metrics.pictures.measures import FOUND, Measures, asked_of, dumped, untold
 from stages.models.metrics.truth import Judgement
 from stages.models.tables import PRESENT, Split
 from stages.models.targets import Fault, Splits, pair_faults
@@ -64,6 +65,8 @@ class GenerateTask(FusedTask):
         """Yield what is wrong with the pairs of the target and the rest."""
         assert isinstance(config.experiment, GenerateParams)
         yield from pair_faults(config.experiment.dataset, config.experiment.target, splits)
+        if not any(all(row.get(told) for row in splits[SPLITS[0]].rows) for told in ("truth", "label")):
+            yield Fault(untold(config.experiment.dataset), fatal=True)
 
     def targets(self, rows: list[dict[str, Any]]) -> Arrays:
         """Return nothing: the target stands among the features."""

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stages.models.boosted import BOOSTED, FIELDS, boosted
+from stages.base.store import FIELDS
+from stages.models.boosted import BOOSTED, boosted
 from stages.models.conformal import half_width, least_samples
 from stages.models.metrics.regression import (
     interval_metrics,

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.models.boosted import BOOSTED, FIELDS, boosted
+from stages.base.store import FIELDS
+from stages.models.boosted import BOOSTED, boosted
 from stages.models.metrics.tagging import (
     average_precisions,
     best_threshold,

@@ -13,10 +13,10 @@ from python_multipart.multipart import Field, File, FormParser, parse_options_he
 from starlette.requests import ClientDisconnect, Request
 
 from stages.base.base64_text import decode_base64
-from stages.base.store import MEDIA
+from stages.base.store import FIELDS, MEDIA
 from stages.serving.errors import Refused
 
-FIELDS, LIKED = "fields", "liked"
+LIKED = "liked"
 FORM, JSON = "multipart/form-data", "application/json"
 NUMBERS = ("seed", "count")  # what a model that draws may be told: a number, or its digits
 MOST_TEXT_CHARS = 10_000

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stages.base.errors import InputError
+from stages.base.store import FIELDS
 from stages.media.fields.kinds import AUTO, CATEGORY, habit_of, is_missing
 from stages.sources.table.columns import is_id
 from stages.sources.table.rows import Row
 
-FIELDS = "fields"
 HARDLY_REPEATS = 0.5  # of filled cells that differ, above which a column of words is text
 FEWEST = 20  # filled cells from which on it counts that hardly one repeats
 

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import dataclasses
 import io
 
 import numpy as np
@@ -10,11 +11,12 @@ import torch
 from PIL import Image
 
 from stages.base.errors import InputError
+from stages.base.store import SPLITS
 from stages.extractors.tokens import Tokens
 from stages.models.tasks.generate import seed_of
 from stages.packaging.predictor import Predictor, PredictSettings
 from stages.training.batches import TrainBatches
-from tests.support.small_splits import CPU, project_params
+from tests.support.small_splits import CPU, make_split, make_task, project_params
 from tests.support.toy_pictures import WORDS, toy_split, toy_task
 
 EVALUATE = project_params().evaluate.model_copy(update={"steps": 12, "batch_size": 16, "num_samples_shown": 4})
@@ -127,3 +129,11 @@ def test_neither_part_of_a_gan_learns_from_the_other_ones_loss():
     for key, grad in mine.items():
         same = torch.allclose(grad, theirs[key], atol=1e-5)
         assert same == key.startswith("generator.") or not theirs[key].abs().max() > 1e-6
+
+
+def test_data_in_which_nothing_tells_what_is_drawn_are_refused_before_training():
+    task, split = make_task("generate", ("image", "text")), make_split(("image", "text"))
+    untold = dataclasses.replace(split, rows=[row | {"truth": None, "label": None} for row in split.rows])
+    for found, said in ((split, False), (untold, True)):
+        faults = list(task.faults(task.config, dict.fromkeys(SPLITS, found)))
+        assert any(fault.fatal and "the task generate needs labels" in fault.text for fault in faults) == said

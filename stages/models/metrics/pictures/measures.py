@@ -46,6 +46,14 @@ def asked_of(row: dict[str, Any]) -> str:
     return (row.get("texts") or [""])[0] or row.get("message") or row.get("label") or ""
 
 
+def untold(dataset: str) -> str:
+    """Return what is said of a data set in which nothing tells what is in a picture."""
+    return (
+        f"data set {dataset}: nothing tells what is in a picture, so that made ones cannot be judged; the task "
+        f"generate needs labels: for a table name their column in datasets.{dataset}.columns.label"
+    )
+
+
 class Measures:
     """A judge, and the training pictures."""
 
@@ -62,10 +70,7 @@ class Measures:
         elif all(row.get("label") for row in self.known.rows):
             self.judge, self.lexicon = LabelJudge(self.known), None
         else:
-            raise InputError(
-                f"data set {dataset}: nothing tells what is in a picture, so that made ones cannot be judged; the task "
-                f"generate needs labels: for a table name their column in datasets.{dataset}.columns.label"
-            )
+            raise InputError(untold(dataset))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Measures":
         """Return itself: nothing in it changes."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stages.base.device import Device
     from stages.models.tables import Split
     from stages.models.tasks import Task
+    from stages.reports.samples_page import Prepared
 
 TEST, TRANSCRIBE = SPLITS[2], "transcribe"
 SAMPLES_PAGE = "samples.html"
@@ -43,11 +44,11 @@ FIGURES = "figures"
 def run(params: Params, name: str) -> None:
     """Evaluate one experiment."""
     from stages.base.device import set_up
-    from stages.models.model import load_model, named_bases, read_answers, reading_of
+    from stages.models.model import load_model, named_bases, reading_of
     from stages.models.pool import load
     from stages.pretrained.bases import bring
     from stages.reports.figures import write_figures
-    from stages.reports.samples_page import Prepared, write_samples_page
+    from stages.reports.samples_page import write_samples_page
 
     experiment = params.experiments[name]
     trained = artifact_path("train", name)
@@ -76,13 +77,23 @@ def run(params: Params, name: str) -> None:
         write_figures(draft.folder / FIGURES, task, answers, test.rows, metrics)
         shown = np.linspace(0, len(test) - 1, min(params.evaluate.num_samples_shown, len(test))).round().astype(int)
         pairs = [(answers[i], test.rows[i]) for i in shown]
-        written = {m: read_answers(artifact_path("features", reading.inputs[m])) for m in params.answering(name)}
-        read = {m: params.features[feature] for m, feature in reading.inputs.items() if m not in written}
-        columns = params.given_columns(name) | {m: column_of(section) for m, section in read.items()}
-        inputs = Prepared(prepared, columns, written, SPLITS if task.pooled else (TEST,))
+        inputs = _inputs(params, name, SPLITS if task.pooled else (TEST,))
         write_samples_page(draft.folder / SAMPLES_PAGE, name, metrics, task, pairs, inputs)
         draft.counts["samples"] = len(test)
     say(f"evaluate {name}: " + ", ".join(f"{k} {v:.4f}" for k, v in metrics.items() if isinstance(v, float)))
+
+
+def _inputs(params: Params, name: str, splits: tuple[str, ...]) -> "Prepared":
+    """Return where the page of samples finds what went in: also a target, and texts that another model wrote."""
+    from stages.models.model import read_answers
+    from stages.reports.samples_page import Prepared
+
+    experiment = params.experiments[name]
+    used = experiment.inputs.used()
+    written = {m: read_answers(artifact_path("features", used[m])) for m in params.answering(name)}
+    own = {m: column_of(params.features[feature]) for m, feature in used.items() if m not in written}
+    prepared = artifact_path("prepare", experiment.dataset)
+    return Prepared(prepared, params.given_columns(name) | own, written, splits)
 
 
 def score(task: "Task", answers: list[dict[str, Any]], train: "Split", test: "Split", params: Params) -> dict[str, Any]:

@@ -74,13 +74,12 @@ def run(params: Params, name: str) -> None:
         pq.write_table(index.table(), draft.folder / INDEX)
         extractor.save(draft.folder)
         draft.counts |= {"samples": len(index.rows), "rows": len(keys)} | ({"cut": cut} if cut else {})
+        told = {name: getattr(extractor, name) for name in ("space", "seconds", "cardinalities")}
         draft.settings |= {**extractor.identity(), "num_words": extractor.num_words}
-        draft.settings |= {"space": extractor.space} if extractor.space else {}
-        draft.settings |= {"seconds": extractor.seconds} if extractor.seconds else {}
-        draft.settings |= {"cardinalities": extractor.cardinalities} if extractor.cardinalities else {}
+        draft.settings |= {name: value for name, value in told.items() if value}
     freed = evict(params.base.feature_cache_gb * 2**30)
-    told = f", {cut} longer than {extractor.longest}, cut there" if cut else ""
-    say(f"features {name}: {len(keys)} media of {len(index.rows)} samples, {extracted} extracted{told}")
+    cuts = f", {cut} longer than {extractor.longest}, cut there" if cut else ""
+    say(f"features {name}: {len(keys)} media of {len(index.rows)} samples, {extracted} extracted{cuts}")
     if freed:
         say(f"feature cache: {freed / 2**20:.0f} MB evicted to stay under base.feature_cache_gb")
 

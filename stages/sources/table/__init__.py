@@ -19,7 +19,7 @@ from stages.base.errors import InputError
 from stages.base.store import SCRATCH, say, write_json
 from stages.raw.archive import JUDGED, open_archive
 from stages.sources.base import Fault, Question, RawSample, Source
-from stages.sources.splits import SPLIT_OF, completed_split, content_key, split_by_hash
+from stages.sources.splits import SPLIT_OF, completed_split, split_by_hash
 from stages.sources.table.columns import MEDIA_NAMES, ROLES, no_label, no_split, resolve
 from stages.sources.table.fields import (
     AUTO,
@@ -31,7 +31,7 @@ from stages.sources.table.fields import (
     wanted_fields,
 )
 from stages.sources.table.finder import Finder
-from stages.sources.table.groups import grouped, odd_cell, questions_of
+from stages.sources.table.groups import grouped, odd_cell, questions_of, split_key
 from stages.sources.table.labels import changed_labels, label_of
 from stages.sources.table.layout import Found, Layout, Reading, find_layout, refuse_other_kinds
 from stages.sources.table.media import PackedMedia, media_kind, pack, unpacked
@@ -240,7 +240,7 @@ class Table(Source):
                 told = self._targets.of(rows)
                 found = {medium: media.read(value.get(medium)) for medium in MEDIA_NAMES}
                 medium = next(filter(None, found.values()), None)
-                split = self._split(value, _split_key(first, value, medium), present, "split" in columns)
+                split = self._split(value, split_key(first, value, medium), present, "split" in columns)
             except ValueError as error:
                 fault = str(error)
         return RawSample(
@@ -284,16 +284,6 @@ def _counts(path: Path, found: Found | None, columns: dict[str, str]) -> dict[st
     filled = sum(sizes)
     read = found.num_records - first_row(path, found.layout) if found else filled
     return {"rows_read": read, "rows_empty": read - filled, "rows_joined": filled - len(sizes)}
-
-
-def _split_key(row: Row, value: dict[str, str], medium: bytes | None) -> str:
-    """Return what a row's split depends on: its file's bytes, its id or its texts, never its place in the table."""
-    if medium is not None:
-        return content_key(medium)
-    if "id" in value:
-        return value["id"]
-    texts = [value[role] for role in ("text", "message", "transcript") if role in value] or [value.get("question", "")]
-    return "\n".join(filter(None, texts)) or json.dumps(row.cells, sort_keys=True)
 
 
 class _RowError(ValueError):

@@ -1,8 +1,10 @@
 """Rows that are one sample: brought together, and what they say that is no single cell."""
 
+import json
 from collections.abc import Iterable, Iterator
 
 from stages.sources.base import Fault, Question
+from stages.sources.splits import content_key
 from stages.sources.table.labels import whole_number
 from stages.sources.table.rows import Row
 
@@ -51,3 +53,13 @@ def odd_cell(rows: list[Row], columns: dict[str, str]) -> str | None:
             if name in row.odd and not (role == "tags" and name in row.lists):
                 return f"column {name} holds a {row.odd[name]}; expected text or a number"
     return None
+
+
+def split_key(row: Row, value: dict[str, str], medium: bytes | None) -> str:
+    """Return what a row's split depends on: its file's bytes, its id or its texts, never its place in the table."""
+    if medium is not None:
+        return content_key(medium)
+    if "id" in value:
+        return value["id"]
+    texts = [value[role] for role in ("text", "message", "transcript") if role in value] or [value.get("question", "")]
+    return "\n".join(filter(None, texts)) or json.dumps(row.cells, sort_keys=True)

@@ -19,8 +19,8 @@ from flows.rebuilding.version import Version
 from stages.base.addresses import with_credentials
 from stages.base.store import BASES_PLACE, MANIFEST, METRICS, artifact_path, bases_folder
 from stages.params import Params, load_params
-from stages.registry.lineage import lock_entries
-from stages.registry.lineage_files import DIFF, LOCK_FILE, MANIFESTS, PARAMS_FILE
+from stages.registry.lineage import LOCK_FILE, lock_entries
+from stages.registry.lineage_files import DIFF, MANIFESTS, PARAMS_FILE
 
 STARTS = artifact_path("start", "")
 RAN, AGAIN = "ran", "downloaded again"

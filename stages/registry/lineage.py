@@ -13,6 +13,7 @@ from stages.params import NONE, Params
 from stages.pretrained.bases import references
 
 PREFIX = "fuseline."
+LOCK_FILE = "dvc.lock"
 REQUIREMENTS_LOCK = "requirements.lock"
 DIGEST_TAG = f"{PREFIX}digest"  # equal digests are the same model: it is registered once
 TEST_DATA_TAG = f"{PREFIX}test_data"  # equal ones were evaluated on the same samples
@@ -56,7 +57,7 @@ def lineage_tags(params: Params, name: str, root: Path = Path()) -> dict[str, st
         "headline": json.loads((artifact_path("evaluate", name) / METRICS).read_text("utf8"))["settings"]["headline"],
         "git_commit": commit_of(root) or "none",
         "git_dirty": str(bool(git_output(root, "status", "--porcelain", "--untracked-files=no"))).lower(),
-        "dvc_lock": _lock_digest(root / "dvc.lock", version_stages(params, name)),
+        "dvc_lock": _lock_digest(root, version_stages(params, name)),
         "data": sha256_file(artifact_path("prepare", experiment.dataset) / MANIFEST),
         TEST_DATA_TAG.removeprefix(PREFIX): test_data_digest(experiment.dataset),
         "params": digest(_used_params(params, name)),
@@ -108,16 +109,33 @@ def lock_entries(path: Path, stages: list[tuple[str, str]]) -> dict[str, Any]:
     """Return what a dvc.lock has of these stages, by address."""
     if not path.exists():
         return {}
-    entries = YAML(typ="safe").load(path.read_text(encoding="utf8")).get("stages", {})
+    entries = (YAML(typ="safe").load(path.read_text(encoding="utf8")) or {}).get("stages", {})
     addresses = [f"{stage}@{name}" for stage, name in stages]
     return {address: entries[address] for address in addresses if address in entries}
 
 
-def _lock_digest(path: Path, stages: list[tuple[str, str]]) -> str:
+def project_lock_entries(root: Path, stages: list[tuple[str, str]]) -> dict[str, Any]:
+    """Return what `lock_entries` does of a project in which other stages may end meanwhile.
+
+    DVC writes the file in place, under its own lock, which it gives up while a stage runs: this waits for it.
+    """
+    from dvc.config import Config
+    from dvc.lock import make_lock
+
+    folder = root / ".dvc"
+    if not folder.is_dir():
+        return lock_entries(root / LOCK_FILE, stages)
+    (folder / "tmp").mkdir(exist_ok=True)
+    hard = Config(str(folder.resolve()))["core"].get("hardlink_lock", False)
+    with make_lock(str(folder / "tmp" / "lock"), str(folder / "tmp"), hardlink_lock=hard, wait=True):
+        return lock_entries(root / LOCK_FILE, stages)
+
+
+def _lock_digest(root: Path, stages: list[tuple[str, str]]) -> str:
     """Return the digest of these stages' entries; a run outside DVC has none."""
-    if not path.exists():
+    if not (root / LOCK_FILE).exists():
         return "none"
-    entries = lock_entries(path, stages)
+    entries = project_lock_entries(root, stages)
     return digest(entries) if len(entries) == len(stages) else "incomplete"
 
 

@@ -18,11 +18,18 @@ from ruamel.yaml import YAML
 from stages.base.addresses import without_credentials
 from stages.base.store import MANIFEST, artifact_path, say, write_json
 from stages.params import Params
-from stages.registry.lineage import REQUIREMENTS_LOCK, commit_of, git_output, lock_entries, version_stages
+from stages.registry.lineage import (
+    LOCK_FILE,
+    REQUIREMENTS_LOCK,
+    commit_of,
+    git_output,
+    project_lock_entries,
+    version_stages,
+)
 from stages.registry.trained_on import TRAINED_ON, write_trained_on
 
 LINEAGE = "lineage"
-PARAMS_FILE, LOCK_FILE = "params.yaml", "dvc.lock"
+PARAMS_FILE = "params.yaml"
 DIFF, ENVIRONMENT, MANIFESTS = "uncommitted.diff", "environment.json", "manifests"
 CODE = ("stages", "dvc.yaml", "pyproject.toml", REQUIREMENTS_LOCK)
 CODE_SUFFIXES = (".py", ".html")  # of new files that git does not know yet
@@ -34,7 +41,7 @@ def write_lineage(folder: Path, params: Params, name: str, packages: Iterable[st
     yaml = YAML(typ="safe")
     yaml.default_flow_style = False
     stages = version_stages(params, name)
-    lock = {"schema": "2.0", "stages": lock_entries(root / LOCK_FILE, stages)}
+    lock = {"schema": "2.0", "stages": project_lock_entries(root, stages)}
     for file_name, value in ((PARAMS_FILE, params.model_dump(mode="json", by_alias=True)), (LOCK_FILE, lock)):
         with (folder / file_name).open("w", encoding="utf8") as file:
             yaml.dump(value, file)

@@ -22,8 +22,19 @@ PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"<?xml", b"<MPD", b"[playlist]")
 STILL_BRANDS = {b"avif", b"heic", b"heix", b"mif1"}  # images in the boxes of MP4
 OPTIONS = {"protocol_whitelist": "", "enable_drefs": "0", "use_absolute_path": "0"}
 MOST_PLACES = 8_000_000  # in an index of MP4: sound as bare numbers has one a number
-HEADS = (b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"moof", b"traf")  # boxes of MP4 that hold boxes
+HEADS = (
+    b"moov",
+    b"trak",
+    b"edts",
+    b"mdia",
+    b"minf",
+    b"dinf",
+    b"stbl",
+    b"moof",
+    b"traf",
+)  # boxes of MP4 that hold boxes
 EDITS = b"elst"
+PLACES_OF_DATA = b"dref"
 COUNTS = {b"stsz": 8, b"trun": 4, EDITS: 4}  # boxes of MP4 by which an index grows, and where their number stands
 SEGMENT = b"\x18\x53\x80\x67"  # of Matroska: all behind its head
 
@@ -86,7 +97,7 @@ def check_structure(data: bytes) -> None:
     """Look at what FFmpeg does not: an end that is missing, and an index without measure.
 
     Raises:
-        VideoError: when the file is empty, cut short, or promises too much.
+        VideoError: when the file is empty, cut short, promises too much, or leaves its pictures to another one.
     """
     if not data:
         raise VideoError("video is empty")
@@ -119,10 +130,21 @@ def _counts(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int]]:
             raise _short()
         if kind in HEADS:
             yield from _counts(data, at + head, at + size)
+        elif kind == PLACES_OF_DATA:
+            _check_places(data, at + head + 8, at + size)
         elif kind in COUNTS:
             number = at + head + COUNTS[kind]
             yield kind, int.from_bytes(data[number : number + 4], "big")
         at += size
+
+
+def _check_places(data: bytes, at: int, end: int) -> None:
+    """Look at where the data of a track lie (ISO/IEC 14496-12, section 8.7.2): each must say in the file itself."""
+    while at + 12 <= end:
+        size, in_this_file = int.from_bytes(data[at : at + 4], "big"), data[at + 11] & 1
+        if not in_this_file:
+            raise VideoError("video that leaves its pictures or sound to another file, which is not opened")
+        at += max(size, 12)
 
 
 def _segment_end(data: bytes) -> int:

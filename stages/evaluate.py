@@ -76,7 +76,7 @@ def run(params: Params, name: str) -> None:
         (draft.folder / FIGURES).mkdir()
         write_figures(draft.folder / FIGURES, task, answers, test.rows, metrics)
         shown = np.linspace(0, len(test) - 1, min(params.evaluate.num_samples_shown, len(test))).round().astype(int)
-        pairs = [(answers[i], test.rows[i]) for i in shown]
+        pairs = list(zip(_explained(task, test, answers, shown), (test.rows[i] for i in shown), strict=True))
         inputs = _inputs(params, name, SPLITS if task.pooled else (TEST,))
         write_samples_page(draft.folder / SAMPLES_PAGE, name, metrics, task, pairs, inputs)
         draft.counts["samples"] = len(test)
@@ -94,6 +94,16 @@ def _inputs(params: Params, name: str, splits: tuple[str, ...]) -> "Prepared":
     own = {m: column_of(params.features[feature]) for m, feature in used.items() if m not in written}
     prepared = artifact_path("prepare", experiment.dataset)
     return Prepared(prepared, params.given_columns(name) | own, written, splits)
+
+
+def _explained(task: "Task", test: "Split", answers: list[dict[str, Any]], some: np.ndarray) -> list[dict[str, Any]]:
+    """Return the answers of some samples, of videos with how much each frame counted."""
+    from stages.models.baselines import BATCH, VIDEO
+
+    if VIDEO not in task.config.features:
+        return [answers[i] for i in some]
+    parts = test.in_order(BATCH, some)
+    return [answer for samples, _, batch in parts for answer in task.explained(batch, [answers[i] for i in samples])]
 
 
 def score(task: "Task", answers: list[dict[str, Any]], train: "Split", test: "Split", params: Params) -> dict[str, Any]:

@@ -218,3 +218,17 @@ def test_beside_a_model_of_videos_stand_rows_that_see_no_time(encoder):
     shuffled = task.answer(split.changed("video", change), params.evaluate)
     told, other = (np.array([answer["probabilities"] for answer in answers]) for answers in (seen, shuffled))
     assert np.allclose(told, other, atol=1e-5) == (encoder == "mean")
+
+
+def test_of_a_video_each_frame_is_told_by_how_much_it_counted():
+    task = make_task("classify", ("video",), encoders={"video": "gru"}).eval()
+    split = make_split(("video",))
+    seen = task.answer(split, project_params().evaluate)
+    some = np.array([len(split) - 1, 0])
+    last, first = evaluate._explained(task, split, seen, some)
+    assert last["label"] == seen[-1]["label"] and first["label"] == seen[0]["label"]
+    _, _, batch = next(split.in_order(1, some))
+    batch["video"][:, 1] = 0
+    left = task.probabilities(batch)[0].detach().numpy()
+    assert last["frames"][1] == pytest.approx(last["probability"] - left[task.classes.index(last["label"])], abs=1e-4)
+    assert any(last["frames"])

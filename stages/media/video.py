@@ -149,12 +149,23 @@ def facts(data: bytes) -> Facts:
 
 def strip(data: bytes) -> bytes:
     """Return a few frames of a video side by side, as JPEG, for a person to look at."""
-    frames = []
-    for _, picture in pictures(data, STRIP_FRAMES / max(facts(data).seconds, 1e-3), STRIP_FRAMES):
-        width = max(1, round(picture.width * STRIP_HEIGHT_PX / picture.height))
-        frames.append(picture.resize((width, STRIP_HEIGHT_PX), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    rate = STRIP_FRAMES / max(facts(data).seconds, 1e-3)
+    return _side_by_side([picture for _, picture in pictures(data, rate, STRIP_FRAMES)])
+
+
+def small_frames(data: bytes, fps: float, places: Sequence[int]) -> dict[int, bytes]:
+    """Return what is shown at some of the times 0, 1 / fps, 2 / fps ..., each as a small JPEG; none behind the end."""
+    wanted = set(places)
+    return {
+        at: _side_by_side([shown]) for at, shown in pictures(data, fps, max(wanted, default=-1) + 1) if at in wanted
+    }
+
+
+def _side_by_side(shown: list[Image.Image]) -> bytes:
+    sizes = [(max(1, round(picture.width * STRIP_HEIGHT_PX / picture.height)), STRIP_HEIGHT_PX) for picture in shown]
+    small = [p.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0) for p, size in zip(shown, sizes, strict=True)]
     out = io.BytesIO()
-    Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], axis=1)).save(out, "JPEG", quality=85)
+    Image.fromarray(np.concatenate([np.asarray(picture) for picture in small], axis=1)).save(out, "JPEG", quality=85)
     return out.getvalue()
 
 

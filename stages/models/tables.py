@@ -28,6 +28,7 @@ NO_TAG: tuple[str, list[str]] = ("tags", [])  # an answer, unlike other empty co
 PRESENT = "_present"  # after a modality's name: which of its media are there
 Change = Callable[[Tensor, np.ndarray], Tensor]  # of features (N, ...), given the number of the sample of each
 Picks = dict[str, np.ndarray]  # by modality (B, K): the number of a sample's medium, -1 for none
+InOrder = tuple[np.ndarray, Picks, dict[str, Tensor]]
 
 
 class FeatureTable:
@@ -181,10 +182,11 @@ class Split:
                 batch[modality + PRESENT] = present.squeeze(1) if one else present
             yield batch
 
-    def in_order(self, batch_size: int) -> Iterator[tuple[np.ndarray, Picks, dict[str, Tensor]]]:
-        """Yield (sample numbers, picks, features) of the whole split, in order."""
-        numbers = [np.arange(at, min(at + batch_size, len(self))) for at in range(0, len(self), batch_size)]
-        chosen = [(samples, self.every(samples)) for samples in numbers]
+    def in_order(self, batch_size: int, some: np.ndarray | None = None) -> Iterator[InOrder]:
+        """Yield (sample numbers, picks, features) of the whole split, or of some of its samples, in order."""
+        wanted = np.arange(len(self)) if some is None else some
+        parts = [wanted[at : at + batch_size] for at in range(0, len(wanted), batch_size)]
+        chosen = [(samples, self.every(samples)) for samples in parts]
         for (samples, picks), batch in zip(chosen, self.batches(chosen), strict=True):
             yield samples, picks, batch
 

@@ -15,6 +15,7 @@ from stages.media.video import shown_medium
 from stages.models.metrics.statements import Range
 from stages.models.metrics.truth import Judgement
 from stages.models.tasks import Task
+from stages.reports.frames import frames_that_counted
 
 TEMPLATES = Path(__file__).parent / "templates"
 ROWS_AT_A_TIME = 256
@@ -94,6 +95,7 @@ def _sample(task: Task, answer: dict[str, Any], row: dict[str, Any], given: dict
         "id": row["sample_id"],
         "made": [data_url(picture) for picture in task.made(answer)],
         **{medium: data_url(shown_medium(medium, given[medium])) for medium in MEDIA if given.get(medium)},
+        "frames": frames_that_counted(task.details(answer) if answer.get("frames") else {}, given.get("video")),
         "texts": texts,
         "fields": given.get("fields") or {},
         "side": math.isqrt(cells),

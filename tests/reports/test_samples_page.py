@@ -8,8 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.media.text import join, tokenize
+from stages.media.video import VideoBounds, clean_video
+from stages.reports.frames import frames_that_counted
 from stages.reports.samples_page import Prepared, write_samples_page
 from tests.support.small_splits import make_task
+from tests.support.videos import RATE_HZ, video
 
 METRICS = {"num_samples": 1, "bleu_4": 0.5, "baselines": {}, "ceiling": {}}
 
@@ -58,3 +61,26 @@ def test_false_statements_are_marked_and_counted(caption, told, marked, tmp_path
     assert "statements true" not in page.read_text(encoding="utf8") and "wavy one" not in page.read_text(
         encoding="utf8"
     )
+
+
+def test_frames_of_a_video_stand_with_what_each_counts(tmp_path):
+    falls = [0.0, 0.4, -0.1]
+    given = clean_video(video(), VideoBounds(5.0, 0.1))[0]
+    shown = frames_that_counted({"frames": falls, "frame_seconds": 1 / RATE_HZ}, given)
+    assert [frame["width"] for frame in shown] == [0, 100, 25]
+    assert [frame["says"].split(": ")[1] for frame in shown] == [
+        "without it the probability falls by 0.00",
+        "without it the probability falls by 0.40",
+        "without it the probability rises by 0.10",
+    ]
+    pq.write_table(pa.table({"sample_id": ["a"], "video": [given]}), tmp_path / "test-00000.parquet")
+    task, page = make_task("classify", ("video",), encoders={"video": "gru"}), tmp_path / "page.html"
+    answer = {"label": task.classes[0], "probability": 0.5, "probabilities": [0.5], "frames": falls}
+    row = {"sample_id": "a", "label": task.classes[0]}
+    write_samples_page(page, "x", METRICS, task, [(answer, row)], Prepared(tmp_path, {"video": "video"}))
+    text = page.read_text(encoding="utf8")
+    assert text.count('<img src="data:image/jpeg;base64,') == 3 and 'class="weight against"' in text
+    write_samples_page(
+        page, "x", METRICS, task, [(answer | {"frames": []}, row)], Prepared(tmp_path, {"video": "video"})
+    )
+    assert 'class="strip"' in page.read_text(encoding="utf8")

@@ -65,7 +65,7 @@ def run(params: Params, name: str) -> None:
         extracted = extract_missing(media(), extractor, cache, section)
         keys = list(index.row_of)
         if not keys:
-            raise InputError(f"features.{name}: no sample of {section.dataset} has any {column_of(section)}")
+            raise InputError(f"features.{name}: {_nothing(section)}")
         path = draft.folder / FEATURES
         out = np.lib.format.open_memmap(path, "w+", np.dtype(extractor.dtype), (len(keys), *extractor.shape))
         reserve(path, path.stat().st_size)
@@ -110,6 +110,13 @@ def _written(params: Params, name: str, draft: Draft) -> list[tuple[str, str, st
     lacking = sum(text is None for _, _, text in texts)
     say(f"features {name}: {section.answers} wrote {len(texts) - lacking} texts; it said nothing of {lacking} samples")
     return texts
+
+
+def _nothing(section: Any) -> str:
+    """Say why there is nothing to extract."""
+    if section.answers != NONE:
+        return f"the model of {section.answers} wrote a text of no sample: see its evaluation, or train it longer"
+    return f"no sample of {section.dataset} has any {column_of(section)}"
 
 
 def _extractor(params: Params, name: str) -> "Extractor":

@@ -142,6 +142,13 @@ def test_a_column_that_is_empty_or_not_there_is_named(tmp_path, monkeypatch):
         next(read_media(artifact_path("prepare", "own"), "image"))
 
 
+def test_a_model_that_writes_nothing_is_named(tmp_path):
+    section = own_params(tmp_path, "transcript").features["own-text"].model_copy(update={"answers": "hear"})
+    assert features._nothing(section) == (
+        "the model of hear wrote a text of no sample: see its evaluation, or train it longer"
+    )
+
+
 def test_more_samples_extract_only_the_new_ones_and_give_the_bytes_of_a_full_run(project, capsys):
     params = make_params(project, SMALL | {"datasets.scenes.samples": 170})
     download.run(params, "scenes")

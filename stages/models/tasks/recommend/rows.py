@@ -17,9 +17,13 @@ WEIGHTS = (3.0, 10.0, 30.0)  # of what is liked against what is not, of implicit
 
 def popularity(rated: Rated, liked: float) -> np.ndarray:
     """Return how often each item is liked in training, the same for everyone, (A, N)."""
+    return np.tile(times_liked(rated, liked), (len(rated.askers), 1))
+
+
+def times_liked(rated: Rated, liked: float) -> np.ndarray:
+    """Return how often each item is liked in training, (N,)."""
     chosen = rated.in_training & (rated.values_P >= liked)
-    counts_N = np.bincount(rated.items_P[chosen], minlength=rated.num_items).astype(np.float64)
-    return np.tile(counts_N, (len(rated.askers), 1))
+    return np.bincount(rated.items_P[chosen], minlength=rated.num_items).astype(np.float64)
 
 
 def means(rated: Rated) -> tuple[np.ndarray, np.ndarray]:

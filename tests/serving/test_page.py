@@ -28,7 +28,18 @@ FLAGS = [
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 TOUCH = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
-MODELS = ("caption", "classify", "retrieve", "vqa", "match", "translate", "transcribe", "regress", "tag")
+MODELS = (
+    "caption",
+    "classify",
+    "retrieve",
+    "vqa",
+    "match",
+    "translate",
+    "transcribe",
+    "regress",
+    "tag",
+    "likes",
+)
 REFUSED = "Failed to load resource"  # what the browser itself writes where a server refuses
 LEAST_CONTRAST = """() => {
   const parse = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);
@@ -101,7 +112,12 @@ def sample(page_server, tmp_path) -> SimpleNamespace:
     (tmp_path / "scene.png").write_bytes(row["image"])
     (tmp_path / "phrase.wav").write_bytes(row["audio"])
     return SimpleNamespace(
-        image=tmp_path / "scene.png", audio=tmp_path / "phrase.wav", text=row["texts"][0], question=row["questions"][0]
+        image=tmp_path / "scene.png",
+        audio=tmp_path / "phrase.wav",
+        text=row["texts"][0],
+        question=row["questions"][0],
+        user="user-0000",
+        liked="scene-00000000",
     )
 
 
@@ -306,10 +322,66 @@ def test_a_camera_s_recording_is_answered_with_the_frames_that_counted(visit):
     page.wait_for_function(drawn, arg=frames.last.locator("canvas").element_handle())
 
 
-def test_a_list_is_recommended_by_what_is_typed(visit):
-    answer = ask(visit("likes"), text="a red circle")
-    assert answer.locator(".advice li").count() == 10
-    expect(answer.locator(".advice li").first).to_contain_text(re.compile(r"score -?\d.*(image|text) [+-]\d"))
+def test_a_user_is_recommended_items_with_pictures_and_what_their_scores_are_made_of(visit):
+    answer = ask(visit("likes"), user="user-0000")
+    expect(answer.locator(".asked")).to_contain_text("10 items for user")
+    assert answer.locator(".advice > li").count() == 10
+    pictures = answer.locator(".advice img.poster")
+    assert pictures.count() >= 1
+    for image in pictures.all():
+        answer.page.wait_for_function("it => it.complete && it.naturalWidth > 0", arg=image.element_handle())
+    parts = answer.locator(".advice > li").first.locator(".parts")
+    expect(parts).to_contain_text(re.compile(r"who rated it[+−]?\d\.\d\d"))
+    expect(parts).to_contain_text("this user")
+    expect(answer.locator(".poster.bare").first).not_to_be_empty()  # of an item that is a text
+
+
+def test_a_new_user_is_one_who_likes_three_items_chosen_by_keyboard(visit):
+    page = visit("likes")
+    press_until(page, "Tab", "#liked")
+    titles = []
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+        expect(page.locator("#liked-list li").first).to_be_visible()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        titles.append(page.locator("[role=option][aria-selected=true] span").inner_text())
+        page.keyboard.press("Enter")
+        expect(page.locator("#liked-list li")).to_have_count(0)
+    chosen = page.locator(".chosen li span").all_inner_texts()
+    assert len(set(chosen)) == 3 and all(t.startswith(c) for t, c in zip(titles, chosen, strict=True))
+    expect(page.locator("#liked-note")).to_contain_text("3 in all")
+    with page.expect_response("**/predict*"):
+        page.keyboard.press("Enter")
+    expect(page.locator("#answer .asked")).to_have_text("10 items for who likes 3 items")
+    advised = page.locator(".advice .title strong").all_inner_texts()
+    assert len(advised) == 10 and not set(advised) & set(chosen)
+    expect(page.locator(".advice .parts").first).to_contain_text("what is liked")
+
+
+def test_items_are_looked_for_by_title_taken_by_pointer_and_taken_back(visit):
+    page = visit("likes", **TOUCH)
+    page.locator("#liked").tap()
+    options = page.locator("#liked-list").get_by_role("option")
+    expect(options).to_have_count(20)
+    page.keyboard.type("nothing of that name")
+    expect(page.locator("#liked-note")).to_contain_text("No item of 80")
+    page.locator("#liked").fill("scene-00000007")
+    expect(options).to_have_count(1)
+    options.tap()
+    expect(page.locator("#liked-note")).to_contain_text("1 in all")
+    remove = page.locator(".chosen button")
+    expect(remove).to_have_accessible_name(re.compile("Remove .*."))
+    remove.tap()
+    expect(page.locator(".chosen li")).to_have_count(0)
+    answer = ask(page, text="a red circle")
+    first = answer.locator(".advice > li").first
+    title = first.locator(".title strong").inner_text()
+    with page.expect_response("**/predict*"):
+        first.get_by_role("button", name="Like").tap()
+    expect(answer.locator(".asked")).to_contain_text("who likes one item and “")
+    expect(page.locator(".chosen li span")).to_have_text([title])
+    assert title not in answer.locator(".advice .title strong").all_inner_texts()
 
 
 def test_a_browser_that_may_not_record_says_so_and_what_to_do(visit):

@@ -269,6 +269,7 @@ def test_a_model_card_says_what_it_takes_and_where_it_comes_from(page_server):
             "hear",
             "likes",
             "match",
+            "offer",
             "regress",
             "retrieve",
             "tag",

@@ -39,6 +39,7 @@ MODELS = (
     "regress",
     "tag",
     "likes",
+    "offer",
 )
 REFUSED = "Failed to load resource"  # what the browser itself writes where a server refuses
 LEAST_CONTRAST = """() => {
@@ -116,6 +117,7 @@ def sample(page_server, tmp_path) -> SimpleNamespace:
         audio=tmp_path / "phrase.wav",
         text=row["texts"][0],
         question=row["questions"][0],
+        fields={"price": "12.5", "listed": "2024-03-01"},
         user="user-0000",
         liked="scene-00000000",
     )
@@ -126,6 +128,9 @@ def give(page: Any, **inputs: Any) -> None:
     for modality, value in inputs.items():
         if modality in ("image", "audio"):
             page.locator(f"[data-modality={modality}] input").set_input_files(value)
+        elif modality == "fields":
+            for name, cell in value.items():
+                page.get_by_label(name).fill(cell)
         else:
             page.locator(f"#{modality}").fill(value)
 
@@ -382,6 +387,32 @@ def test_items_are_looked_for_by_title_taken_by_pointer_and_taken_back(visit):
     expect(answer.locator(".asked")).to_contain_text("who likes one item and “")
     expect(page.locator(".chosen li span")).to_have_text([title])
     assert title not in answer.locator(".advice .title strong").all_inner_texts()
+
+
+def test_fields_are_given_by_their_kinds_and_sent_by_their_names(visit):
+    page = visit("offer")
+    cells = page.locator("[data-modality=fields] .cell")
+    expect(cells.locator("span")).to_have_text(["price", "material", "used", "listed", "stock"])
+    kinds = cells.evaluate_all("them => them.map((it) => it.control.type)")
+    assert kinds == ["number", "select-one", "select-one", "date", "number"]
+    page.locator("#send").click()
+    expect(page.get_by_role("alert")).to_contain_text("give the fields")
+    expect(page.get_by_label("price")).to_be_focused()
+    page.keyboard.type("-0.5")
+    page.get_by_label("material").select_option("metal")
+    page.get_by_label("used").select_option("yes")
+    page.get_by_label("listed").fill("2024-03-01")
+    with page.expect_request("**/predict*") as sent:
+        page.keyboard.press("Enter")
+    wanted = '{"price":-0.5,"material":"metal","used":true,"listed":"2024-03-01"}'
+    assert wanted in sent.value.post_data
+    heights = cells.evaluate_all("them => them.map((it) => it.control.offsetHeight)")
+    assert len(set(heights)) == 1
+    expect(page.locator("#answer .verdict")).not_to_be_empty()
+    first = page.locator("#answer .bars").inner_text()
+    page.get_by_label("used").select_option("unknown")
+    page.get_by_label("price").fill("250")
+    assert ask(page).locator(".bars").inner_text() != first
 
 
 def test_a_browser_that_may_not_record_says_so_and_what_to_do(visit):

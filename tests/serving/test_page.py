@@ -389,6 +389,21 @@ def test_items_are_looked_for_by_title_taken_by_pointer_and_taken_back(visit):
     assert title not in answer.locator(".advice .title strong").all_inner_texts()
 
 
+def test_pictures_are_drawn_of_typed_words_and_again_by_another_seed(visit):
+    page = visit("generate")
+    answer = ask(page, text="a red ring", seed="7", count="3")
+    expect(answer.locator(".asked")).to_have_text("“a red ring”")
+    pictures = answer.locator("img.made")
+    expect(pictures).to_have_count(3)
+    drawn = pictures.evaluate_all("them => them.map((it) => [it.naturalWidth, it.src])")
+    assert all(width == 32 for width, _ in drawn) and len({data for _, data in drawn}) == 3
+    with page.expect_response("**/predict*"):
+        answer.get_by_role("button", name="Another seed").click()
+    expect(answer.locator(".note strong")).not_to_have_text("7")
+    expect(pictures.first).not_to_have_attribute("src", drawn[0][1])
+    assert ask(page, seed="7").locator("img.made").first.get_attribute("src") == drawn[0][1]
+
+
 def test_fields_are_given_by_their_kinds_and_sent_by_their_names(visit):
     page = visit("offer")
     cells = page.locator("[data-modality=fields] .cell")

@@ -163,7 +163,7 @@ def _add_models(app: APIRouter, models: Models) -> None:
         return Search(**_head(request, found.version), looked_for=looked_for, results=[Found(**r) for r in results])
 
     @app.get("/models/{name}/items", tags=["models"], responses=problems(401, 404, 422))
-    async def items(
+    def items(  # in a thread: it looks through all titles
         request: Request,
         name: str,
         search: Annotated[str, Query(max_length=MOST_SOUGHT_CHARS)] = "",

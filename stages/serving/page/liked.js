@@ -99,7 +99,6 @@ function showOptions(items) {
     ...items.map((item, i) => {
       const names = element("span", { dir: "auto" }, item.title, " ", element("small", {}, item.item === item.title ? "" : item.item));
       const option = element("li", { id: `liked-option-${i}`, role: "option", ariaSelected: "false" }, thumb(item), names);
-      option.addEventListener("pointerdown", (event) => event.preventDefault()); // the input keeps the focus
       option.addEventListener("click", () => take(item));
       option.take = () => take(item);
       return option;
@@ -155,6 +154,7 @@ export function wireItems() {
   input.addEventListener("input", openSoon);
   input.addEventListener("click", open);
   input.addEventListener("blur", close);
+  list.addEventListener("mousedown", (event) => event.preventDefault()); // the input keeps the focus
   input.addEventListener("keydown", (event) => {
     const action = event.isComposing ? undefined : actionOf(event.key);
     if (!action) return;

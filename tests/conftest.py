@@ -281,6 +281,7 @@ CLIPS = {  # of objects that move; a model of theirs
         "noise": 0.03,
         "cue_error": 0.1,
         "clips": True,
+        "fields": True,
         "label": "situation",  # which the background tells in part, so that little training beats guessing
     },
     "features.clips-video": {
@@ -292,6 +293,14 @@ CLIPS = {  # of objects that move; a model of theirs
         "size_px": 16,
         "batch_size": 32,
     },
+    "features.clips-fields": {"dataset": "clips", "modality": "fields", "extractor": "fields", "batch_size": 64},
+    "experiments.offer": {
+        **PAIR,
+        "dataset": "clips",
+        "task": "classify",
+        "inputs": {"image": "none", "audio": "none", "text": "none", "question": "none", "fields": "clips-fields"},
+        "encoders": {"fields": "transformer"},
+    },
     "experiments.film": {
         **PAIR,
         "dataset": "clips",
@@ -302,7 +311,8 @@ CLIPS = {  # of objects that move; a model of theirs
     },
 }
 RATED = {  # scenes that users rate; a model of their tastes
-    "datasets.rated": CLIPS["datasets.clips"] | {"samples": 80, "clips": False, "users": 12, "ratings_per_user": 30},
+    "datasets.rated": CLIPS["datasets.clips"]
+    | {"samples": 80, "clips": False, "fields": False, "users": 12, "ratings_per_user": 30},
     "features.rated-image": {
         "dataset": "rated",
         "modality": "image",
@@ -330,7 +340,20 @@ RATED = {  # scenes that users rate; a model of their tastes
         "liked": 4.0,
     },
 }
-OTHERS = ["retrieve", "vqa", "match", "translate", "transcribe", "regress", "tag", "hear", "film", "generate", "likes"]
+OTHERS = [
+    "retrieve",
+    "vqa",
+    "match",
+    "translate",
+    "transcribe",
+    "regress",
+    "tag",
+    "hear",
+    "film",
+    "offer",
+    "generate",
+    "likes",
+]
 OTHER_TASKS = (
     CLIPS
     | RATED
@@ -418,7 +441,7 @@ def project_of_every_task(finished_project: Path, tmp_path_factory: pytest.TempP
                 for name in ("clips", "rated"):
                     download.run(params, name)
                     prepare.run(params, name)
-                for name in ("clips-video", "rated-image", "rated-message", "scenes-speech"):
+                for name in ("clips-video", "clips-fields", "rated-image", "rated-message", "scenes-speech"):
                     features.run(params, name)
                 for name in OTHERS:
                     if name == "hear":

@@ -156,6 +156,30 @@ def test_what_a_user_would_like_is_told_by_name_by_liked_items_or_by_a_text(page
     assert refused.status_code == 422 and "user 'nobody' is not known; such as" in refused.json()["error"]["message"]
 
 
+def test_items_are_looked_for_by_title_and_shown_as_they_look(page_server):
+    rows = read_rows(page_server.project / "artifacts/prepare/rated", "train", ["sample_id", "image", "texts", "audio"])
+    url = f"{page_server.url}/models/likes"
+    found = httpx.get(f"{url}/items", params={"search": "SCENE-0000000", "limit": 100}).json()["items"]
+    by_id = {item["item"]: item for item in found}
+    assert {f"scene-0000000{i}" for i in range(8)} <= by_id.keys()
+    for row in rows[:6]:
+        item = by_id[row["sample_id"]]
+        assert item["text"] == next(iter(row["texts"] or ()), None)
+        for medium in ("image", "audio"):
+            assert bool(item[medium]) == bool(row[medium])
+            if item[medium]:
+                assert httpx.get(page_server.url + item[medium]).content == row[medium]  # both small
+    answer = httpx.post(f"{url}/predict", json={"liked": ["scene-00000000", "scene-00000001"]}).json()["answer"]
+    assert [set(look) for look in answer["looks"]] == [{"text", "image", "audio"}] * 10
+    assert all(part.keys() <= {"image", "text", "number", "liked"} and part for part in answer["parts"])
+    assert len(httpx.get(f"{url}/items").json()["items"]) == 12
+    assert httpx.get(f"{url}/items?search={'a' * 201}").status_code == 422
+    other = httpx.get(f"{page_server.url}/models/caption/items")
+    assert other.status_code == 422 and other.json()["error"]["code"] == "no_items"
+    cards = {card["name"]: card["num_items"] for card in httpx.get(f"{page_server.url}/models").json()["models"]}
+    assert cards["likes"] == 80 and cards["caption"] is None
+
+
 def test_a_voice_is_enough_for_a_model_of_words_that_another_writes_down(page_server):
     rows, wanted = raw_rows(page_server), predictions(page_server, "hear")
     answers = ask_many(page_server, "hear", [{"audio": row["audio"]} for row in rows])
@@ -245,6 +269,7 @@ def test_a_model_card_says_what_it_takes_and_where_it_comes_from(page_server):
             "hear",
             "likes",
             "match",
+            "offer",
             "regress",
             "retrieve",
             "tag",

@@ -15,6 +15,7 @@ from stages.extractors.batches import media_of
 from stages.models.model import ANSWERING, named_bases
 from stages.models.tasks import task_of
 from stages.packaging.gallery import fields_text, write_gallery
+from stages.packaging.posters import write_posters
 from stages.params import Params
 from stages.pretrained.bases import bring
 from stages.registry.bases import upload_bases
@@ -147,6 +148,9 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
         if experiment.task == "retrieve":
             files["gallery"] = str(Path(folder) / "gallery.parquet")
             write_gallery(params, name, Path(files["gallery"]))
+        if experiment.task == "recommend":
+            files["posters"] = str(Path(folder) / "posters.arrow")
+            write_posters(experiment.dataset, Path(files["posters"]))
         signature, example = _signature(params, name)
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(

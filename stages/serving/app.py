@@ -25,6 +25,7 @@ from stages.serving.bodies.schemas import (
     INPUT_BODY,
     STREAMED,
     Found,
+    Items,
     Limits,
     ModelCard,
     ModelCards,
@@ -36,16 +37,20 @@ from stages.serving.bodies.schemas import (
 from stages.serving.bodies.stream import Begun, begin
 from stages.serving.edge import DOCS, DOCS_FILES, Edge, Origins, refusal
 from stages.serving.errors import Refused
+from stages.serving.items import items_of, looks
 from stages.serving.served import Answer, Models
+from stages.serving.version import Version
 
 PAGE = Path(__file__).parent / "page"
 PAGE_TYPES = {".css": "text/css", ".js": "text/javascript"}
 OPEN_PATHS = ("/health", "/ready", DOCS, "/openapi.json")  # without the token, beside the page
 MOST_RESULTS = 100
+MOST_SOUGHT_CHARS = 200
 LOOKED_AT = ("attention", "grid", "frames", "frame_seconds")  # of an answer, where it is asked for
 ABOUT = (
     "`GET /models` lists the models with their inputs. `predict` answers one sample, as parts of a form or keys of a "
-    "JSON object, and `stream` a long sound as it goes; `search` looks among the test samples of a `retrieve` model. "
+    "JSON object, and `stream` a long sound as it goes; `search` looks among the test samples of a `retrieve` model, "
+    "`items` among those of a `recommend` model. "
     "Each answer names its version."
 )
 
@@ -122,9 +127,10 @@ def _add_models(app: APIRouter, models: Models) -> None:
         found = await _ask(models, request, name)
         task = found.version.predictor.task
         values = {key: found.values.get(key) for key in task.answer_types} | task.details(found.values)
+        values |= looks(found.version, values)
         if not attention:
             values = {key: value for key, value in values.items() if key not in LOOKED_AT}
-        return Prediction(**_head(request, found), answer=values)
+        return Prediction(**_head(request, found.version), answer=values)
 
     async def begun(request: Request, name: str) -> AsyncIterator[Begun]:
         async for found in begin(models, request, name):
@@ -154,7 +160,18 @@ def _add_models(app: APIRouter, models: Models) -> None:
             media = result.pop("media")
             base = f"/models/{name}/gallery/{quote(result['sample_id'], safe='')}"
             result |= {m: f"{base}/{m}" if m in media else None for m in MEDIA}
-        return Search(**_head(request, found), looked_for=looked_for, results=[Found(**r) for r in results])
+        return Search(**_head(request, found.version), looked_for=looked_for, results=[Found(**r) for r in results])
+
+    @app.get("/models/{name}/items", tags=["models"], responses=problems(401, 404, 422))
+    def items(  # in a thread: it looks through all titles
+        request: Request,
+        name: str,
+        search: Annotated[str, Query(max_length=MOST_SOUGHT_CHARS)] = "",
+        limit: Annotated[int, Query(ge=1, le=MOST_RESULTS)] = 12,
+    ) -> Items:
+        """Find items of a `recommend` model by words of their titles, the most rated first."""
+        version = models.get(name).version
+        return Items(**_head(request, version), items=items_of(version, search, limit))
 
     @app.get(
         "/models/{name}/gallery/{sample_id:path}/{modality}",
@@ -163,8 +180,9 @@ def _add_models(app: APIRouter, models: Models) -> None:
         responses=problems(401, 404) | {200: {"content": {"image/*": {}, "audio/*": {}, "video/*": {}}}},
     )
     async def gallery(name: str, sample_id: str, modality: str) -> Response:
-        """Return the image, sound or video of a test sample that a search found."""
-        shown = models.get(name).version.gallery
+        """Return the image, sound or video of a test sample that a search found, or of an item."""
+        version = models.get(name).version
+        shown = version.gallery or version.posters
         data = shown.medium(sample_id, modality) if shown else None
         if data is None:
             raise Refused(404, "no_such_sample", "there is no such sample or medium")
@@ -185,9 +203,8 @@ async def _ask_with(models: Models, request: Request, name: str) -> tuple[Answer
     return answer, {modality for modality, data in inputs.items() if data is not None}
 
 
-def _head(request: Request, found: Answer) -> dict[str, str]:
-    card = found.version.card
-    return {"model": card.name, "version": card.version, "request_id": request.state.request_id}
+def _head(request: Request, version: Version) -> dict[str, str]:
+    return {"model": version.card.name, "version": version.card.version, "request_id": request.state.request_id}
 
 
 def _add_page(app: FastAPI) -> list[str]:

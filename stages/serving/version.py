@@ -41,6 +41,7 @@ class Card:
     lineage: dict[str, str]
     run_id: str | None
     searchable: bool
+    num_items: int | None  # that can be recommended and liked; None where nothing is
     max_audio_seconds: float
     max_video_seconds: float | None  # None of versions from before there were videos
 
@@ -52,6 +53,7 @@ class Version:
     card: Card
     predictor: Any
     gallery: Any
+    posters: Any
     wrong_input: type[Exception]  # the version's own InputError
     folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
@@ -106,6 +108,8 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
     gallery = None
     if "gallery" in files:
         gallery = module(package, "packaging", "gallery").Gallery(files["gallery"], predictor)
+    posters = module(package, "packaging", "posters").Posters(files["posters"]) if "posters" in files else None
+    shelf = getattr(predictor.task, "shelf", None)
     card = Card(
         name=place.name,
         version=place.version,
@@ -120,10 +124,11 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
         lineage={key: text for key, text in sorted(tags.items()) if key not in (*NOT_LINEAGE, "run_id")},
         run_id=tags.get("run_id"),
         searchable=gallery is not None,
+        num_items=len(shelf.ids) if shelf and hasattr(shelf, "find") else None,
         max_audio_seconds=settings["max_audio_seconds"],
         max_video_seconds=settings.get("max_video_seconds"),
     )
-    return Version(card, predictor, gallery, module(package, "base", "errors").InputError, kept)
+    return Version(card, predictor, gallery, posters, module(package, "base", "errors").InputError, kept)
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -55,6 +55,15 @@ def test_a_path_or_an_address_is_named_as_such(page_server, text):
     assert refused.status_code == 422 and "a path or an address is not read here" in refused.json()["error"]["message"]
 
 
+def test_ids_may_have_commas_where_they_come_in_a_list(page_server):
+    refused = predict(page_server, "likes", json={"liked": ["one, two", "three"]})
+    assert refused.status_code == 422 and "no item is called 'one, two'" in refused.json()["error"]["message"]
+    items = ["scene-00000003", "scene-00000004"]
+    assert answer(predict(page_server, "likes", json={"liked": items})) == answer(
+        predict(page_server, "likes", files={"liked": (None, "scene-00000003; scene-00000004")})
+    )
+
+
 EMPTY: dict[str, dict[str, Any]] = {
     "json": {"json": {"text": ""}},
     "json of spaces": {"json": {"text": " \n\u3000"}},

@@ -28,7 +28,19 @@ FLAGS = [
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 TOUCH = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
-MODELS = ("caption", "classify", "retrieve", "vqa", "match", "translate", "transcribe", "regress", "tag")
+MODELS = (
+    "caption",
+    "classify",
+    "retrieve",
+    "vqa",
+    "match",
+    "translate",
+    "transcribe",
+    "regress",
+    "tag",
+    "likes",
+    "offer",
+)
 REFUSED = "Failed to load resource"  # what the browser itself writes where a server refuses
 LEAST_CONTRAST = """() => {
   const parse = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);
@@ -101,7 +113,13 @@ def sample(page_server, tmp_path) -> SimpleNamespace:
     (tmp_path / "scene.png").write_bytes(row["image"])
     (tmp_path / "phrase.wav").write_bytes(row["audio"])
     return SimpleNamespace(
-        image=tmp_path / "scene.png", audio=tmp_path / "phrase.wav", text=row["texts"][0], question=row["questions"][0]
+        image=tmp_path / "scene.png",
+        audio=tmp_path / "phrase.wav",
+        text=row["texts"][0],
+        question=row["questions"][0],
+        fields={"price": "12.5", "listed": "2024-03-01"},
+        user="user-0000",
+        liked="scene-00000000",
     )
 
 
@@ -110,6 +128,9 @@ def give(page: Any, **inputs: Any) -> None:
     for modality, value in inputs.items():
         if modality in ("image", "audio"):
             page.locator(f"[data-modality={modality}] input").set_input_files(value)
+        elif modality == "fields":
+            for name, cell in value.items():
+                page.get_by_label(name).fill(cell)
         else:
             page.locator(f"#{modality}").fill(value)
 
@@ -306,10 +327,107 @@ def test_a_camera_s_recording_is_answered_with_the_frames_that_counted(visit):
     page.wait_for_function(drawn, arg=frames.last.locator("canvas").element_handle())
 
 
-def test_a_list_is_recommended_by_what_is_typed(visit):
-    answer = ask(visit("likes"), text="a red circle")
-    assert answer.locator(".advice li").count() == 10
-    expect(answer.locator(".advice li").first).to_contain_text(re.compile(r"score -?\d.*(image|text) [+-]\d"))
+def test_a_user_is_recommended_items_with_pictures_and_what_their_scores_are_made_of(visit):
+    answer = ask(visit("likes"), user="user-0000")
+    expect(answer.locator(".asked")).to_contain_text("10 items for user")
+    assert answer.locator(".advice > li").count() == 10
+    pictures = answer.locator(".advice img.poster")
+    assert pictures.count() >= 1
+    for image in pictures.all():
+        answer.page.wait_for_function("it => it.complete && it.naturalWidth > 0", arg=image.element_handle())
+    parts = answer.locator(".advice > li").first.locator(".parts")
+    expect(parts).to_contain_text(re.compile(r"who rated it[+−]?\d\.\d\d"))
+    expect(parts).to_contain_text("this user")
+    expect(answer.locator(".poster.bare").first).not_to_be_empty()  # of an item that is a text
+
+
+def test_a_new_user_is_one_who_likes_three_items_chosen_by_keyboard(visit):
+    page = visit("likes")
+    press_until(page, "Tab", "#liked")
+    titles = []
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+        expect(page.locator("#liked-list li").first).to_be_visible()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        titles.append(page.locator("[role=option][aria-selected=true] span").inner_text())
+        page.keyboard.press("Enter")
+        expect(page.locator("#liked-list li")).to_have_count(0)
+    chosen = page.locator(".chosen li span").all_inner_texts()
+    assert len(set(chosen)) == 3 and all(t.startswith(c) for t, c in zip(titles, chosen, strict=True))
+    expect(page.locator("#liked-note")).to_contain_text("3 in all")
+    with page.expect_response("**/predict*"):
+        page.keyboard.press("Enter")
+    expect(page.locator("#answer .asked")).to_have_text("10 items for who likes 3 items")
+    advised = page.locator(".advice .title strong").all_inner_texts()
+    assert len(advised) == 10 and not set(advised) & set(chosen)
+    expect(page.locator(".advice .parts").first).to_contain_text("what is liked")
+
+
+def test_items_are_looked_for_by_title_taken_by_pointer_and_taken_back(visit):
+    page = visit("likes", **TOUCH)
+    page.locator("#liked").tap()
+    options = page.locator("#liked-list").get_by_role("option")
+    expect(options).to_have_count(20)
+    page.keyboard.type("nothing of that name")
+    expect(page.locator("#liked-note")).to_contain_text("No item of 80")
+    page.locator("#liked").fill("scene-00000007")
+    expect(options).to_have_count(1)
+    options.tap()
+    expect(page.locator("#liked-note")).to_contain_text("1 in all")
+    remove = page.locator(".chosen button")
+    expect(remove).to_have_accessible_name(re.compile("Remove .*."))
+    remove.tap()
+    expect(page.locator(".chosen li")).to_have_count(0)
+    answer = ask(page, text="a red circle")
+    first = answer.locator(".advice > li").first
+    title = first.locator(".title strong").inner_text()
+    with page.expect_response("**/predict*"):
+        first.get_by_role("button", name="Like").tap()
+    expect(answer.locator(".asked")).to_contain_text("who likes one item and “")
+    expect(page.locator(".chosen li span")).to_have_text([title])
+    assert title not in answer.locator(".advice .title strong").all_inner_texts()
+
+
+def test_pictures_are_drawn_of_typed_words_and_again_by_another_seed(visit):
+    page = visit("generate")
+    answer = ask(page, text="a red ring", seed="7", count="3")
+    expect(answer.locator(".asked")).to_have_text("“a red ring”")
+    pictures = answer.locator("img.made")
+    expect(pictures).to_have_count(3)
+    drawn = pictures.evaluate_all("them => them.map((it) => [it.naturalWidth, it.src])")
+    assert all(width == 32 for width, _ in drawn) and len({data for _, data in drawn}) == 3
+    with page.expect_response("**/predict*"):
+        answer.get_by_role("button", name="Another seed").click()
+    expect(answer.locator(".note strong")).not_to_have_text("7")
+    expect(pictures.first).not_to_have_attribute("src", drawn[0][1])
+    assert ask(page, seed="7").locator("img.made").first.get_attribute("src") == drawn[0][1]
+
+
+def test_fields_are_given_by_their_kinds_and_sent_by_their_names(visit):
+    page = visit("offer")
+    cells = page.locator("[data-modality=fields] .cell")
+    expect(cells.locator("span")).to_have_text(["price", "material", "used", "listed", "stock"])
+    kinds = cells.evaluate_all("them => them.map((it) => it.control.type)")
+    assert kinds == ["number", "select-one", "select-one", "date", "number"]
+    page.locator("#send").click()
+    expect(page.get_by_role("alert")).to_contain_text("give the fields")
+    expect(page.get_by_label("price")).to_be_focused()
+    page.keyboard.type("-0.5")
+    page.get_by_label("material").select_option("metal")
+    page.get_by_label("used").select_option("yes")
+    page.get_by_label("listed").fill("2024-03-01")
+    with page.expect_request("**/predict*") as sent:
+        page.keyboard.press("Enter")
+    wanted = '{"price":-0.5,"material":"metal","used":true,"listed":"2024-03-01"}'
+    assert wanted in sent.value.post_data
+    heights = cells.evaluate_all("them => them.map((it) => it.control.offsetHeight)")
+    assert len(set(heights)) == 1
+    expect(page.locator("#answer .verdict")).not_to_be_empty()
+    first = page.locator("#answer .bars").inner_text()
+    page.get_by_label("used").select_option("unknown")
+    page.get_by_label("price").fill("250")
+    assert ask(page).locator(".bars").inner_text() != first
 
 
 def test_a_browser_that_may_not_record_says_so_and_what_to_do(visit):

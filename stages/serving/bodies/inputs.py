@@ -129,7 +129,7 @@ def _json_value(name: str, value: object) -> bytes | None:
     if name in NUMBERS and isinstance(value, int) and not isinstance(value, bool):
         return str(value).encode()
     if name == LIKED and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        value = ", ".join(value)
+        value = json.dumps(value) if any(set(item) & set(",;") for item in value) else ", ".join(value)
     if not isinstance(value, str):
         wanted = BASE64_WANTED if name in MEDIA else "an object of values by field" if name == FIELDS else "a text"
         raise Refused(422, "wrong_type", f"{name[:80]}: {wanted} is wanted, not {type(value).__name__}")

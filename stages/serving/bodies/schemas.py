@@ -96,6 +96,7 @@ class ModelCard(BaseModel):
     lineage: dict[str, str]
     run_id: str | None
     searchable: bool
+    num_items: int | None
     max_audio_seconds: float
     max_video_seconds: float | None
 
@@ -144,6 +145,25 @@ class Search(BaseModel):
     request_id: str
     looked_for: str
     results: list[Found]
+
+
+class Item(BaseModel):
+    """One item that can be recommended: its title, and how it looks, where the version has that."""
+
+    item: str
+    title: str
+    text: str | None
+    image: str | None
+    audio: str | None
+
+
+class Items(BaseModel):
+    """Items that were looked for by words, the most rated first."""
+
+    model: str
+    version: str
+    request_id: str
+    items: list[Item]
 
 
 class State(BaseModel):

@@ -3,9 +3,11 @@
 
 import { byId, isolate, megabytes, showBlob } from "./dom.js";
 import { givenFields, showFieldInputs } from "./fields.js";
+import { givenItems } from "./liked.js";
 
 const MEDIA = { image: "an image", audio: "a sound", video: "a video" };
 const FIELDS = "fields"; // of a table, an input each
+const LIKED = "liked"; // items that are chosen from a list
 const fields = new Map([...document.querySelectorAll("[data-modality]")].map((field) => [field.dataset.modality, field]));
 const typedIn = (field) => field.querySelector("textarea, input[type=number], input[type=text]");
 const files = new Map(); // modality -> Blob
@@ -36,6 +38,7 @@ export function given() {
 
 function valueOf(modality, field) {
   if (modality in MEDIA) return files.get(modality);
+  if (modality === LIKED) return givenItems();
   return modality === FIELDS ? givenFields(field) : typedIn(field).value.trim();
 }
 

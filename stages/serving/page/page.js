@@ -5,6 +5,7 @@
 import { viewOf } from "./answers/views.js";
 import { byId, element, MB, megabytes } from "./dom.js";
 import { focusInput, given, missing, setFile, setNumber, showInputs, wireInputs } from "./inputs.js";
+import { showItems, wireItems } from "./liked.js";
 import { factsOf, lineageOf } from "./lineage.js";
 import { clearProblem, showProblem, wireToken } from "./problems.js";
 import { nameOf, viewOfResults, waysOf } from "./search.js";
@@ -98,6 +99,7 @@ function choose(model, { keepAnswer = false } = {}) {
   const task = taskOf(model);
   byId("purpose").textContent = `Task ${model.task}: ${task.purpose}`;
   byId("send").textContent = task.verb;
+  showItems(model);
   showWays(model, another);
 }
 
@@ -249,8 +251,8 @@ function bringIntoView(section) {
   if (top < 0 || top > 0.4 * innerHeight) section.scrollIntoView({ behavior: gentle ? "smooth" : "auto" });
 }
 
-/** Ask the same with other numbers, such as another seed. */
-function askAgain(numbers) {
+/** Ask the same with other numbers, such as another seed, or with what else was chosen. */
+function askAgain(numbers = {}) {
   for (const [name, number] of Object.entries(numbers)) setNumber(name, number);
   send();
 }
@@ -285,6 +287,7 @@ byId("ask").addEventListener("submit", (event) => {
 byId("ask").addEventListener("given", clearProblem);
 byId("ask").addEventListener("refused", (event) => showProblem(new Problem(event.detail)));
 wireInputs(byId("ask"));
+wireItems();
 wireRecording();
 wireToken();
 loadModels();

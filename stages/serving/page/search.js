@@ -60,13 +60,13 @@ function pictureButton(result, searchBy) {
 }
 
 /** Load an image of the gallery; a server with a token gives it to requests that carry one, not to image elements. */
-async function loadImage(image, path) {
+export async function loadImage(image, path) {
   if (!token()) return (image.src = path);
   const blob = await askBlob(path).catch(() => null);
   if (blob) await showBlob(image, blob);
 }
 
-function player(result, modality) {
+export function player(result, modality) {
   const path = result[modality];
   if (!path) return null;
   const ariaLabel = `${modality === "audio" ? "Sound" : "Video"} of sample ${result.sample_id}`;

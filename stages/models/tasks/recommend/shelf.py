@@ -1,8 +1,13 @@
 """What a model in service recommends from: the items of its data set, placed once, and who rated them.
 
+Items are looked up by the words of their titles, so that a person can say which are liked.
+
 Shapes: N items, U users, H history, D dim.
 """
 
+import contextlib
+import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +23,9 @@ from stages.base.errors import InputError
 from stages.base.store import SPLITS
 from stages.models.metrics.recommendation import top
 from stages.models.pool import ASKS
+from stages.models.tasks.recommend.parts import Placed
 from stages.models.tasks.recommend.rated import NONE, Rated
 
-Placed = tuple[Tensor, Tensor]  # vectors (N, D) and appeal (N,)
 SHELF = "shelf.parquet"  # in a model's folder
 VECTOR, APPEAL = "vector_without_", "appeal_without_"  # columns, before the modality that is left out
 TOLD = 3  # names in a message
@@ -39,10 +44,20 @@ class Shelf:
     seen: np.ndarray  # (U, N)
     histories: np.ndarray  # (U, H)
     places: dict[str, int] = field(init=False)
+    by_popularity: list[tuple[int, str]] = field(init=False, repr=False)  # place and folded title, the most rated first
 
     def __post_init__(self) -> None:
-        """Number the items."""
+        """Number the items, and order them for those who look for some."""
         self.places = {name: place for place, name in enumerate(self.ids)}
+        order = np.argsort(-self.seen.sum(0), kind="stable").tolist()
+        self.by_popularity = [(place, _folded(f"{self.titles[place]} {self.ids[place]}")) for place in order]
+
+    def find(self, text: str, limit: int) -> list[dict[str, str]]:
+        """Return the first items whose title or id has all words of a text; titles that begin with it come first."""
+        wanted = _folded(text).strip()
+        found = [(place, title) for place, title in self.by_popularity if all(w in title for w in wanted.split())]
+        found.sort(key=lambda item: not item[1].startswith(wanted))
+        return [{"item": self.ids[place], "title": self.titles[place]} for place, _ in found[:limit]]
 
     def asked(self, given: Mapping[str, bytes | None]) -> dict[str, np.ndarray]:
         """Return the number of the user and the places of liked items, -1 for none.
@@ -53,7 +68,7 @@ class Shelf:
         user, liked = (_text(given.get(name)) for name in ("user", "liked"))
         if user and user not in self.users:
             raise InputError(f"user {user!r} is not known; such as {_such_as(self.users)}, or give liked items instead")
-        names = [name.strip() for name in liked.replace(";", ",").split(",") if name.strip()]
+        names = _names(liked)
         for name in names:
             if name not in self.places:
                 raise InputError(f"liked: no item is called {name!r}; ids are wanted, such as {_such_as(self.ids)}")
@@ -65,15 +80,13 @@ class Shelf:
         filled[: len(places[:length])] = places[:length]
         return {"user": np.array(self.users.get(user, NONE)), "liked": filled}
 
-    def best(self, scores_N: np.ndarray, without: Sequence[np.ndarray], known_N: np.ndarray) -> dict[str, Any]:
-        """Return the best items that are not known yet, with their scores and what these are made of."""
+    def best(self, scores_N: np.ndarray, known_N: np.ndarray) -> dict[str, Any]:
+        """Return the best items that are not known yet, with their scores."""
         chosen = top(scores_N, ~known_N)
-        parts = {name: left_N[chosen] for name, left_N in zip(self.without, without, strict=True)}
         return {
             "items": [self.ids[place] for place in chosen],
             "titles": [self.titles[place] for place in chosen],
             "scores": [float(scores_N[place]) for place in chosen],
-            "reasons": reasons(scores_N[chosen], parts),
         }
 
     def known(self, user: int, liked: Sequence[int]) -> np.ndarray:
@@ -133,21 +146,22 @@ def title_of(row: Mapping[str, Any]) -> str:
     return row.get("message") or next(iter(row.get("texts") or ()), row["sample_id"])
 
 
-def reasons(scores: np.ndarray, without: Mapping[str, np.ndarray]) -> list[str]:
-    """Say for each item how much of its score each modality makes: what is gone where it is left out.
-
-    >>> reasons(np.array([2.0]), {"image": np.array([1.5]), "text": np.array([2.25])})
-    ['image +0.50, text -0.25']
-    """
-    parts = [{name: score - left[i] for name, left in without.items()} for i, score in enumerate(scores)]
-    return [
-        ", ".join(f"{name} {gain:+.2f}" for name, gain in sorted(found.items(), key=lambda item: -item[1]))
-        for found in parts
-    ]
-
-
 def _text(data: bytes | None) -> str:
     return data.decode().strip() if data else ""
+
+
+def _names(liked: str) -> list[str]:
+    """Return the ids in a text: of a JSON list, or with commas or semicolons between."""
+    if liked.startswith("["):
+        with contextlib.suppress(ValueError):
+            return [str(name) for name in json.loads(liked)]
+    return [name.strip() for name in liked.replace(";", ",").split(",") if name.strip()]
+
+
+def _folded(text: str) -> str:
+    """Return a text as people look for it: without capitals and accents."""
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in apart if not unicodedata.combining(letter))
 
 
 def _such_as(names: Any) -> str:

@@ -17,16 +17,18 @@ from torch import Tensor, nn
 
 from stages.base.device import Device
 from stages.models.tables import PRESENT, FeatureTable, Split
-from stages.models.tasks.base import Answers, Arrays, Batch, ModelConfig
+from stages.models.tasks.base import Answers, Arrays, Batch, ModelConfig, size_of
 from stages.models.tasks.fused import FusedTask
 from stages.models.tasks.recommend.pairs import take, targets
+from stages.models.tasks.recommend.parts import Asked, Placed, gains, in_words
 from stages.models.tasks.recommend.rated import NONE, Rated
-from stages.models.tasks.recommend.shelf import Placed, Shelf, read_shelf, write_shelf
+from stages.models.tasks.recommend.shelf import Shelf, read_shelf, write_shelf
 from stages.models.tasks.recommend.towers import UserTower, begin_with, looked_up, vectors
 from stages.params import ExperimentBase, RecommendParams
 
 BATCH = 256
 NUMBER = "number"  # of an item, as a modality beside its media
+NOTHING = 5e-6  # of a score, and below
 
 
 class TwoTowers(FusedTask):
@@ -146,23 +148,54 @@ class TwoTowers(FusedTask):
 
         Without a shelf there is nothing to recommend.
         """
-        placed_BD, _ = self.place(batch)
         if self.shelf is None:
-            return [{name: [] for name in self.answer_types} for _ in placed_BD]
-        media_B = torch.stack([batch[modality + PRESENT] for modality in self.config.features]).any(0)
-        told_BHD = torch.cat([self.shelf.placed[0][batch["liked"].clamp_min(0)], placed_BD.unsqueeze(1)], dim=1)
-        real_BH = torch.cat([batch["liked"] >= 0, media_B.unsqueeze(1)], dim=1)
-        numbers = self.shelf.numbers.to(batch["user"].device)
-        users_B = torch.where(batch["user"] >= 0, numbers[batch["user"].clamp_min(0)], NONE)
-        scores_BN, *without = (
-            self.read(users_B, told_BHD, real_BH, placed).cpu().numpy()
-            for placed in (self.shelf.placed, *self.shelf.without.values())
-        )
-        asked = zip(batch["user"].tolist(), batch["liked"].tolist(), strict=True)
-        return [
-            self.shelf.best(scores_N, [left[i] for left in without], self.shelf.known(user, liked))
-            for i, (scores_N, (user, liked)) in enumerate(zip(scores_BN, asked, strict=True))
+            return [{name: [] for name in self.answer_types} for _ in range(size_of(batch))]
+        who = self._asked(batch, self.shelf)
+        scores_BN = self.read(who.users, who.told, who.real, self.shelf.placed).cpu().numpy()
+        known = map(self.shelf.known, batch["user"].tolist(), batch["liked"].tolist())
+        return [self.shelf.best(scores_N, known_N) for scores_N, known_N in zip(scores_BN, known, strict=True)]
+
+    @torch.inference_mode()
+    def explained(self, batch: Batch, answers: Answers) -> Answers:
+        """Return answers with `parts`: what each item's score is made of, see `parts.gains`; `reasons` in words."""
+        if self.shelf is None:
+            return answers
+        most = max(len(answer["items"]) for answer in answers)
+        shown_BK = torch.zeros(len(answers), most, dtype=torch.long)
+        for i, answer in enumerate(answers):
+            shown_BK[i, : len(answer["items"])] = torch.tensor([self.shelf.places[item] for item in answer["items"]])
+        who = self._asked(batch, self.shelf)
+        found = gains(self._user, who, shown_BK.to(who.users.device), self.shelf.placed, self.shelf.without)
+        by_name = {name: gain_BK.cpu().tolist() for name, gain_BK in found.items()}
+        parts = [
+            [
+                {name: gain_BK[i][k] for name, gain_BK in by_name.items() if abs(gain_BK[i][k]) > NOTHING}
+                for k in range(len(answer["items"]))
+            ]
+            for i, answer in enumerate(answers)
         ]
+        return [
+            answer | {"parts": made, "reasons": [in_words(part) for part in made]}
+            for answer, made in zip(answers, parts, strict=True)
+        ]
+
+    def details(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return what each item's score is made of."""
+        found = answer.get("parts", [])
+        return {"parts": [{name: round(gain, 5) for name, gain in part.items()} for part in found]}
+
+    def _asked(self, batch: Batch, shelf: Shelf) -> Asked:
+        """Return who is asked for, with the media of the batch as one more item that is liked."""
+        placed_BD, _ = self.place(batch)
+        media_B = torch.stack([batch[modality + PRESENT] for modality in self.config.features]).any(0)
+        told_BHD = torch.cat([shelf.placed[0][batch["liked"].clamp_min(0)], placed_BD.unsqueeze(1)], dim=1)
+        real_BH = torch.cat([batch["liked"] >= 0, media_B.unsqueeze(1)], dim=1)
+        numbers = shelf.numbers.to(batch["user"].device)
+        return Asked(torch.where(batch["user"] >= 0, numbers[batch["user"].clamp_min(0)], NONE), told_BHD, real_BH)
+
+    def _user(self, users: Tensor, told_BHD: Tensor, real_BH: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors of who is asked for, (B, D), and what they say before anything is said of an item."""
+        return self.user(users, told_BHD, real_BH), self.usual(users)
 
     def keep_beside(self, folder: Path, pool: Split) -> None:
         """Write the shelf: each item's vector, also with each modality left out, its title and its ratings."""
@@ -211,7 +244,8 @@ class TwoTowers(FusedTask):
     def read(self, users_A: Tensor, told_AHD: Tensor, real_AH: Tensor, placed: Placed) -> Tensor:
         """Return the scores of placed items for users by their numbers, and vectors of what they liked, (A, N)."""
         vectors_ND, appeal_N = placed
-        return self.user(users_A, told_AHD, real_AH) @ vectors_ND.T + appeal_N + self.usual(users_A).unsqueeze(-1)
+        vector_AD, usual_A = self._user(users_A, told_AHD, real_AH)
+        return vector_AD @ vectors_ND.T + appeal_N + usual_A.unsqueeze(-1)
 
     def usual(self, users: Tensor) -> Tensor:
         """Return what users say before anything is said of the item, (A,): nothing, where only the order counts."""

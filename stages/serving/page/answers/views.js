@@ -1,6 +1,7 @@
 // What each task's answer looks like. A view takes the answer and what was given, and returns a sentence for screen
 // readers and the nodes to show.
 
+import { adviceOf } from "./advice.js";
 import { captionWithAttention } from "./attention.js";
 import { element, percent } from "../dom.js";
 import { framesThatCounted } from "./frames.js";
@@ -50,13 +51,7 @@ const VIEWS = {
     const chosen = new Set(answer.tags);
     return { spoken: said, nodes: [verdict(said), ...barList(pairs, (name) => chosen.has(name))] };
   },
-  recommend(answer) {
-    const rows = answer.items.map((item, i) =>
-      element("li", {}, element("strong", { dir: "auto" }, answer.titles[i]), element("small", {}, ` ${item}`), element("p", { className: "note" }, `score ${answer.scores[i].toFixed(2)}: ${answer.reasons[i]}`)),
-    );
-    const spoken = answer.items.length ? `${answer.items.length} items, the first is ${answer.titles[0]}` : "Nothing is left to recommend";
-    return { spoken, nodes: rows.length ? [element("ol", { className: "advice" }, ...rows)] : [verdict(spoken)] };
-  },
+  recommend: adviceOf,
   retrieve(answer) {
     const towers = Object.entries(answer).filter(([, numbers]) => numbers);
     return { spoken: "The encoding is shown", nodes: towers.map(([tower, numbers]) => vector(tower, numbers)) };
@@ -64,7 +59,7 @@ const VIEWS = {
 };
 
 /** Return `{spoken, nodes}` of an answer; `askAgain(numbers)` asks the same with other numbers, such as a seed.
- * that this page does not know is shown as its values. */
+ * A task that this page does not know is shown as its values. */
 export function viewOf(task, answer, given, askAgain) {
   return VIEWS[task]?.(answer, given, askAgain) ?? { spoken: "The answer is shown", nodes: [values(answer)] };
 }

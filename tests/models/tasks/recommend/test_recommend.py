@@ -149,13 +149,17 @@ def served(liking: RecommendTask, tmp_path_factory: pytest.TempPathFactory) -> R
 
 def advised(task: RecommendTask, medium: tuple[str, np.ndarray] | None = None, **given: bytes) -> dict[str, Any]:
     """Ask a model in service about one user."""
+    batch = asked(task, medium, **given)
+    return task.explained(batch, task.predict(batch, EVALUATE))[0]
+
+
+def asked(task: RecommendTask, medium: tuple[str, np.ndarray] | None, **given: bytes) -> dict[str, torch.Tensor]:
     batch = {}
     for modality in ("image", "audio"):
         there = medium is not None and medium[0] == modality
         batch[modality] = torch.from_numpy(medium[1][None]) if there else torch.zeros(1, WIDTH)
         batch[modality + PRESENT] = torch.tensor([there])
-    batch |= {name: torch.from_numpy(value[None, ...]) for name, value in task.read_also(given).items()}
-    return task.predict(batch, EVALUATE)[0]
+    return batch | {name: torch.from_numpy(value[None, ...]) for name, value in task.read_also(given).items()}
 
 
 def test_what_is_served_is_what_is_evaluated(liking, served, test):
@@ -178,9 +182,51 @@ def test_a_new_user_is_known_by_what_is_liked_or_described(served):
         told = advised(served, liked=liked.encode())
         assert sum(KIND[int(item[1:])] == kind for item in told["items"]) >= 8 and not set(told["items"]) & {liked[:3]}
         assert told["titles"][0] == f"item {int(told['items'][0][1:])}"
-        assert all("number" in reason and "+" in reason for reason in told["reasons"])
+        assert all("liked +" in reason for reason in told["reasons"])
         described = advised(served, ("image", np.eye(WIDTH, dtype=np.float32)[kind]))
         assert sum(KIND[int(item[1:])] == kind for item in described["items"]) >= 8
+
+
+def test_a_part_of_a_score_is_what_is_gone_without_it(served):
+    medium = ("image", np.eye(WIDTH, dtype=np.float32)[1])
+    batch = asked(served, medium, liked=b"i02, i05", user=b"u07")
+    told = served.explained(batch, served.predict(batch, EVALUATE))[0]
+
+    @torch.inference_mode()
+    def scores(changed: dict[str, torch.Tensor], left: str = "") -> list[float]:
+        who = served._asked(batch | changed, served.shelf)
+        placed = served.shelf.without[left] if left else served.shelf.placed
+        found = served.read(who.users, who.told, who.real, placed)[0]
+        return [float(found[served.shelf.places[item]]) for item in told["items"]]
+
+    gone = {"user": torch.tensor([-1])}, {"liked": torch.full((1, 5), -1)}, {"image" + PRESENT: torch.tensor([False])}
+    without = {name: scores(change) for name, change in zip(("user", "liked", "given"), gone, strict=True)}
+    without |= {name: scores({}, left=name) for name in ("image", "audio", "number")}
+    for i, parts in enumerate(told["parts"]):
+        for name, left in without.items():
+            assert parts.get(name, 0.0) == pytest.approx(told["scores"][i] - left[i], abs=1e-5)
+    assert all({"given", "liked", "user"} < parts.keys() for parts in told["parts"])
+    for item, parts in zip(told["items"], told["parts"], strict=True):
+        assert {"image", "audio"} & set(parts) == set(MEDIA[int(item[1:])])
+    assert not {"user", "liked"} & advised(served, medium)["parts"][0].keys()
+    assert served.details(told)["parts"][0].keys() == told["parts"][0].keys()
+
+
+def test_items_are_found_by_the_words_of_their_titles_the_most_rated_first(served):
+    shelf = served.shelf
+    counts = shelf.seen.sum(0)
+    found = [one["item"] for one in shelf.find("", 100)]
+    assert len(found) == ITEMS and [counts[shelf.places[item]] for item in found] == sorted(counts, reverse=True)
+    assert {one["item"] for one in shelf.find("4 ITÉM", 100)} == {f"i{i:02d}" for i in range(ITEMS) if "4" in str(i)}
+    assert shelf.find("item 7", 1) == [{"item": "i07", "title": "item 7"}] and not shelf.find("nothing", 5)
+    assert len(shelf.find("item", 5)) == 5
+
+
+def test_ids_with_commas_are_given_as_a_list(served):
+    given = [served.read_also({"liked": text})["liked"].tolist() for text in (b'["i03", "i04"]', b"i03; i04")]
+    assert given[0] == given[1] == [3, 4, -1, -1, -1]
+    with pytest.raises(InputError, match="no item is called 'a, b'"):
+        served.read_also({"liked": b'["a, b"]'})
 
 
 def test_users_and_items_that_there_are_not_are_named(served):

@@ -1,0 +1,67 @@
+"""What a score is made of: by how much it falls where a part of what is known of the item or the user is left out.
+
+Parts act together, so they need not add up to the score; what is left without any of them is how liked an item is.
+
+Shapes: B users who are asked for, K items shown to each, N items, H places of what is liked, D dim.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from stages.models.tasks.recommend.rated import NONE
+
+USER, LIKED, GIVEN = "user", "liked", "given"  # of who is asked for: the own vector, liked items, media or a text
+Placed = tuple[Tensor, Tensor]  # vectors (N, D) and appeal (N,)
+Reading = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # of `Asked`: vectors (B, D), usual scores (B,)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who is asked for: numbers of users (B,), vectors of what they like (B, H + 1, D), and which there are.
+
+    The last place is for the media that are given.
+    """
+
+    users: Tensor
+    told: Tensor
+    real: Tensor
+
+    def without(self) -> dict[str, tuple["Asked", Tensor]]:
+        """Return by part who is asked for without it, and for whom of them it was there, (B,)."""
+        history, media = torch.ones_like(self.real), torch.ones_like(self.real)
+        history[:, :-1], media[:, -1] = False, False
+        return {
+            USER: (replace(self, users=torch.full_like(self.users, NONE)), self.users >= 0),
+            LIKED: (replace(self, real=self.real & history), self.real[:, :-1].any(1)),
+            GIVEN: (replace(self, real=self.real & media), self.real[:, -1]),
+        }
+
+
+def gains(
+    read: Reading, asked: Asked, shown_BK: Tensor, placed: Placed, without: Mapping[str, Placed]
+) -> dict[str, Tensor]:
+    """Return by part how much of the score of each shown item is gone without it, (B, K); 0 where it was not there."""
+
+    def scores(who: Asked, where: Placed) -> Tensor:
+        vector_BD, usual_B = read(who.users, who.told, who.real)
+        vectors_ND, appeal_N = where
+        agree_BK = (vectors_ND[shown_BK] @ vector_BD.unsqueeze(-1)).squeeze(-1)
+        return agree_BK + appeal_N[shown_BK] + usual_B.unsqueeze(1)
+
+    whole_BK = scores(asked, placed)
+    found = {name: whole_BK - scores(asked, left) for name, left in without.items()}
+    for name, (other, there_B) in asked.without().items():
+        found[name] = (whole_BK - scores(other, placed)) * there_B.unsqueeze(1)
+    return found
+
+
+def in_words(parts: Mapping[str, float]) -> str:
+    """Write the parts of one score, the largest first.
+
+    >>> in_words({"text": -0.25, "image": 0.5})
+    'image +0.50, text -0.25'
+    """
+    return ", ".join(f"{name} {gain:+.2f}" for name, gain in sorted(parts.items(), key=lambda item: -item[1]))

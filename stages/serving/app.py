@@ -149,7 +149,7 @@ def _add_models(app: APIRouter, models: Models) -> None:
         if gallery is None:
             raise Refused(422, "not_searchable", f"{name} is no retrieval model with samples to search")
         found, given = await _ask_with(models, request, name)
-        looked_for, results = found.version.gallery.search(found.values, given, limit)
+        looked_for, results = await asyncio.to_thread(found.version.gallery.search, found.values, given, limit)
         for result in results:
             media = result.pop("media")
             base = f"/models/{name}/gallery/{quote(result['sample_id'], safe='')}"

@@ -14,7 +14,6 @@ from stages.registry.lineage import PREFIX
 from stages.serving.code import import_code, module, open_model
 
 CODE = "code/stages"
-GALLERY = "gallery.parquet"
 NOT_LINEAGE = ("decision", "digest", "headline", "task")  # of a version's tags: shown elsewhere, or not at all
 
 

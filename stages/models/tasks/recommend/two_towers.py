@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from stages.base.device import Device
+from stages.models.catalogue import Built, build_index, drawn
 from stages.models.tables import PRESENT, FeatureTable, Split
 from stages.models.tasks.base import Answers, Arrays, Batch, ModelConfig
 from stages.models.tasks.fused import FusedTask
 from stages.models.tasks.recommend.pairs import take, targets
 from stages.models.tasks.recommend.rated import NONE, Rated
-from stages.models.tasks.recommend.shelf import Placed, Shelf, read_shelf, write_shelf
+from stages.models.tasks.recommend.shelf import Placed, Shelf, vectors_of, write_shelf
 from stages.models.tasks.recommend.towers import UserTower, looked_up, vectors
 from stages.params import ExperimentBase, RecommendParams
 
@@ -132,31 +133,55 @@ class TwoTowers(FusedTask):
         if self.shelf is None:
             return [{name: [] for name in self.answer_types} for _ in placed_BD]
         media_B = torch.stack([batch[modality + PRESENT] for modality in self.config.features]).any(0)
-        told_BHD = torch.cat([self.shelf.placed[0][batch["liked"].clamp_min(0)], placed_BD.unsqueeze(1)], dim=1)
+        asked = list(zip(batch["user"].tolist(), batch["liked"].tolist(), strict=True))
+        told_BHD = torch.cat([self._vectors(batch["liked"]), placed_BD.unsqueeze(1)], dim=1)
         real_BH = torch.cat([batch["liked"] >= 0, media_B.unsqueeze(1)], dim=1)
-        numbers = self.shelf.numbers.to(batch["user"].device)
-        users_B = torch.where(batch["user"] >= 0, numbers[batch["user"].clamp_min(0)], NONE)
-        scores_BN, *without = (
-            self.read(users_B, told_BHD, real_BH, placed).cpu().numpy()
-            for placed in (self.shelf.placed, *self.shelf.without.values())
-        )
-        asked = zip(batch["user"].tolist(), batch["liked"].tolist(), strict=True)
-        return [
-            self.shelf.best(scores_N, [left[i] for left in without], self.shelf.known(user, liked))
-            for i, (scores_N, (user, liked)) in enumerate(zip(scores_BN, asked, strict=True))
-        ]
+        users_B = self._known([user for user, _ in asked])
+        usual_B = self.usual(users_B).cpu().numpy()
+        return self.shelf.best(self._asking(users_B, told_BHD, real_BH), usual_B, asked)
+
+    def _vectors(self, places: Tensor) -> Tensor:
+        """Return the vectors of items of the shelf, (..., D), any for -1."""
+        assert self.shelf, "a model in service has one"
+        return torch.from_numpy(self.shelf.placed.at(places.clamp_min(0).cpu().numpy())[..., :-1]).to(places.device)
+
+    def _known(self, users: list[int]) -> Tensor:
+        """Return the numbers by which the model knows users of the shelf, -1 for those that training had not."""
+        assert self.shelf, "a model in service has one"
+        names = [self.shelf.users[user]["name"] if user != NONE else None for user in users]
+        numbers = [NONE if name is None else self.users.get(name, NONE) for name in names]
+        return torch.tensor(numbers, device=self.bank.device)
+
+    def _asking(self, users_A: Tensor, told_AHD: Tensor, real_AH: Tensor) -> np.ndarray:
+        """Return the vectors that the shelf is asked with, (A, D + 1)."""
+        vectors_AD = self.user(users_A, told_AHD, real_AH)
+        return torch.cat([vectors_AD, torch.ones_like(vectors_AD[:, :1])], dim=1).cpu().numpy()
 
     def keep_beside(self, folder: Path, pool: Split) -> None:
         """Write the shelf: each item's vector, also with each modality left out, its title and its ratings."""
         pool = self.numbered(pool)
         whole = {"": pool.features.keys(), **{m: pool.features.keys() - {m} for m in pool.features}}
         placed = {left: self.place_all(pool.only(set(used)), BATCH) for left, used in whole.items()}
-        write_shelf(folder, pool.rows, placed)
+        write_shelf(folder, pool.rows, placed, (self.params.liked, self.params.history))
 
     def read_beside(self, folder: Path) -> None:
         """Read the shelf."""
-        device = next(self.parameters()).device
-        self.shelf = read_shelf(folder, (self.params.liked, self.params.history), self.users, device)
+        self.shelf = Shelf.open(folder, self.params.history)
+
+    @torch.inference_mode()
+    def index_beside(self, folder: Path, exact_below: int, recall: float) -> dict[str, Built]:
+        """Build the index of the shelf's items, by what its users would ask for."""
+        self.read_beside(folder)
+        assert self.shelf
+        if len(self.shelf.items) <= exact_below:
+            return {}
+        users = drawn(len(self.shelf.users)).tolist()
+        liked = torch.full((len(users), self.params.history), NONE, device=self.bank.device)
+        for i, user in enumerate(users):
+            history = torch.tensor(self.shelf.users[user]["history"], dtype=liked.dtype)
+            liked[i, : len(history)] = history
+        queries_AE = self._asking(self._known(users), self._vectors(liked), liked != NONE)
+        return {"items": build_index(vectors_of(folder), queries_AE, recall)}
 
     def read_also(self, given: dict[str, bytes | None]) -> Arrays:
         """Return the number of a user, and the places of liked items; see `Shelf.asked`."""

@@ -39,7 +39,19 @@ def best_by_blocks(
                 scores_B[inside] = -np.inf
             better = np.flatnonzero(scores_B > scores_Qk[i, -1])
             scores = np.concatenate([scores_Qk[i], scores_B[better]])
-            order = np.argsort(-scores, kind="stable")[:k]
+            order = first_of_best(scores, k)
             scores_Qk[i] = scores[order]
             places_Qk[i] = np.concatenate([places_Qk[i], better + at])[order]
     return scores_Qk, places_Qk
+
+
+def first_of_best(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the places of the k largest, largest first; of equals the first.
+
+    >>> first_of_best(np.array([1.0, 3.0, 2.0, 3.0, 2.0]), 3)
+    array([1, 3, 2])
+    """
+    if len(scores) > k:
+        near = np.flatnonzero(scores >= np.partition(scores, -k)[-k])  # sorting all would take longer than comparing
+        return near[np.argsort(-scores[near], kind="stable")[:k]]
+    return np.argsort(-scores, kind="stable")

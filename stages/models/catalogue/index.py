@@ -19,7 +19,7 @@ import numpy as np
 
 from stages.base.errors import InputError
 from stages.base.store import say, sha256_file, write_json
-from stages.models.catalogue.exact import NOWHERE, Found, best_by_blocks
+from stages.models.catalogue.exact import NOWHERE, Found, best_by_blocks, first_of_best
 from stages.models.catalogue.rows import AGAIN
 
 INDEX, ABOUT = ".faiss", ".index.json"  # suffixes, of files beside that of the vectors
@@ -71,11 +71,14 @@ class Index:
         for part in (about, file):
             if not part.exists():
                 raise InputError(f"{part} is missing; {AGAIN}")
-        built = Built(**json.loads(about.read_text(encoding="utf8")))
+        try:
+            built = Built(**json.loads(about.read_text(encoding="utf8")))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{about} is damaged ({error}); {AGAIN}") from None
         if sha256_file(file) != built.sha256:
             raise InputError(f"{file} is not what was built; {AGAIN}")
-        faiss = _faiss()
-        return cls(faiss.read_index(str(file), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY), built.probes, vectors_ND)
+        faiss = _faiss()  # its other kind of map, of lists on a disk, starts threads at each query
+        return cls(faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC), built.probes, vectors_ND)
 
     def best(self, query_D: np.ndarray, k: int, without: np.ndarray) -> Found:
         """Return the scores and places of the best vectors (k,), as exact search does; nearly always the same.
@@ -83,8 +86,9 @@ class Index:
         Where the lists that are looked into hold too few, all vectors are compared.
         """
         faiss = _faiss()
-        left_out = faiss.IDSelectorBatch(without.astype(np.int64))
-        looking = faiss.SearchParametersIVF(nprobe=self._probes, sel=faiss.IDSelectorNot(left_out))
+        looking = faiss.SearchParametersIVF(nprobe=self._probes)
+        if len(without):
+            looking.sel = faiss.IDSelectorNot(faiss.IDSelectorBatch(without.astype(np.int64)))
         wanted = min(SPARE * k, self._lists.ntotal)
         places = np.sort(self._lists.search(query_D[None], wanted, params=looking)[1][0])
         places = places[places > NOWHERE]
@@ -92,7 +96,7 @@ class Index:
             scores_1k, places_1k = best_by_blocks(self._vectors_ND, query_D[None], k, [without])
             return scores_1k[0], places_1k[0]
         scores = self._vectors_ND[places] @ query_D
-        order = np.argsort(-scores, kind="stable")[:k]
+        order = first_of_best(scores, k)
         return _filled(scores[order], k, -np.inf), _filled(places[order], k, NOWHERE)
 
 

@@ -120,6 +120,7 @@ def flip(path: Path) -> None:
         (".faiss", cut, "items.faiss is not what was built"),
         (".faiss", Path.unlink, "items.faiss is missing"),
         (".index.json", Path.unlink, "items.index.json is missing"),
+        (".index.json", cut, "items.index.json is damaged"),
         (".npy", cut, "items.npy is missing or damaged"),
         (".npy", Path.unlink, "items.npy is missing or damaged"),
         (

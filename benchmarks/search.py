@@ -8,10 +8,11 @@ Run: `python -m benchmarks.search`, for a million items of width 128; it needs 1
 """
 
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ import psutil
 
 from benchmarks.timing import CONSOLE, bench_parser, show, show_machine, take_turns
 from stages.base.device import set_up
-from stages.models.catalogue import Vectors, build_index
+from stages.models.catalogue import Vectors, build_index, mapped
 from stages.models.catalogue.exact import best_by_blocks
-from stages.models.catalogue.vectors import mapped
+from stages.models.catalogue.index import NUM_QUERIES, K
 from stages.params import load_params
 from stages.params.cli import main
 
 SEED, KINDS, INNER, MADE = 0, 1000, 32, 100_000
-BATCH, K, ASKED = 32, 10, 1000
+BATCH, ASKED, UNSEEN = 32, 1000, 500
 MB = 1e6
 
 
@@ -49,18 +50,27 @@ def write_made(path: Path, items: int, width: int) -> np.ndarray:
     return made(ASKED)
 
 
-def apart(function: Callable[..., None], *args: Any) -> float:
-    """Call a function in a process of its own; return the MB of memory that it took at its peak, file pages aside."""
+def apart(function: Callable[..., object], *args: Any) -> float:
+    """Call a function in a process of its own; return the MB that it took at its peak, pages of mapped files aside."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (function, *args))
 
 
-def _measured(function: Callable[..., None], *args: Any) -> float:
-    before = psutil.Process().memory_info()
-    function(*args)
-    after = psutil.Process().memory_info()
-    files = (after.shared - before.shared) / MB  # pages of mapped files, which the system takes back when it wants
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB - before.rss / MB - files
+def _measured(function: Callable[..., object], *args: Any) -> float:
+    before = peak = _own_mb()
+    with ThreadPoolExecutor(1) as pool:
+        called = pool.submit(function, *args)
+        while not called.done():
+            peak = max(peak, _own_mb())
+            time.sleep(0.01)
+    called.result()
+    return peak - before
+
+
+def _own_mb() -> float:
+    """Return what this process holds beside pages of files, which the system takes back when it wants."""
+    memory = psutil.Process().memory_info()
+    return (memory.rss - memory.shared) / MB
 
 
 def ask_all(path: Path, queries: np.ndarray) -> None:
@@ -75,33 +85,29 @@ def recall(path: Path, queries: np.ndarray) -> float:
 
 
 def measure(items: int, width: int, least: float, rounds: int) -> None:
-    """Measure building, files, memory, answers a second and recall."""
+    """Measure building, files, memory, recall and answers."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "items.npy"
         queries = write_made(path, items, width)
-        start = time.perf_counter()
-        peak = apart(build_index, path, queries[BATCH : BATCH + 200], least)
-        took = time.perf_counter() - start
+        peak = apart(build_index, path, queries[BATCH : BATCH + NUM_QUERIES], least)
         sizes = {part.suffix: part.stat().st_size / MB for part in Path(folder).iterdir()}
         CONSOLE.print(f"faiss     {faiss.__version__}")
-        CONSOLE.print(f"built     in {took:.1f} s with its recall, {peak:.0f} MB at the peak")
+        CONSOLE.print(f"built     in {peak:.0f} MB at the peak, pages of mapped files aside")
         CONSOLE.print(f"files     vectors {sizes['.npy']:.0f} MB, index {sizes['.faiss']:.0f} MB")
-        CONSOLE.print(f"opened    and asked in {apart(ask_all, path, queries[:BATCH]):.0f} MB")
-        CONSOLE.print(f"recall@10 {recall(path, queries[-500:]):.4f} of exact, 500 queries that the build has not seen")
+        CONSOLE.print(f"opened    and asked in {apart(ask_all, path, queries[:BATCH]):.0f} MB, counted alike")
+        CONSOLE.print(f"recall@10 {recall(path, queries[-UNSEEN:]):.4f} of exact, {UNSEEN} queries new to the build")
         exact, index = Vectors(mapped(path)), Vectors.open(path)
-        asked, each = queries[:BATCH], [queries[i : i + 1] for i in range(BATCH)]
-        one_by_one = take_turns(
-            {name: lambda found=found: [found.best(q, K) for q in each] for name, found in _both(exact, index)}, rounds
-        )
-        show(f"one at a time, {items:,} items of width {width}", one_by_one, (BATCH, "answer"))
-        together = take_turns(
-            {name: lambda found=found: found.best(asked, K) for name, found in _both(exact, index)}, rounds
-        )
-        show(f"{BATCH} together", together, (BATCH, "answer"))
+        for size in (1, BATCH):
+            batches = [queries[at : at + size] for at in range(0, BATCH, size)]
+            contenders = {"exact by blocks": partial(ask, exact, batches), "index": partial(ask, index, batches)}
+            title = f"{items:,} items of width {width}, {size} at a time"
+            show(title, take_turns(contenders, rounds), (BATCH, "answer"))
 
 
-def _both(exact: Vectors, index: Vectors) -> list[tuple[str, Vectors]]:
-    return [("exact by blocks", exact), ("index", index)]
+def ask(vectors: Vectors, batches: list[np.ndarray]) -> None:
+    """Answer all batches."""
+    for queries in batches:
+        vectors.best(queries, K)
 
 
 def command(argv: Sequence[str] | None = None) -> None:

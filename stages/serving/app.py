@@ -165,7 +165,7 @@ def _add_models(app: APIRouter, models: Models) -> None:
     async def gallery(name: str, sample_id: str, modality: str) -> Response:
         """Return the image, sound or video of a test sample that a search found."""
         shown = models.get(name).version.gallery
-        data = shown.medium(sample_id, modality) if shown else None
+        data = await asyncio.to_thread(shown.medium, sample_id, modality) if shown else None
         if data is None:
             raise Refused(404, "no_such_sample", "there is no such sample or medium")
         return Response(data, media_type=media_type(data), headers={"Cache-Control": "private, max-age=300"})

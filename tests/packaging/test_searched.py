@@ -64,7 +64,8 @@ def test_search_over_http_finds_by_an_index_what_is_found_exactly(large, tmp_pat
         looked_for, wanted = exact.search(predictor.predict([given])[0], set(given), 5)
         found = {result["sample_id"]: result["similarity"] for result in answer["results"]}
         assert answer["looked_for"] == looked_for and len(found) == len(wanted) == 5
-        alike.append(np.mean([result["sample_id"] in found for result in wanted]))
+        near = np.array([result["similarity"] for result in wanted])  # so small a model finds many alike
+        alike.append(np.mean(np.abs(near - list(found.values())) < 1e-4))
         for result in wanted:
             assert found.get(result["sample_id"], result["similarity"]) == pytest.approx(result["similarity"], abs=1e-4)
         first = answer["results"][0]
@@ -90,12 +91,12 @@ def test_users_are_advised_by_an_index_what_is_best(large):
 
 def test_a_version_says_how_it_is_searched(large):
     cards = {card["name"]: card for card in httpx.get(f"{large.url}/models").json()["models"]}
-    told = {name: {k: v for k, v in card["lineage"].items() if "search" in k} for name, card in cards.items()}
-    assert [*told["likes"], *told["retrieve"]] == ["search.items", "search.queries", "search.targets"]
-    assert told["retrieve"]["search.queries"].startswith("150 by an index, recall@10 0.9") or told["retrieve"][
-        "search.queries"
-    ].startswith("150 by an index, recall@10 1.000 against exact")
-    assert client().get_model_version("likes", "1").tags["fuseline.search.items"].startswith("80 by an index")
+    told = {key: text for name in cards for key, text in cards[name]["lineage"].items() if key.startswith("search.")}
+    sizes = {key: text.partition(" by an index, recall@10 ")[0] for key, text in told.items()}
+    assert sizes == {"search.items": "80", "search.queries": "150", "search.targets": "750"}
+    assert all(0.95 <= float(text.partition("recall@10 ")[2].split()[0]) <= 1 for text in told.values())
+    tags = client().get_model_version("likes", "1").tags
+    assert tags["fuseline.search.items"] == told["search.items"]
 
 
 def test_the_gallery_holds_the_test_split_alone_and_finds_what_the_evaluation_found(every_task, tmp_path):
@@ -115,7 +116,7 @@ def test_the_gallery_holds_the_test_split_alone_and_finds_what_the_evaluation_fo
         assert image and gallery.medium("nobody", "image") is gallery.medium(row["sample_id"], "text") is None
         answer: dict[str, Any] = predictor.predict([{"image": image}])[0]
         found = [result["sample_id"] for result in gallery.search(answer, {"image"}, 3)[1]]
-        assert found == list(dict.fromkeys(row["nearest"]))[: len(found)] or set(row["nearest"]) <= set(found)
+        assert set(row["nearest"]) <= set(found)
 
 
 def test_a_gallery_without_a_file_is_refused(every_task, tmp_path):

@@ -85,19 +85,23 @@ class Index:
 
         Where the lists that are looked into hold too few, all vectors are compared.
         """
-        faiss = _faiss()
-        looking = faiss.SearchParametersIVF(nprobe=self._probes)
-        if len(without):
-            looking.sel = faiss.IDSelectorNot(faiss.IDSelectorBatch(without.astype(np.int64)))
-        wanted = min(SPARE * k, self._lists.ntotal)
-        places = np.sort(self._lists.search(query_D[None], wanted, params=looking)[1][0])
-        places = places[places > NOWHERE]
+        scores, places = self.near(query_D, k, without)
         if len(places) < min(k, self._lists.ntotal - len(np.unique(without))):
             scores_1k, places_1k = best_by_blocks(self._vectors_ND, query_D[None], k, [without])
             return scores_1k[0], places_1k[0]
+        return _filled(scores, k, -np.inf), _filled(places, k, NOWHERE)
+
+    def near(self, query_D: np.ndarray, k: int, without: np.ndarray) -> Found:
+        """Return the scores and places of the best vectors in the lists that are looked into, k or fewer."""
+        faiss = _faiss()
+        left_out = {"sel": faiss.IDSelectorNot(faiss.IDSelectorBatch(without.astype(np.int64)))} if len(without) else {}
+        looking = faiss.SearchParametersIVF(nprobe=self._probes, **left_out)
+        wanted = min(SPARE * k, self._lists.ntotal)
+        places = np.sort(self._lists.search(query_D[None], wanted, params=looking)[1][0])
+        places = places[places > NOWHERE]
         scores = self._vectors_ND[places] @ query_D
         order = first_of_best(scores, k)
-        return _filled(scores[order], k, -np.inf), _filled(places[order], k, NOWHERE)
+        return scores[order], places[order]
 
 
 def build_index(path: Path, queries_QD: np.ndarray, recall: float) -> Built:
@@ -141,7 +145,7 @@ def _probes(lists: Any, vectors_ND: np.ndarray, queries_QD: np.ndarray, recall: 
     probes = 1
     while True:
         index = Index(lists, min(probes, lists.nlist), vectors_ND)
-        found = [index.best(query_D, K, nothing)[1] for query_D in queries_QD]
+        found = [index.near(query_D, K, nothing)[1] for query_D in queries_QD]
         reached = float(np.mean([np.isin(exact, near).mean() for exact, near in zip(exact_QK, found, strict=True)]))
         if reached >= recall or probes >= lists.nlist:
             return min(probes, lists.nlist), reached

@@ -21,7 +21,7 @@ from stages.models.tasks.recommend.rated import NONE, Rated
 Placed = tuple[Tensor, Tensor]  # vectors (N, D) and appeal (N,)
 SHELF = "shelf"  # folder, in a model's
 ITEMS, USERS = "items.arrow", "users.arrow"
-WHOLE, WITHOUT = "vectors", "vectors_without_"  # files, the latter before the modality that is left out
+WHOLE, WITHOUT = "items", "items_without_"  # files of vectors, the latter before the modality that is left out
 BATCH = 1024  # rows
 TOLD = 3  # names in a message
 

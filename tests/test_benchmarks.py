@@ -97,7 +97,7 @@ def test_a_wrong_name_is_told(project, benchmark, name, message):
 def test_search_compares_an_index_with_exact_search(capsys):
     search.command(["--items", "3000", "--width", "16", "--rounds", "1"])
     output = capsys.readouterr().out
-    assert list(shown_rows(output)) == ["exact by blocks", "index"] and output.count("exact by blocks") == 2
+    assert list(shown_rows(output)) == ["index", "exact by blocks"] and output.count("exact by blocks") == 2
     recall = re.search(r"recall@10 ([0-9.]+) of exact", output)
     assert recall is not None and float(recall[1]) > 0.9
     assert re.search(r"built +in [0-9]+ MB at the peak", output) and "index 0 MB" in output

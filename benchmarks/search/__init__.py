@@ -1,4 +1,4 @@
-"""Answers from a million made items: by the kept index of `register`, against exact search by blocks.
+"""Answers from a million made items: by the kept index of `register`, and by exact search by blocks.
 
 The items are unit vectors of many kinds, in a space of few dimensions that is bent into the width asked for, as what
 encoders make is; queries are others of the same. Both contenders read the same memory-mapped file and answer the same
@@ -26,7 +26,6 @@ from stages.models.catalogue import Vectors, build_index, mapped
 from stages.models.catalogue.exact import best_by_blocks
 from stages.models.catalogue.index import NUM_QUERIES, K
 from stages.params import load_params
-from stages.params.cli import main
 
 SEED, KINDS, INNER, MADE = 0, 1000, 32, 100_000
 BATCH, ASKED, UNSEEN = 32, 1000, 500
@@ -99,7 +98,7 @@ def measure(items: int, width: int, least: float, rounds: int) -> None:
         exact, index = Vectors(mapped(path)), Vectors.open(path)
         for size in (1, BATCH):
             batches = [queries[at : at + size] for at in range(0, BATCH, size)]
-            contenders = {"exact by blocks": partial(ask, exact, batches), "index": partial(ask, index, batches)}
+            contenders = {"index": partial(ask, index, batches), "exact by blocks": partial(ask, exact, batches)}
             title = f"{items:,} items of width {width}, {size} at a time"
             show(title, take_turns(contenders, rounds), (BATCH, "answer"))
 
@@ -119,7 +118,3 @@ def command(argv: Sequence[str] | None = None) -> None:
     params = load_params(args.params)
     show_machine(set_up(*params.base.hardware()))
     measure(args.items, args.width, params.register_.index_recall, args.rounds)
-
-
-if __name__ == "__main__":
-    main(command)

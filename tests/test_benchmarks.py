@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from benchmarks import beam_search, features, generation, gpu, training
+from benchmarks import beam_search, features, generation, gpu, search, training
 from stages import features as features_stage
 from stages import train
 from stages.base.errors import InputError
@@ -92,6 +92,15 @@ def test_beam_search_and_its_baseline_find_the_same_captions(project, capsys, he
 def test_a_wrong_name_is_told(project, benchmark, name, message):
     with pytest.raises(InputError, match=message):
         benchmark.command([name])
+
+
+def test_search_compares_an_index_with_exact_search(capsys):
+    search.command(["--items", "3000", "--width", "16", "--rounds", "1"])
+    output = capsys.readouterr().out
+    assert list(shown_rows(output)) == ["index", "exact by blocks"] and output.count("exact by blocks") == 2
+    recall = re.search(r"recall@10 ([0-9.]+) of exact", output)
+    assert recall is not None and float(recall[1]) > 0.9
+    assert re.search(r"built +in [0-9]+ MB at the peak", output) and "index 0 MB" in output
 
 
 def test_the_gpu_s_questions_are_asked_of_a_cpu_too(capsys, monkeypatch):

@@ -14,8 +14,8 @@ from stages.base.tracking import KEY_TAG, experiment_id, find_run, log_params
 from stages.extractors.batches import media_of
 from stages.models.model import ANSWERING, named_bases
 from stages.models.tasks import task_of
-from stages.packaging.gallery import fields_text, write_gallery
-from stages.packaging.posters import write_posters
+from stages.packaging.gallery import fields_text
+from stages.packaging.searched import searched_files
 from stages.params import Params
 from stages.pretrained.bases import bring
 from stages.registry.bases import upload_bases
@@ -25,6 +25,7 @@ from stages.registry.lineage_files import LINEAGE, write_lineage
 MAX_NAME_CHARS = 250  # of a metric, in MLflow
 REQUIREMENTS = (
     "av",
+    "faiss-cpu",
     "filelock",
     "jinja2",
     "jiwer",
@@ -130,7 +131,6 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
 
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "settings.json"
-        experiment = params.experiments[name]
         write_json(
             settings,
             {
@@ -144,19 +144,13 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
                 "modalities": list(_inputs(params, name)),
             },
         )
-        files = {"model": str(artifact_path("train", name)), "settings": str(settings)}
-        if experiment.task == "retrieve":
-            files["gallery"] = str(Path(folder) / "gallery.parquet")
-            write_gallery(params, name, Path(files["gallery"]))
-        if experiment.task == "recommend":
-            files["posters"] = str(Path(folder) / "posters.arrow")
-            write_posters(experiment.dataset, Path(files["posters"]))
+        files, told = searched_files(params, name, Path(folder))
         signature, example = _signature(params, name)
         with mlflow.start_run(run_id=run_id):
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(Path(__file__).with_name("served_model.py")),
-                artifacts=files,
+                artifacts=files | {"settings": str(settings)},
                 code_paths=[str(Path(__file__).parents[1])],
                 signature=signature,
                 input_example=example,
@@ -164,7 +158,7 @@ def create_version(mlflow_client: Any, params: Params, name: str, run_id: str) -
             )
     if not mlflow_client.search_registered_models(f"name = '{name}'"):
         mlflow_client.create_registered_model(name)
-    tags = lineage_tags(params, name)
+    tags = lineage_tags(params, name) | told
     return mlflow_client.create_model_version(name, logged.model_uri, run_id, tags, model_id=logged.model_id)
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from stages.base.store import SPLITS, artifact_path, say
 from stages.media.images import to_rgb
 from stages.media.video import facts, pictures
+from stages.models.catalogue import Rows
 
 SIDE_PX, KEPT_BYTES = 240, 2**14  # a picture of no more is kept as it is
 MOST_SECONDS, MOST_CHARS = 10, 300
@@ -93,17 +94,17 @@ class Posters:
 
     def __init__(self, path: Path) -> None:
         """Map the file."""
-        self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        self._numbers = {name: i for i, name in enumerate(self._table["sample_id"].to_pylist())}
+        self._rows = Rows(path)
 
     def of(self, item: str) -> tuple[list[str], str]:
         """Return which media there are of an item, and its text, empty where it has none."""
-        number = self._numbers.get(item)
-        if number is None:
-            return [], ""
-        return [name for name in SHOWN if self._table[name][number].is_valid], self._table["text"][number].as_py() or ""
+        found = self._found(item)
+        return [name for name in SHOWN if found.get(name)], found.get("text") or ""
 
     def medium(self, item: str, modality: str) -> bytes | None:
         """Return the bytes of an item's picture or sound; None when there is none."""
-        number = self._numbers.get(item)
-        return self._table[modality][number].as_py() if number is not None and modality in SHOWN else None
+        return self._found(item).get(modality) if modality in SHOWN else None
+
+    def _found(self, item: str) -> dict[str, Any]:
+        number = self._rows.find("sample_id", item)
+        return self._rows[number] if number >= 0 else {}

@@ -11,6 +11,9 @@ from stages.params.section import Count, NonNegative, Positive, Section
 ORIGIN = re.compile(r"(?!https:.*:443$|http:.*:80$)[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+")
 
 
+Split = Literal["train", "val", "test"]
+
+
 class RecogniserParams(Section):
     """A pretrained recogniser of speech: a folder, or a name on the hub with the revision that fixes it."""
 
@@ -35,7 +38,7 @@ class EvaluateParams(Section):
 
 
 class RegisterParams(Section):
-    """The promotion gate."""
+    """The promotion gate, and what a version is searched in."""
 
     metric: str
     max_loss: NonNegative
@@ -44,6 +47,10 @@ class RegisterParams(Section):
     resamples: Annotated[int, Field(ge=100)]
     seed: Annotated[int, Field(ge=0)]
     floors: dict[str, dict[str, float]]
+    gallery_splits: Annotated[list[Split], Field(min_length=1)] = ["test"]  # versions from before are rebuilt so,
+    gallery_samples: Count = 1000  # as with the next
+    exact_below: Count = 100_000
+    index_recall: Annotated[float, Field(gt=0, le=1)] = 0.98
 
 
 class RetrainParams(Section):

@@ -49,7 +49,7 @@ MOST_SOUGHT_CHARS = 200
 LOOKED_AT = ("attention", "grid", "frames", "frame_seconds")  # of an answer, where it is asked for
 ABOUT = (
     "`GET /models` lists the models with their inputs. `predict` answers one sample, as parts of a form or keys of a "
-    "JSON object, and `stream` a long sound as it goes; `search` looks among the test samples of a `retrieve` model, "
+    "JSON object, and `stream` a long sound as it goes; `search` looks among the samples of a `retrieve` model, "
     "`items` among those of a `recommend` model. "
     "Each answer names its version."
 )
@@ -150,12 +150,12 @@ def _add_models(app: APIRouter, models: Models) -> None:
 
     @app.post("/models/{name}/search", tags=["models"], responses=ANSWERED, openapi_extra=INPUT_BODY)
     async def search(request: Request, name: str, limit: Annotated[int, Query(ge=1, le=MOST_RESULTS)] = 12) -> Search:
-        """Find test samples of a `retrieve` model: a target given looks for the others, the others for targets."""
+        """Find samples of a `retrieve` model: a target given looks for the others, the others for targets."""
         gallery = models.get(name).version.gallery
         if gallery is None:
             raise Refused(422, "not_searchable", f"{name} is no retrieval model with samples to search")
         found, given = await _ask_with(models, request, name)
-        looked_for, results = found.version.gallery.search(found.values, given, limit)
+        looked_for, results = await asyncio.to_thread(found.version.gallery.search, found.values, given, limit)
         for result in results:
             media = result.pop("media")
             base = f"/models/{name}/gallery/{quote(result['sample_id'], safe='')}"
@@ -180,10 +180,10 @@ def _add_models(app: APIRouter, models: Models) -> None:
         responses=problems(401, 404) | {200: {"content": {"image/*": {}, "audio/*": {}, "video/*": {}}}},
     )
     async def gallery(name: str, sample_id: str, modality: str) -> Response:
-        """Return the image, sound or video of a test sample that a search found, or of an item."""
+        """Return the image, sound or video of a sample that a search found, or of an item."""
         version = models.get(name).version
         shown = version.gallery or version.posters
-        data = shown.medium(sample_id, modality) if shown else None
+        data = await asyncio.to_thread(shown.medium, sample_id, modality) if shown else None
         if data is None:
             raise Refused(404, "no_such_sample", "there is no such sample or medium")
         return Response(data, media_type=media_type(data), headers={"Cache-Control": "private, max-age=300"})

@@ -14,7 +14,6 @@ from stages.registry.lineage import PREFIX
 from stages.serving.code import import_code, module, open_model
 
 CODE = "code/stages"
-GALLERY = "gallery.parquet"
 NOT_LINEAGE = ("decision", "digest", "headline", "task")  # of a version's tags: shown elsewhere, or not at all
 
 
@@ -124,7 +123,7 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
         lineage={key: text for key, text in sorted(tags.items()) if key not in (*NOT_LINEAGE, "run_id")},
         run_id=tags.get("run_id"),
         searchable=gallery is not None,
-        num_items=len(shelf.ids) if shelf and hasattr(shelf, "find") else None,
+        num_items=len(shelf.items) if shelf and hasattr(shelf, "find") else None,
         max_audio_seconds=settings["max_audio_seconds"],
         max_video_seconds=settings.get("max_video_seconds"),
     )

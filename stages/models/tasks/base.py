@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.base.lexicon import Lexicon
+from stages.models.catalogue import Built
 from stages.models.encoders.base import FeatureSpec
 from stages.models.metrics.truth import Judgement
 from stages.models.tables import Picks, Split
@@ -121,6 +122,10 @@ class Task(nn.Module):
 
     def read_beside(self, folder: Path) -> None:
         """Read what `keep_beside` wrote, to be in service."""
+
+    def index_beside(self, folder: Path, exact_below: int, recall: float) -> dict[str, Built]:
+        """Build indexes beside what `keep_beside` wrote, where it is more than that; return them by what is in them."""
+        return {}
 
     def read_also(self, given: dict[str, bytes | None]) -> Arrays:
         """Return what is given in service beside modalities, by the names in `also`, each of one shape.

@@ -126,7 +126,7 @@ class Prediction(BaseModel):
 
 
 class Found(BaseModel):
-    """A test sample that was found; `text` is the text of it that is nearest, where texts were looked for."""
+    """A sample that was found; `text` is the text of it that is nearest, where texts were looked for."""
 
     sample_id: str
     similarity: float

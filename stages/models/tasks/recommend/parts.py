@@ -2,7 +2,8 @@
 
 Parts act together, so they need not add up to the score; what is left without any of them is how liked an item is.
 
-Shapes: B users who are asked for, K items shown to each, N items, H places of what is liked, D dim.
+Shapes: B users who are asked for, K items shown to each, N items, H places of what is liked, D dim, E D + 1: an item's
+appeal stands behind its vector.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from stages.models.tasks.recommend.rated import NONE
 
 USER, LIKED, GIVEN = "user", "liked", "given"  # of who is asked for: the own vector, liked items, media or a text
 Placed = tuple[Tensor, Tensor]  # vectors (N, D) and appeal (N,)
-Reading = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # of `Asked`: vectors (B, D), usual scores (B,)
+Reading = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # of `Asked`: vectors (B, E), usual scores (B,)
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,20 @@ class Asked:
         }
 
 
-def gains(
-    read: Reading, asked: Asked, shown_BK: Tensor, placed: Placed, without: Mapping[str, Placed]
-) -> dict[str, Tensor]:
-    """Return by part how much of the score of each shown item is gone without it, (B, K); 0 where it was not there."""
+def gains(read: Reading, asked: Asked, shown_BKE: Tensor, without: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return by part how much of the score of each shown item is gone without it, (B, K); 0 where it was not there.
 
-    def scores(who: Asked, where: Placed) -> Tensor:
-        vector_BD, usual_B = read(who.users, who.told, who.real)
-        vectors_ND, appeal_N = where
-        agree_BK = (vectors_ND[shown_BK] @ vector_BD.unsqueeze(-1)).squeeze(-1)
-        return agree_BK + appeal_N[shown_BK] + usual_B.unsqueeze(1)
+    `without` has the vectors of the shown items (B, K, E) where one of their modalities is left out.
+    """
 
-    whole_BK = scores(asked, placed)
-    found = {name: whole_BK - scores(asked, left) for name, left in without.items()}
+    def scores(who: Asked, where_BKE: Tensor) -> Tensor:
+        vector_BE, usual_B = read(who.users, who.told, who.real)
+        return (where_BKE @ vector_BE.unsqueeze(-1)).squeeze(-1) + usual_B.unsqueeze(1)
+
+    whole_BK = scores(asked, shown_BKE)
+    found = {name: whole_BK - scores(asked, left_BKE) for name, left_BKE in without.items()}
     for name, (other, there_B) in asked.without().items():
-        found[name] = (whole_BK - scores(other, placed)) * there_B.unsqueeze(1)
+        found[name] = (whole_BK - scores(other, shown_BKE)) * there_B.unsqueeze(1)
     return found
 
 

@@ -2,62 +2,63 @@
 
 Items are looked up by the words of their titles, so that a person can say which are liked.
 
-Shapes: N items, U users, H history, D dim.
+Shapes: N items, U users, H history, D dim, E D + 1: an item's appeal stands behind its vector, as its inner product
+with a user's vector and a 1 is its score.
 """
 
 import contextlib
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-from torch import Tensor
 
 from stages.base.errors import InputError
-from stages.base.store import SPLITS
-from stages.models.metrics.recommendation import top
-from stages.models.pool import ASKS
+from stages.models.catalogue import Rows, Vectors, write_rows, write_vectors
+from stages.models.metrics.recommendation import K
 from stages.models.tasks.recommend.parts import Placed
 from stages.models.tasks.recommend.rated import NONE, Rated
 
-SHELF = "shelf.parquet"  # in a model's folder
-VECTOR, APPEAL = "vector_without_", "appeal_without_"  # columns, before the modality that is left out
+SHELF = "shelf"  # folder, in a model's
+ITEMS, USERS, SOUGHT = "items.arrow", "users.arrow", "sought.arrow"
+WHOLE, WITHOUT = "items", "items_without_"  # files of vectors, the latter before the modality that is left out
+BATCH = 1024  # rows
 TOLD = 3  # names in a message
 
 
 @dataclass
 class Shelf:
-    """Items and users by name; `without` are the items placed with one of their modalities left out."""
+    """Items and users by number; `without` are the items placed with one of their modalities left out."""
 
-    ids: list[str]
-    titles: list[str]
-    placed: Placed
-    without: dict[str, Placed]
-    users: dict[str, int]
-    numbers: Tensor  # (U,), by which the model knows them, -1 for those that training had not
-    seen: np.ndarray  # (U, N)
-    histories: np.ndarray  # (U, H)
-    places: dict[str, int] = field(init=False)
-    by_popularity: list[tuple[int, str]] = field(init=False, repr=False)  # place and folded title, the most rated first
+    items: Rows  # id, title
+    users: Rows  # name, the places of items that were seen, and of the latest that were liked
+    sought: Rows  # the place of an item, its title and id as people look for them; the most rated first
+    placed: Vectors
+    without: dict[str, Vectors]
+    length: int  # of a history
 
-    def __post_init__(self) -> None:
-        """Number the items, and order them for those who look for some."""
-        self.places = {name: place for place, name in enumerate(self.ids)}
-        order = np.argsort(-self.seen.sum(0), kind="stable").tolist()
-        self.by_popularity = [(place, _folded(f"{self.titles[place]} {self.ids[place]}")) for place in order]
+    @classmethod
+    def open(cls, model: Path, length: int) -> Self:
+        """Map the shelf in a model's folder.
+
+        Raises:
+            InputError: when a file of it is missing or damaged.
+        """
+        folder = model / SHELF
+        parts = {path.stem.removeprefix(WITHOUT): path for path in sorted(folder.glob(f"{WITHOUT}*.npy"))}
+        without = {modality: Vectors.open(path) for modality, path in parts.items()}
+        items, users, sought = (Rows(folder / name) for name in (ITEMS, USERS, SOUGHT))
+        return cls(items, users, sought, Vectors.open(vectors_of(model)), without, length)
 
     def find(self, text: str, limit: int) -> list[dict[str, str]]:
         """Return the first items whose title or id has all words of a text; titles that begin with it come first."""
-        wanted = _folded(text).strip()
-        found = [(place, title) for place, title in self.by_popularity if all(w in title for w in wanted.split())]
-        found.sort(key=lambda item: not item[1].startswith(wanted))
-        return [{"item": self.ids[place], "title": self.titles[place]} for place, _ in found[:limit]]
+        numbers = self.sought.having("words", _folded(text).strip(), limit)
+        rows = (self.items[self.sought[number]["place"]] for number in numbers)
+        return [{"item": row["id"], "title": row["title"]} for row in rows]
 
     def asked(self, given: Mapping[str, bytes | None]) -> dict[str, np.ndarray]:
         """Return the number of the user and the places of liked items, -1 for none.
@@ -65,80 +66,84 @@ class Shelf:
         Raises:
             InputError: naming a user or an item that there is not.
         """
-        user, liked = (_text(given.get(name)) for name in ("user", "liked"))
-        if user and user not in self.users:
-            raise InputError(f"user {user!r} is not known; such as {_such_as(self.users)}, or give liked items instead")
-        names = _names(liked)
-        for name in names:
-            if name not in self.places:
-                raise InputError(f"liked: no item is called {name!r}; ids are wanted, such as {_such_as(self.ids)}")
-        length = self.histories.shape[1]
-        places = [self.places[name] for name in dict.fromkeys(names)]
-        if user:
-            places += [place for place in self.histories[self.users[user]].tolist() if place not in (NONE, *places)]
-        filled = np.full(length, NONE)
-        filled[: len(places[:length])] = places[:length]
-        return {"user": np.array(self.users.get(user, NONE)), "liked": filled}
+        name, liked = (_text(given.get(key)) for key in ("user", "liked"))
+        user = self.users.find("name", name) if name else NONE
+        if name and user == NONE:
+            known = _such_as(self.users.first("name", TOLD))
+            raise InputError(f"user {name!r} is not known; such as {known}, or give liked items instead")
+        names = dict.fromkeys(_names(liked))
+        places = [self.items.find("id", name) for name in names]
+        for name, place in zip(names, places, strict=True):
+            if place == NONE:
+                known = _such_as(self.items.first("id", TOLD))
+                raise InputError(f"liked: no item is called {name!r}; ids are wanted, such as {known}")
+        if user != NONE:
+            places += [place for place in self.users[user]["history"] if place not in places]
+        filled = np.full(self.length, NONE)
+        filled[: len(places[: self.length])] = places[: self.length]
+        return {"user": np.array(user), "liked": filled}
 
-    def best(self, scores_N: np.ndarray, known_N: np.ndarray) -> dict[str, Any]:
-        """Return the best items that are not known yet, with their scores."""
-        chosen = top(scores_N, ~known_N)
-        return {
-            "items": [self.ids[place] for place in chosen],
-            "titles": [self.titles[place] for place in chosen],
-            "scores": [float(scores_N[place]) for place in chosen],
-        }
+    def best(self, queries_BE: np.ndarray, usual_B: np.ndarray, asked: Sequence[tuple[int, list[int]]]) -> list[Any]:
+        """Return for each user the best items that are not known yet, with their places and scores.
 
-    def known(self, user: int, liked: Sequence[int]) -> np.ndarray:
-        """Tell which items need not be recommended, (N,)."""
-        known_N = self.seen[user].copy() if user >= 0 else np.zeros(len(self.ids), bool)
-        known_N[[place for place in liked if place >= 0]] = True
-        return known_N
+        Args:
+            queries_BE: The users' vectors, and a 1 for the appeal.
+            usual_B: What each says before anything is said of the item.
+            asked: The number and the liked items of each.
+        """
+        scores_BK, places_BK = self.placed.best(queries_BE, K, [self._known(*one) for one in asked])
+        answers = []
+        for usual, scores_K, places_K in zip(usual_B, scores_BK, places_BK, strict=True):
+            chosen = places_K[places_K != NONE].tolist()
+            rows = [self.items[place] for place in chosen]
+            answers.append(
+                {
+                    "items": [row["id"] for row in rows],
+                    "titles": [row["title"] for row in rows],
+                    "places": chosen,
+                    "scores": [float(score + usual) for score in scores_K[: len(chosen)]],
+                }
+            )
+        return answers
+
+    def _known(self, user: int, liked: Sequence[int]) -> np.ndarray:
+        """Return the places of items that need not be recommended."""
+        seen = self.users[user]["seen"] if user != NONE else []
+        return np.array([*seen, *(place for place in liked if place != NONE)], np.int64)
 
 
-def write_shelf(folder: Path, rows: Sequence[Mapping[str, Any]], placed: Mapping[str, Placed]) -> None:
-    """Write the rows of a pool, and where its items are placed with each modality left out; "" for none."""
-    lists = [f"rating_{kind}" for kind in ("users", "values", "times", "splits")]
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("sample_id", *lists)}
-    columns["title"] = [title_of(row) for row in rows]
-    for left, (vectors_ND, appeal_N) in placed.items():
-        columns[f"{VECTOR}{left}"], columns[f"{APPEAL}{left}"] = vectors_ND.tolist(), appeal_N.tolist()
-    table = pa.table(columns)
-    kinds = {f"{VECTOR}{left}": pa.list_(pa.float32()) for left in placed}
-    kinds |= {f"{APPEAL}{left}": pa.float32() for left in placed}
-    schema = pa.schema([pa.field(f.name, kinds.get(f.name, f.type)) for f in table.schema])
-    pq.write_table(table.cast(schema), folder / SHELF, compression="zstd", write_statistics=False)
+def vectors_of(model: Path) -> Path:
+    """Return the file of the items' vectors in a model's folder."""
+    return model / SHELF / f"{WHOLE}.npy"
 
 
-def read_shelf(folder: Path, history: tuple[float, int], known: Mapping[str, int], device: torch.device) -> Shelf:
-    """Return the shelf in a model's folder; whatever a user rated, on whichever split, is known to that user.
+def write_shelf(
+    model: Path, rows: Sequence[Mapping[str, Any]], placed: Mapping[str, Placed], history: tuple[float, int]
+) -> None:
+    """Write the rows of a pool, and where its items are placed with each modality left out; "" for none.
 
     Args:
-        folder: The model's.
+        model: The model's folder.
+        rows: The pool's.
+        placed: By what is left out.
         history: From which rating on an item counts as liked, and how many of them are looked at.
-        known: The numbers by which the model knows users.
-        device: Where the vectors go.
     """
-    rows = [row | {ASKS: SPLITS[0]} for row in pq.read_table(folder / SHELF).to_pylist()]
+    folder = model / SHELF
+    folder.mkdir()
     rated = Rated(rows)
-    seen_UN = np.zeros((len(rated.names), len(rows)), bool)
-    seen_UN[rated.users_P, rated.items_P] = True
-    names = rated.names.tolist()
-    placed = {}
-    for column in (name for name in rows[0] if name.startswith(VECTOR)):
-        left = column.removeprefix(VECTOR)
-        vectors, appeal = ([row[f"{kind}{left}"] for row in rows] for kind in (VECTOR, APPEAL))
-        placed[left] = torch.tensor(vectors, device=device), torch.tensor(appeal, device=device)
-    return Shelf(
-        [row["sample_id"] for row in rows],
-        [row["title"] for row in rows],
-        placed.pop(""),
-        placed,
-        {name: number for number, name in enumerate(names)},
-        torch.tensor([known.get(name, NONE) for name in names]),
-        seen_UN,
-        rated.histories(*history),
-    )
+    seen = [rated.items_P[places] for places in rated.by_user(np.ones(len(rated.users_P), bool))]  # on whichever split
+    histories = [places[places != NONE] for places in rated.histories(*history)]
+    places = pa.list_(pa.int32())
+    users = {"name": rated.names.tolist(), "seen": pa.array(seen, places), "history": pa.array(histories, places)}
+    items = {"id": [row["sample_id"] for row in rows], "title": [title_of(row) for row in rows]}
+    order = np.argsort(-np.bincount(rated.items_P, minlength=len(rows)), kind="stable").tolist()
+    words = [_folded(f"{items['title'][place]} {items['id'][place]}") for place in order]
+    sought = {"place": pa.array(order, pa.int32()), "words": words}
+    for name, columns in ((ITEMS, items), (USERS, users), (SOUGHT, sought)):
+        write_rows(folder / name, pa.table(columns).to_batches(BATCH))
+    for left, (vectors_ND, appeal_N) in placed.items():
+        both_NE = np.column_stack([vectors_ND.cpu().numpy(), appeal_N.cpu().numpy()])
+        write_vectors(folder / f"{WITHOUT}{left}.npy" if left else vectors_of(model), both_NE)
 
 
 def title_of(row: Mapping[str, Any]) -> str:
@@ -164,5 +169,5 @@ def _folded(text: str) -> str:
     return "".join(letter for letter in apart if not unicodedata.combining(letter))
 
 
-def _such_as(names: Any) -> str:
-    return ", ".join(map(repr, list(names)[:TOLD])) or "none"
+def _such_as(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

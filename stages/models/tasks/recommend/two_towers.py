@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from stages.base.device import Device
+from stages.models.catalogue import Built, Vectors, build_index, drawn
 from stages.models.tables import PRESENT, FeatureTable, Split
 from stages.models.tasks.base import Answers, Arrays, Batch, ModelConfig, size_of
 from stages.models.tasks.fused import FusedTask
 from stages.models.tasks.recommend.pairs import take, targets
 from stages.models.tasks.recommend.parts import Asked, Placed, gains, in_words
 from stages.models.tasks.recommend.rated import NONE, Rated
-from stages.models.tasks.recommend.shelf import Shelf, read_shelf, write_shelf
+from stages.models.tasks.recommend.shelf import Shelf, vectors_of, write_shelf
 from stages.models.tasks.recommend.towers import UserTower, begin_with, looked_up, vectors
 from stages.params import ExperimentBase, RecommendParams
 
@@ -150,10 +151,10 @@ class TwoTowers(FusedTask):
         """
         if self.shelf is None:
             return [{name: [] for name in self.answer_types} for _ in range(size_of(batch))]
-        who = self._asked(batch, self.shelf)
-        scores_BN = self.read(who.users, who.told, who.real, self.shelf.placed).cpu().numpy()
-        known = map(self.shelf.known, batch["user"].tolist(), batch["liked"].tolist())
-        return [self.shelf.best(scores_N, known_N) for scores_N, known_N in zip(scores_BN, known, strict=True)]
+        who = self._asked(batch)
+        queries_BE, usual_B = self._user(who.users, who.told, who.real)
+        asked = list(zip(batch["user"].tolist(), batch["liked"].tolist(), strict=True))
+        return self.shelf.best(queries_BE.cpu().numpy(), usual_B.cpu().numpy(), asked)
 
     @torch.inference_mode()
     def explained(self, batch: Batch, answers: Answers) -> Answers:
@@ -163,9 +164,9 @@ class TwoTowers(FusedTask):
         most = max(len(answer["items"]) for answer in answers)
         shown_BK = torch.zeros(len(answers), most, dtype=torch.long)
         for i, answer in enumerate(answers):
-            shown_BK[i, : len(answer["items"])] = torch.tensor([self.shelf.places[item] for item in answer["items"]])
-        who = self._asked(batch, self.shelf)
-        found = gains(self._user, who, shown_BK.to(who.users.device), self.shelf.placed, self.shelf.without)
+            shown_BK[i, : len(answer["places"])] = torch.tensor(answer["places"])
+        left = {name: self._of_items(shown_BK, vectors) for name, vectors in self.shelf.without.items()}
+        found = gains(self._user, self._asked(batch), self._of_items(shown_BK, self.shelf.placed), left)
         by_name = {name: gain_BK.cpu().tolist() for name, gain_BK in found.items()}
         parts = [
             [
@@ -184,30 +185,58 @@ class TwoTowers(FusedTask):
         found = answer.get("parts", [])
         return {"parts": [{name: round(gain, 5) for name, gain in part.items()} for part in found]}
 
-    def _asked(self, batch: Batch, shelf: Shelf) -> Asked:
+    def _asked(self, batch: Batch) -> Asked:
         """Return who is asked for, with the media of the batch as one more item that is liked."""
+        assert self.shelf, "a model in service has one"
         placed_BD, _ = self.place(batch)
         media_B = torch.stack([batch[modality + PRESENT] for modality in self.config.features]).any(0)
-        told_BHD = torch.cat([shelf.placed[0][batch["liked"].clamp_min(0)], placed_BD.unsqueeze(1)], dim=1)
+        liked_BHD = self._of_items(batch["liked"], self.shelf.placed)[..., :-1]
+        told_BHD = torch.cat([liked_BHD, placed_BD.unsqueeze(1)], dim=1)
         real_BH = torch.cat([batch["liked"] >= 0, media_B.unsqueeze(1)], dim=1)
-        numbers = shelf.numbers.to(batch["user"].device)
-        return Asked(torch.where(batch["user"] >= 0, numbers[batch["user"].clamp_min(0)], NONE), told_BHD, real_BH)
+        return Asked(self._known(batch["user"].tolist()), told_BHD, real_BH)
 
     def _user(self, users: Tensor, told_BHD: Tensor, real_BH: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the vectors of who is asked for, (B, D), and what they say before anything is said of an item."""
-        return self.user(users, told_BHD, real_BH), self.usual(users)
+        """Return the vectors of who is asked for, (B, D + 1), and what they say before anything is said of an item."""
+        vectors_BD = self.user(users, told_BHD, real_BH)
+        return torch.cat([vectors_BD, torch.ones_like(vectors_BD[:, :1])], dim=1), self.usual(users)
+
+    def _of_items(self, places: Tensor, placed: Vectors) -> Tensor:
+        """Return the vectors of items of the shelf with their appeal, (..., D + 1); any for -1."""
+        return torch.from_numpy(placed.at(places.clamp_min(0).cpu().numpy())).to(self.bank.device)
+
+    def _known(self, users: list[int]) -> Tensor:
+        """Return the numbers by which the model knows users of the shelf, -1 for those that training had not."""
+        assert self.shelf, "a model in service has one"
+        names = [self.shelf.users[user]["name"] if user != NONE else None for user in users]
+        numbers = [NONE if name is None else self.users.get(name, NONE) for name in names]
+        return torch.tensor(numbers, device=self.bank.device)
 
     def keep_beside(self, folder: Path, pool: Split) -> None:
         """Write the shelf: each item's vector, also with each modality left out, its title and its ratings."""
         pool = self.numbered(pool)
         whole = {"": pool.features.keys(), **{m: pool.features.keys() - {m} for m in pool.features}}
         placed = {left: self.place_all(pool.only(set(used)), BATCH) for left, used in whole.items()}
-        write_shelf(folder, pool.rows, placed)
+        write_shelf(folder, pool.rows, placed, (self.params.liked, self.params.history))
 
     def read_beside(self, folder: Path) -> None:
         """Read the shelf."""
-        device = next(self.parameters()).device
-        self.shelf = read_shelf(folder, (self.params.liked, self.params.history), self.users, device)
+        self.shelf = Shelf.open(folder, self.params.history)
+
+    @torch.inference_mode()
+    def index_beside(self, folder: Path, exact_below: int, recall: float) -> dict[str, Built]:
+        """Build the index of the shelf's items, by what its users would ask for."""
+        self.read_beside(folder)
+        assert self.shelf
+        if len(self.shelf.items) <= exact_below:
+            return {}
+        users = drawn(len(self.shelf.users)).tolist()
+        liked = torch.full((len(users), self.params.history), NONE, device=self.bank.device)
+        for i, user in enumerate(users):
+            history = torch.tensor(self.shelf.users[user]["history"], dtype=liked.dtype)
+            liked[i, : len(history)] = history
+        liked_AHD = self._of_items(liked, self.shelf.placed)[..., :-1]
+        queries_AE = self._user(self._known(users), liked_AHD, liked != NONE)[0].cpu().numpy()
+        return {"items": build_index(vectors_of(folder), queries_AE, recall)}
 
     def read_also(self, given: dict[str, bytes | None]) -> Arrays:
         """Return the number of a user, and the places of liked items; see `Shelf.asked`."""

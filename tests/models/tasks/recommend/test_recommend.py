@@ -194,10 +194,11 @@ def test_a_part_of_a_score_is_what_is_gone_without_it(served):
 
     @torch.inference_mode()
     def scores(changed: dict[str, torch.Tensor], left: str = "") -> list[float]:
-        who = served._asked(batch | changed, served.shelf)
+        who = served._asked(batch | changed)
+        query_BE, usual_B = served._user(who.users, who.told, who.real)
         placed = served.shelf.without[left] if left else served.shelf.placed
-        found = served.read(who.users, who.told, who.real, placed)[0]
-        return [float(found[served.shelf.places[item]]) for item in told["items"]]
+        found_N = served._of_items(torch.arange(ITEMS), placed) @ query_BE[0] + usual_B[0]
+        return [float(found_N[served.shelf.items.find("id", item)]) for item in told["items"]]
 
     gone = {"user": torch.tensor([-1])}, {"liked": torch.full((1, 5), -1)}, {"image" + PRESENT: torch.tensor([False])}
     without = {name: scores(change) for name, change in zip(("user", "liked", "given"), gone, strict=True)}
@@ -214,9 +215,11 @@ def test_a_part_of_a_score_is_what_is_gone_without_it(served):
 
 def test_items_are_found_by_the_words_of_their_titles_the_most_rated_first(served):
     shelf = served.shelf
-    counts = shelf.seen.sum(0)
+    counts = np.bincount(np.concatenate([shelf.users[user]["seen"] for user in range(len(shelf.users))]))
     found = [one["item"] for one in shelf.find("", 100)]
-    assert len(found) == ITEMS and [counts[shelf.places[item]] for item in found] == sorted(counts, reverse=True)
+    assert len(found) == ITEMS and [counts[shelf.items.find("id", item)] for item in found] == sorted(
+        counts, reverse=True
+    )
     assert {one["item"] for one in shelf.find("4 ITÉM", 100)} == {f"i{i:02d}" for i in range(ITEMS) if "4" in str(i)}
     assert shelf.find("item 7", 1) == [{"item": "i07", "title": "item 7"}] and not shelf.find("nothing", 5)
     assert len(shelf.find("item", 5)) == 5

@@ -273,8 +273,7 @@ class TwoTowers(FusedTask):
     def read(self, users_A: Tensor, told_AHD: Tensor, real_AH: Tensor, placed: Placed) -> Tensor:
         """Return the scores of placed items for users by their numbers, and vectors of what they liked, (A, N)."""
         vectors_ND, appeal_N = placed
-        vector_AD, usual_A = self._user(users_A, told_AHD, real_AH)
-        return vector_AD @ vectors_ND.T + appeal_N + usual_A.unsqueeze(-1)
+        return self.user(users_A, told_AHD, real_AH) @ vectors_ND.T + appeal_N + self.usual(users_A).unsqueeze(-1)
 
     def usual(self, users: Tensor) -> Tensor:
         """Return what users say before anything is said of the item, (A,): nothing, where only the order counts."""

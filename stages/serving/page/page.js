@@ -19,7 +19,7 @@ const TASKS = {
   vqa: { purpose: "answers a question.", verb: "Ask" },
   regress: { purpose: "tells a number, and between which ends it should lie.", verb: "Estimate" },
   tag: { purpose: "names the tags that apply.", verb: "Tag" },
-  retrieve: { purpose: "finds the test samples that fit, in either direction.", verb: "Search" },
+  retrieve: { purpose: "finds the samples that fit, in either direction.", verb: "Search" },
   recommend: { purpose: "tells what someone would like, by what they liked or by what is given.", verb: "Recommend" },
   generate: { purpose: "draws pictures of what it is given.", verb: "Draw" },
   match: { purpose: "tells whether what it is given belongs together.", verb: "Compare" },

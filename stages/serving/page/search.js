@@ -1,4 +1,4 @@
-// Results of a search in the test samples: pictures in a grid, sounds, or a list of texts, the nearest first.
+// Results of a search in the samples of a version: pictures in a grid, sounds, or a list of texts, the nearest first.
 
 import { element, isolate, showBlob } from "./dom.js";
 import { askBlob, token } from "./server.js";

@@ -14,7 +14,7 @@ from stages.models.tasks.recommend import rows as beside
 from stages.models.tasks.recommend.implicit import RecommendTask, slices_of
 from stages.models.tasks.recommend.judging import Person, lists, people
 from stages.models.tasks.recommend.rated import Rated
-from stages.models.tasks.recommend.towers import begin_with, looked_up, vectors
+from stages.models.tasks.recommend.towers import looked_up, vectors
 
 
 class RateTask(RecommendTask):
@@ -27,13 +27,9 @@ class RateTask(RecommendTask):
         super().__init__(config)
         self.mean = float(config.vocabularies["mean_rating"][0])
         self.user_bias = vectors(len(self.users), 1) if self.params.user_number else None
-        if self.user_bias is not None:
-            begin_with(self.user_bias, config.vocabularies["user_bias"])
 
-    @classmethod
-    def at_first(cls, rated: Rated, liked: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return how far above the mean each item is, and above that each user rates."""
-        return beside.means(rated)
+    def begin(self, liked_N: Tensor) -> None:
+        """Begin at the mean of all: from the means of items on, media learn less and the whole is worse."""
 
     @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:

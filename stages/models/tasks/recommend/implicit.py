@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from stages.models.fusions.base import VERY_LOW
 from stages.models.metrics.recommendation import K, ndcg_at, recall_at
@@ -26,7 +26,7 @@ from stages.models.tasks.recommend import rows as beside
 from stages.models.tasks.recommend.judging import Choose, Person, cold, lists, of_new_media, people, slice_of
 from stages.models.tasks.recommend.rated import Rated
 from stages.models.tasks.recommend.two_towers import BATCH, NUMBER, TwoTowers, told
-from stages.params import RecommendParams
+from stages.params import ExperimentBase, RecommendParams
 
 
 class RecommendTask(TwoTowers):
@@ -35,6 +35,29 @@ class RecommendTask(TwoTowers):
     headline: ClassVar[str] = f"ndcg_at_{K}"
     compared: ClassVar[tuple[str, ...]] = ("sample_id", "items", "expected")
     sliced: ClassVar[str] = "activity"
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build the towers, and let them begin at what counting tells."""
+        super().__init__(config)
+        self.begin(torch.tensor([float(times) for times in config.vocabularies["times_liked"]]))
+
+    @torch.no_grad()
+    def begin(self, liked_N: Tensor) -> None:
+        """Begin at the log of how often each item is liked, where a softmax that sees no user ends.
+
+        So a model that learns nothing of tastes knows no less than popularity does.
+        """
+        if self.number_appeal is not None and len(liked_N):
+            nn.init.zeros_(self.appeal.weight)
+            self.number_appeal.weight[:, 0] = liked_N.log1p() - liked_N.log1p().mean()
+
+    @classmethod
+    def learn(cls, experiment: ExperimentBase, rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+        """Return the users and items with a rating in training, and how often each item is liked."""
+        assert isinstance(experiment, RecommendParams)
+        found, times_N = super().learn(experiment, rows), beside.times_liked(Rated(rows), experiment.liked)
+        by_name = {row["sample_id"]: times for row, times in zip(rows, times_N, strict=True)}
+        return found | {"times_liked": [f"{by_name[name]:.0f}" for name in found["items"]]}
 
     @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
@@ -48,12 +71,6 @@ class RecommendTask(TwoTowers):
                     "lower experiments.<name>.liked",
                     fatal=True,
                 )
-
-    @classmethod
-    def at_first(cls, rated: Rated, liked: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the log of how often each item is liked, where a softmax that sees no user ends; of users nothing."""
-        appeal_N = np.log1p(beside.times_liked(rated, liked))
-        return appeal_N - appeal_N[rated.popularity > 0].mean(), np.zeros(len(rated.names))
 
     def loss(self, batch: Batch, train: Any = None) -> Tensor:
         """Return the mean over pairs: the liked item against the other items of the batch that others rated."""

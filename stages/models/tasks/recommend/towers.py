@@ -18,12 +18,6 @@ def vectors(number: int, dim: int) -> nn.Embedding:
     return table
 
 
-def begin_with(table: nn.Embedding, numbers: list[str]) -> None:
-    """Set a table of one number each."""
-    with torch.no_grad():
-        table.weight[: len(numbers), 0] = torch.tensor([float(number) for number in numbers])
-
-
 def looked_up(table: nn.Embedding, numbers: Tensor) -> Tensor:
     """Return the vectors of numbers, zeros for -1."""
     return table(numbers.clamp_min(0)).masked_fill((numbers < 0).unsqueeze(-1), 0.0)

@@ -24,7 +24,7 @@ from stages.models.tasks.recommend.pairs import take, targets
 from stages.models.tasks.recommend.parts import Asked, Placed, gains, in_words
 from stages.models.tasks.recommend.rated import NONE, Rated
 from stages.models.tasks.recommend.shelf import Shelf, vectors_of, write_shelf
-from stages.models.tasks.recommend.towers import UserTower, begin_with, looked_up, vectors
+from stages.models.tasks.recommend.towers import UserTower, looked_up, vectors
 from stages.params import ExperimentBase, RecommendParams
 
 BATCH = 256
@@ -58,12 +58,9 @@ class TwoTowers(FusedTask):
         dim, self.users, self.items = self.params.dim, *(_numbers(config, kind) for kind in ("users", "items"))
         self.tower = self.make_fusion(config.features, dim)
         self.appeal = nn.Linear(dim, 1, bias=False)  # one that moves all alike says nothing
-        nn.init.zeros_(self.appeal.weight)
         self.number, self.number_appeal = (
             (vectors(len(self.items), size) if self.params.item_number else None) for size in (dim, 1)
         )
-        if self.number_appeal is not None:
-            begin_with(self.number_appeal, config.vocabularies["item_appeal"])
         self.user = UserTower(len(self.users) if self.params.user_number else 0, dim, self.params.history)
         self.dropout = nn.Dropout(self.params.dropout)
         self.bank: Tensor
@@ -71,26 +68,11 @@ class TwoTowers(FusedTask):
 
     @classmethod
     def learn(cls, experiment: ExperimentBase, rows: list[dict[str, Any]]) -> dict[str, list[str]]:
-        """Return the users and items with a rating in training, the mean of these, and what `at_first` tells."""
-        assert isinstance(experiment, RecommendParams)
+        """Return the users and items with a rating in training, and the mean of these."""
         rated = Rated(rows)
-        users, items = np.flatnonzero(rated.activity), np.flatnonzero(rated.popularity)
-        appeal_N, bias_U = cls.at_first(rated, experiment.liked)
-        return {
-            "users": rated.names[users].tolist(),
-            "items": [rows[i]["sample_id"] for i in items],
-            "mean_rating": [str(rated.mean)],
-            "item_appeal": [f"{value:.5f}" for value in appeal_N[items]],
-            "user_bias": [f"{value:.5f}" for value in bias_U[users]],
-        }
-
-    @classmethod
-    def at_first(cls, rated: Rated, liked: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return what counting tells: how well each item is liked by anyone, (N,), and how each user rates, (U,).
-
-        Training begins there, so that a model that learns nothing of tastes knows no less.
-        """
-        raise NotImplementedError
+        users = rated.names[np.unique(rated.users_P[rated.in_training])].tolist()
+        items = [row["sample_id"] for row, count in zip(rows, rated.popularity, strict=True) if count]
+        return {"users": users, "items": items, "mean_rating": [str(rated.mean)]}
 
     @property
     def least(self) -> float:

@@ -127,7 +127,7 @@ def _add_models(app: APIRouter, models: Models) -> None:
         found = await _ask(models, request, name)
         task = found.version.predictor.task
         values = {key: found.values.get(key) for key in task.answer_types} | task.details(found.values)
-        values |= looks(found.version, values)
+        values |= await asyncio.to_thread(looks, found.version, values)  # it looks through all ids
         if not attention:
             values = {key: value for key, value in values.items() if key not in LOOKED_AT}
         return Prediction(**_head(request, found.version), answer=values)

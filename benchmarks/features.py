@@ -27,6 +27,7 @@ from torchvision import transforms
 from benchmarks.timing import CONSOLE, bench_parser, show, show_machine, take_turns
 from stages.base.device import Device, set_up
 from stages.base.errors import InputError
+from stages.base.memory import keep_memory
 from stages.base.store import artifact_path
 from stages.cache.segments import FeatureCache
 from stages.extractors.batches import Medium, read_media
@@ -165,4 +166,5 @@ def command(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    keep_memory()  # as the stage does, for all contenders
     main(command)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from stages.base.errors import InputError
+from stages.base.memory import keep_memory
 from stages.base.progress import progress
 from stages.base.store import FEATURES, INDEX, SPLITS, Draft, artifact_path, read_manifest, reserve, say, writing
 from stages.cache.segments import FeatureCache, all_caches, clear, evict, fill
@@ -195,4 +196,5 @@ def _action(args: argparse.Namespace) -> Any:
 
 
 if __name__ == "__main__":
+    keep_memory()
     main(command)

@@ -28,7 +28,7 @@ NO_TAG: tuple[str, list[str]] = ("tags", [])  # an answer, unlike other empty co
 PRESENT = "_present"  # after a modality's name: which of its media are there
 Change = Callable[[Tensor, np.ndarray], Tensor]  # of features (N, ...), given the number of the sample of each
 Picks = dict[str, np.ndarray]  # by modality (B, K): the number of a sample's medium, -1 for none
-InOrder = tuple[np.ndarray, Picks, dict[str, Tensor]]
+InOrder = tuple[np.ndarray, Picks, dict[str, Tensor]]  # sample numbers, picks, features
 
 
 class FeatureTable:
@@ -183,10 +183,9 @@ class Split:
             yield batch
 
     def in_order(self, batch_size: int, some: np.ndarray | None = None) -> Iterator[InOrder]:
-        """Yield (sample numbers, picks, features) of the whole split, or of some of its samples, in order."""
+        """Yield batches of the whole split, or of some of its samples, in order."""
         wanted = np.arange(len(self)) if some is None else some
-        parts = [wanted[at : at + batch_size] for at in range(0, len(wanted), batch_size)]
-        chosen = [(samples, self.every(samples)) for samples in parts]
+        chosen = [(part := wanted[at : at + batch_size], self.every(part)) for at in range(0, len(wanted), batch_size)]
         for (samples, picks), batch in zip(chosen, self.batches(chosen), strict=True):
             yield samples, picks, batch
 

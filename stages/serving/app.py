@@ -83,6 +83,7 @@ def make_app(models: Models, params: ServeParams, token: str | None) -> Origins:
     closed = APIRouter(dependencies=[Security(HTTPBearer(auto_error=False))] if token else [])  # `Edge` wants the token
     _add_metrics(closed, models)
     _add_models(closed, models)
+    _add_searches(closed, models)
     app.include_router(closed)
     edge = Edge(app, params, models.metrics, token, frozenset({*OPEN_PATHS, *page}))
     return Origins(edge, params.allow_origins)
@@ -147,6 +148,10 @@ def _add_models(app: APIRouter, models: Models) -> None:
         """Answer a sample as `predict`, a long sound part by part: events `part`, then `answer` with the whole."""
         async for event in found.events():
             yield event
+
+
+def _add_searches(app: APIRouter, models: Models) -> None:
+    """Add what is looked for among the samples or items of a version, and their media."""
 
     @app.post("/models/{name}/search", tags=["models"], responses=ANSWERED, openapi_extra=INPUT_BODY)
     async def search(request: Request, name: str, limit: Annotated[int, Query(ge=1, le=MOST_RESULTS)] = 12) -> Search:

@@ -450,7 +450,10 @@ def test_bodies_too_large_are_refused_before_they_are_read(store):
         head = b"POST /models/classify/predict HTTP/1.1\r\nhost: a\r\ncontent-type: multipart/form-data; boundary=x\r\n"
         announced = raw_request(server.url, head + b"content-length: 10000000000\r\n\r\n")
         assert announced.startswith(b"HTTP/1.1 413 ") and b"larger than 0.1 MB" in announced
-        chunks = b"".join(b"8000\r\n" + bytes(0x8000) + b"\r\n" for _ in range(8))
+        # a form that is well so far: what is wrong with it is its size alone, however the chunks arrive
+        field = b'--x\r\ncontent-disposition: form-data; name="text"\r\n\r\n'
+        parts = [field, *[b"a" * 0x8000] * 8]
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
         assert raw_request(server.url, head + b"transfer-encoding: chunked\r\n\r\n", chunks).startswith(
             b"HTTP/1.1 413 "
         )

@@ -10,7 +10,6 @@ The contenders train the same untrained model on batches of the same size:
 Run: `python -m benchmarks.loading classify`, after the features of that experiment were made
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -23,12 +22,12 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.timing import bench_parser, show, show_machine, take_turns
 from stages.base.device import Device, set_up
 from stages.base.errors import InputError
-from stages.base.store import SPLITS, VOCABULARY, artifact_path
+from stages.base.store import SPLITS, artifact_path
 from stages.extractors import Extractor
 from stages.extractors import extractor as extractor_of
 from stages.extractors.batches import read_media
-from stages.models.model import build, reading_of
-from stages.models.tables import PRESENT, Split, feature_spec, load_split
+from stages.models.model import build, config_of, reading_of
+from stages.models.tables import PRESENT, Split, load_split
 from stages.models.tasks.base import ModelConfig
 from stages.params import ClassifyParams, Params, TrainParams, column_of
 from stages.params.cli import main, run_named
@@ -109,8 +108,7 @@ def measure(params: Params, name: str, rounds: int) -> None:
     device = set_up(*params.base.hardware())
     split = load_split(reading_of(experiment), SPLITS[0], device, train.device_cache_gb * 2**30)
     prepared = artifact_path("prepare", experiment.dataset)
-    vocabularies = json.loads((prepared / VOCABULARY).read_text("utf8"))
-    config = ModelConfig(experiment, {m: feature_spec(feature) for m, feature in inputs.items()}, vocabularies)
+    config = config_of(experiment, split.rows, {})
     labels = build(config).targets(split.rows)["label"]
     extractors = {m: _extractor(params, feature, device, prepared) for m, feature in inputs.items()}
     from_features = PlainSamples(kept_features(split), labels, {})

@@ -4,7 +4,6 @@ A killed training goes on from its last epoch and ends with the same bytes. With
 Lightning starts this command once more for each further device; such a follower computes and writes nothing.
 """
 
-import json
 import os
 import resource
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.base.errors import InputError
-from stages.base.store import CURVES, SCRATCH, SPLITS, VOCABULARY, artifact_path, say, writing
+from stages.base.store import CURVES, SCRATCH, SPLITS, artifact_path, say, writing
 from stages.params import NONE, ExperimentBase, Params, column_of
 from stages.params.cli import main, run_named, stage_parser
 from stages.training.key import start_of, training_key
@@ -93,7 +92,7 @@ def _fit(
     from stages.base.device import set_up
     from stages.base.lexicon import read_lexicon
     from stages.base.tracking import LiveRun
-    from stages.models.model import build, keep_bases, load_pretrained, reading_of
+    from stages.models.model import build, config_of, keep_bases, load_pretrained, reading_of
     from stages.models.pool import load
     from stages.training.fit import Setting, fit
     from stages.training.start import begin
@@ -103,7 +102,7 @@ def _fit(
     reading = reading_of(experiment)
     limit_bytes = train.device_cache_gb * 2**30
     splits = {split: load(reading, split, device, limit_bytes) for split in SPLITS[:2]}
-    config = _config(experiment, bases, splits[SPLITS[0]].rows)
+    config = config_of(experiment, splits[SPLITS[0]].rows, bases)
     if not _is_follower():
         _check_targets(name, config, splits | {SPLITS[2]: load(reading, SPLITS[2], device, 0)}, train.batch_size)
     task = build(config)
@@ -137,22 +136,6 @@ def _bases(name: str, experiment: ExperimentBase, used: dict[str, Any]) -> dict[
     found = find_bases(experiment, f"experiments.{name}")
     used["bases"] = {place: base.reference.digest for place, base in found.items() if base.reference}
     return found
-
-
-def _config(experiment: ExperimentBase, bases: dict[str, "Base"], rows: list[dict[str, Any]]) -> "ModelConfig":
-    """Return what builds the experiment's model, from its features, the prepared vocabularies and training rows."""
-    from stages.models.tables import feature_spec
-    from stages.models.tasks import TASKS
-    from stages.models.tasks.base import ModelConfig
-
-    task = TASKS[experiment.task]
-    known = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
-    return ModelConfig(
-        experiment,
-        {modality: feature_spec(feature) for modality, feature in experiment.inputs.used().items()},
-        {column: known[column] for column in task.vocabularies} | task.learn(experiment, rows),
-        bases,
-    )
 
 
 def _check_targets(name: str, config: "ModelConfig", splits: "Splits", batch_size: int) -> None:

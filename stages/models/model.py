@@ -12,10 +12,10 @@ from torch import Tensor
 
 from stages.base.device import Device
 from stages.base.errors import InputError
-from stages.base.store import ANSWERS, FEATURES, INDEX, MANIFEST, write_json
+from stages.base.store import ANSWERS, FEATURES, INDEX, MANIFEST, VOCABULARY, artifact_path, write_json
 from stages.models.encoders.base import FeatureSpec
 from stages.models.pool import Pool
-from stages.models.tables import Reading
+from stages.models.tables import Reading, feature_spec
 from stages.models.tasks import TASKS, Task, task_of
 from stages.models.tasks.base import ModelConfig
 from stages.params import BackboneParams, ExperimentBase, experiment_params
@@ -32,6 +32,18 @@ NOT_OF_THE_EXTRACTOR = (FEATURES, INDEX, ANSWERS, MANIFEST)  # of the files in a
 def build(config: ModelConfig) -> Task:
     """Make an untrained task."""
     return task_of(config.experiment)(config)
+
+
+def config_of(experiment: ExperimentBase, rows: list[dict[str, Any]], bases: dict[str, Base]) -> ModelConfig:
+    """Return what builds a new model of an experiment: its features, the prepared vocabularies, training `rows`."""
+    task = TASKS[experiment.task]
+    known = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
+    return ModelConfig(
+        experiment,
+        {modality: feature_spec(feature) for modality, feature in experiment.inputs.used().items()},
+        {column: known[column] for column in task.vocabularies} | task.learn(experiment, rows),
+        bases,
+    )
 
 
 def reading_of(experiment: ExperimentBase) -> Reading:

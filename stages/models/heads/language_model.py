@@ -9,6 +9,7 @@ S places so far, L those whose attention is shown, H hidden of the model, N head
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from stages.pretrained import sharing
 from stages.pretrained.huggingface import VISION_LANGUAGE, import_transformers, kind, read_weights
 
 NEVER = -30.0  # the score of what is no word piece; finite, as smoothed labels want it
+AT_A_TIME = 8  # texts of each prompt that are compared before asking whether another one can be likelier
 AT_ONCE = 2**15  # places, those of prefixes among them, that are held at once where texts are compared
 Kept = list[tuple[Tensor, Tensor]]  # keys and values (X, N, S, H / N) of each layer
 
@@ -107,16 +109,50 @@ class LanguageModel(nn.Module):
         before, prompts = self._read(prefix), len(prefix.last_XH)
         lengths_A = (texts_AT != PAD).sum(1)
         order_A = lengths_A.argsort(stable=True)  # so that those read together are of like length
-        found = []
         places = before[1].shape[1] + int(lengths_A.max())
-        for some_A in order_A.split(max(1, AT_ONCE // (prompts * places))):
-            some_AT = texts_AT[some_A, : int(lengths_A[some_A].max())].to(prefix.last_XH.device)
-            tokens_XAT, next_XAT = (part.expand(prompts, -1, -1) for part in (some_AT[:, :-1], some_AT[:, 1:]))
-            real_XAT = next_XAT != PAD
-            logits_NV = self.logits(self._read_on(prefix, before, tokens_XAT, real_XAT)).float()
-            each_N = -nn.functional.cross_entropy(logits_NV, next_XAT[real_XAT], reduction="none")
-            found.append(each_N.new_zeros(real_XAT.shape).masked_scatter_(real_XAT, each_N).sum(-1))
+        found = [
+            self._log_likelihoods(prefix, before, texts_AT[some_A].expand(prompts, -1, -1))
+            for some_A in order_A.split(max(1, AT_ONCE // (prompts * places)))
+        ]
         return torch.cat(found, dim=1)[:, order_A.argsort().to(prefix.last_XH.device)]
+
+    def likeliest(self, prefix: Prefix, texts_AT: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which of A texts is the likeliest behind each prefix, (X,), and its log probability, (X,).
+
+        No text is likelier than its first piece. So they are compared from the likeliest first piece on, until what
+        was found is likelier than the first piece of all that are left: far fewer than all are read.
+        """
+        before = self._read(prefix)
+        start_X11 = torch.full((len(prefix.last_XH), 1, 1), START, device=prefix.last_XH.device)
+        hidden_XH = self._read_on(prefix, before, start_X11, torch.ones_like(start_X11, dtype=torch.bool))
+        first_XA = self.logits(hidden_XH).float().log_softmax(-1)[:, texts_AT[:, 1].to(hidden_XH.device)]
+        bound_XA, order_XA = first_XA.sort(dim=1, descending=True, stable=True)
+        best_X = bound_XA.new_full((len(bound_XA),), -torch.inf)
+        chosen_X = torch.zeros_like(order_XA[:, 0])
+        for bound_XC, order_XC in zip(bound_XA.split(AT_A_TIME, 1), order_XA.split(AT_A_TIME, 1), strict=True):
+            open_Y = (best_X < bound_XC[:, 0]).nonzero()[:, 0]
+            if not len(open_Y):
+                break
+            kept, real_XP = before
+            mine = [(key[open_Y], value[open_Y]) for key, value in kept], real_XP[open_Y]
+            asked = replace(prefix, last_XH=prefix.last_XH[open_Y])
+            order_YC = order_XC[open_Y]
+            found = self._log_likelihoods(asked, mine, texts_AT[order_YC.cpu()]).max(1)
+            likelier_Y = found.values > best_X[open_Y]
+            better_Y = open_Y[likelier_Y]
+            chosen_X[better_Y] = order_YC.gather(1, found.indices[:, None])[:, 0][likelier_Y]
+            best_X[better_Y] = found.values[likelier_Y]
+        return chosen_X, best_X
+
+    def _log_likelihoods(self, prefix: Prefix, before: tuple[Kept, Tensor], texts_XCT: Tensor) -> Tensor:
+        """Return the log probability of C texts of each prompt's own behind what was kept of its prefix, (X, C)."""
+        longest = int((texts_XCT != PAD).sum(-1).max())
+        texts_XCT = texts_XCT[..., :longest].to(prefix.last_XH.device)
+        next_XCT = texts_XCT[..., 1:]
+        real_XCT = next_XCT != PAD
+        logits_NV = self.logits(self._read_on(prefix, before, texts_XCT[..., :-1], real_XCT)).float()
+        each_N = -nn.functional.cross_entropy(logits_NV, next_XCT[real_XCT], reduction="none")
+        return each_N.new_zeros(real_XCT.shape).masked_scatter_(real_XCT, each_N).sum(-1)
 
     def start(self, prefix: Prefix, beams: int) -> State:
         """Read the prefix once; each beam keeps its keys and values, which grow by a piece a step."""

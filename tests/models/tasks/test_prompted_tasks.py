@@ -9,7 +9,7 @@ import torch
 from stages.base.device import Device
 from stages.base.errors import InputError
 from stages.extractors.utf8 import Utf8
-from stages.media.text import UTF8
+from stages.media.text import END, PAD, START, UTF8
 from stages.models.encoders.base import FeatureSpec
 from stages.models.heads.pieces import Pieces
 from stages.models.heads.prompt import Run, read_template
@@ -168,6 +168,31 @@ def test_likelihoods_are_those_of_the_model_alone(tiny, family):
                 found = range(len(asked), ids.shape[1])
                 totals.append(sum(scores[i - 1, ids[0, i]] for i in found))
             torch.testing.assert_close(share, torch.stack(totals).softmax(-1), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_the_likeliest_text_is_found_without_reading_all(tiny, family, monkeypatch):
+    model, split = make(tiny[family], "vqa"), make_data("vqa")
+    learn(model, split, 8)
+    decoder, rng = model.decoder, np.random.default_rng(0)
+    texts = np.full((100, 6), PAD)
+    for row, length in zip(texts, rng.integers(0, 4, len(texts)), strict=True):
+        row[: length + 2] = [START, *rng.integers(3, 300, length), END]
+    reads, read_on = [], decoder._read_on
+
+    def counted(*given):
+        reads.append(given[2].shape[:2].numel())
+        return read_on(*given)
+
+    with torch.no_grad():
+        prefix = model._prefix(batch_of(model, split))
+        monkeypatch.setattr(decoder, "_read_on", counted)
+        chosen, best = decoder.likeliest(prefix, torch.from_numpy(texts))
+        monkeypatch.undo()
+        every = decoder.log_likelihoods(prefix, torch.from_numpy(texts))
+    torch.testing.assert_close(best, every.max(1).values, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(best, every.gather(1, chosen[:, None])[:, 0], atol=1e-4, rtol=1e-4)
+    assert sum(reads) < every.numel()
 
 
 def test_gradients_are_the_same_with_checkpoints(tiny):

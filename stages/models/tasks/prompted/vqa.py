@@ -92,13 +92,12 @@ class OpenVqaTask(VqaTask):
 
     @torch.inference_mode()
     def _closed(self, batch: Batch) -> Answers:
-        """Return the likeliest of the training split's answers to each question, its share among them for sure."""
+        """Return the likeliest of the training split's answers to each question, with its probability."""
         known = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(self.decoder.encode(answer, self.max_words)) for answer in self.classes], batch_first=True
         )
-        shares_XA = self.decoder.log_likelihoods(self._prefix(batch), known).softmax(-1)
-        best = shares_XA.max(-1)
-        return _by_sample(batch, [self.classes[i] for i in best.indices.tolist()], best.values.tolist())
+        chosen_X, log_probability_X = self.decoder.likeliest(self._prefix(batch), known)
+        return _by_sample(batch, [self.classes[i] for i in chosen_X.tolist()], log_probability_X.exp().tolist())
 
     def baselines(self, train: Split, test: Split) -> dict[str, Answers]:
         """Return, beside the usual answers, the likeliest of those that the training split has: `closed_set`."""

@@ -248,6 +248,17 @@ class ReadingParams(Section):
     decimal: Literal["auto", ".", ","] = "auto"  # mark of numbers to be predicted
 
 
+class RatingsParams(Section):
+    """The table of who rated which row, its columns, and the rule by which ratings are on a split."""
+
+    table: FileName
+    user: str = "auto"
+    item: str = "auto"
+    value: str = "auto"
+    time: str = "auto"
+    split: Literal["time", "user_time", "items", "hash"] = "time"
+
+
 class TableParams(DatasetBase):
     """The user's own table."""
 
@@ -255,6 +266,7 @@ class TableParams(DatasetBase):
     table: str
     reading: ReadingParams = ReadingParams()  # versions from before it was a value are rebuilt without it
     columns: Columns
+    ratings: RatingsParams | Literal["none"] = "none"  # versions from before it was a value are rebuilt without it
     split_by: Literal["auto", "column", "hash", "group"]
     val_fraction: Share
     test_fraction: TestShare

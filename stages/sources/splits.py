@@ -1,6 +1,7 @@
 """Splits by hash: where a sample goes depends on its own key alone, so new samples leave the others in place."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -46,6 +47,25 @@ def completed_split(
     if split != "train":
         return split
     return split_by_hash(key, 0.0 if "val" in present else val_fraction, 0.0 if "test" in present else test_fraction)
+
+
+def split_ratings(
+    together: Sequence[str], times: Sequence[int], val_fraction: float, test_fraction: float
+) -> list[str]:
+    """Return the split of each rating by its time among those that go `together`, such as all of one user.
+
+    >>> split_ratings(["a", "b", "a", "b"], [1, 9, 2, 8], 0.0, 0.5)
+    ['train', 'test', 'test', 'train']
+    """
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, name in enumerate(together):
+        places[name].append(place)
+    splits = [""] * len(times)
+    for own in places.values():
+        found = split_in_time([times[place] for place in own], val_fraction, test_fraction)
+        for place, split in zip(own, found, strict=True):
+            splits[place] = split
+    return splits
 
 
 def split_in_time(times: Sequence[int], val_fraction: float, test_fraction: float) -> list[str]:

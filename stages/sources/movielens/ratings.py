@@ -12,7 +12,7 @@ from typing import Protocol
 from stages.base.errors import InputError
 from stages.raw.archive import Archive
 from stages.sources.base import Fault, Rating
-from stages.sources.splits import split_by_hash, split_in_time
+from stages.sources.splits import split_by_hash, split_ratings
 
 FOLDER = "ml-100k"
 RATINGS = f"{FOLDER}/u.data"
@@ -71,15 +71,9 @@ def _splits(lines: list[Line], films: Mapping[str, str], params: RatingSplits) -
     """Return the split of each rating by the rule."""
     if params.split == "items":
         return [films[film] for _, film, _, _ in lines]
-    together: dict[str, list[int]] = defaultdict(list)
-    for place, (user, _, _, _) in enumerate(lines):
-        together[user if params.split == "user_time" else ""].append(place)
-    splits = [""] * len(lines)
-    for places in together.values():
-        times = [lines[place][3] for place in places]
-        for place, split in zip(places, split_in_time(times, params.val_fraction, params.test_fraction), strict=True):
-            splits[place] = split
-    return splits
+    together = [user if params.split == "user_time" else "" for user, _, _, _ in lines]
+    times = [time for _, _, _, time in lines]
+    return split_ratings(together, times, params.val_fraction, params.test_fraction)
 
 
 def _lines(archive: Archive, name: str, films: Mapping[str, str], faults: list[Fault]) -> list[Line]:

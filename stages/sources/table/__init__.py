@@ -11,7 +11,7 @@ from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import yaml
 
@@ -33,8 +33,9 @@ from stages.sources.table.fields import (
 from stages.sources.table.finder import Finder
 from stages.sources.table.groups import grouped, odd_cell, questions_of, split_key
 from stages.sources.table.labels import changed_labels, label_of
-from stages.sources.table.layout import Found, Layout, Reading, find_layout, refuse_other_kinds
+from stages.sources.table.layout import Found, Layout, TableParams, find_layout, refuse_other_kinds
 from stages.sources.table.media import PackedMedia, media_kind, pack, unpacked
+from stages.sources.table.ratings import Ratings, ids_of, keep_ratings, read_ratings
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, first_row, read_rows
 from stages.sources.table.targets import (
     Rows,
@@ -53,38 +54,6 @@ GUESSED = (
 HEAD_ROWS = 200  # looked at to guess the columns
 FIELDS = {medium: medium for medium in MEDIA_NAMES} | {"text": "texts", "message": "message", "question": "questions"}
 FIELDS |= {role: role for role in ("transcript", "label", "tags", "group")}
-
-
-class TableParams(Protocol):
-    """What the source reads from its section of `datasets` in params.yaml."""
-
-    @property
-    def folder(self) -> str:
-        """The folder of the table and its files, below `data/`."""
-
-    @property
-    def table(self) -> str:
-        """The file name of the table in that folder."""
-
-    @property
-    def columns(self) -> Any:
-        """For each role of `ROLES` an attribute: a column's name, auto or none."""
-
-    @property
-    def reading(self) -> Reading:
-        """How a CSV file is written."""
-
-    @property
-    def split_by(self) -> Literal["auto", "column", "hash", "group"]:
-        """Where a row's split comes from; by hash, rows with equal files stay together; auto: a column, else hash."""
-
-    @property
-    def val_fraction(self) -> float:
-        """The part that becomes validation where the table names none."""
-
-    @property
-    def test_fraction(self) -> float:
-        """The part that becomes test where the table names none."""
 
 
 class Table(Source):
@@ -106,7 +75,7 @@ class Table(Source):
         fields = tuple(field for role, field in FIELDS.items() if self.wanted[role] != "none")
         self.numbers: str | list[str] = params.columns.numbers
         self.fields = (*fields, *(("numbers",) if self.numbers != "none" else ()))
-        self.fields += ("fields",) * (params.columns.fields != "none")
+        self.fields += ("fields",) * (params.columns.fields != "none") + ("ratings",) * (params.ratings != "none")
 
     def generate(self, folder: Path, seed: int) -> dict[str, int]:
         """Copy the table, note what its columns are, and pack the files that it names; return counts of its rows."""
@@ -135,6 +104,7 @@ class Table(Source):
             how += f"; {GUESSED}"
         say(f"{path}: {how}; {counts['rows_read']} rows, {counts['rows_empty']} of them empty")
         self.fields = (*(FIELDS[role] for role in FIELDS if role in columns), *(("fields",) if kinds else ()))
+        ratings = self._kept_ratings(root, folder, columns)
         self._tell_columns(path, columns | {"fields": kinds or "none"}, names, head, told_left_out(left_out))
         if self.wanted["label"] == "auto" and "label" not in columns and not guessed_label:
             say(no_label(str(path), names, head, list(columns.values())))
@@ -148,9 +118,23 @@ class Table(Source):
             say(f"{path}: {count} files are named {way}: the one that fits is taken")
         shutil.copyfile(path, folder / path.name)
         notes: dict[str, Any] = {"columns": columns, "faults": faults, "targets": targets.as_json()}
-        notes |= {"fields": list(kinds.items())} if kinds else {}
+        notes |= ({"fields": list(kinds.items())} if kinds else {}) | ({"ratings": ratings} if ratings else {})
         write_json(folder / READING, notes | ({"layout": asdict(layout)} if layout else {}))
         return counts
+
+    def _kept_ratings(self, root: Path, folder: Path, columns: dict[str, str]) -> dict[str, Any]:
+        """Keep the table of ratings, if there is one; return how it is written."""
+        if self.params.ratings == "none":
+            return {}
+        if "id" not in columns:
+            raise InputError(
+                f"{root / self.params.table}: ratings name its rows by id, and no column is the id: give columns.id"
+            )
+        if self.params.ratings.table == self.params.table:
+            raise InputError(
+                "ratings.table is the table itself: put the ratings into a table of their own, one in a row"
+            )
+        return keep_ratings(root, self.params.ratings, self.params.reading, folder, columns["id"])
 
     def _doubt_label(self, path: Path, columns: dict[str, str], rows: Iterator[Row]) -> None:
         """Take no column for the label that holds many different numbers, unless params.yaml names it."""
@@ -213,6 +197,11 @@ class Table(Source):
         split_column = columns.get("split", "")
         words = {row.cells.get(split_column, "").lower() for row in read_rows(path, layout)}
         present = {SPLIT_OF[word] for word in words & SPLIT_OF.keys()}
+        self._ratings = Ratings({})
+        if "ratings" in notes:
+            ids = ids_of(read_rows(path, layout), columns["id"])
+            self._ratings, faulty = read_ratings(folder, self.params, notes["ratings"], ids)
+            yield from faulty
         with open_archive(folder / MEDIA, JUDGED) as archive:
             media = PackedMedia(archive, notes["faults"])
             for rows in grouped(read_rows(path, layout), columns):
@@ -243,6 +232,9 @@ class Table(Source):
                 split = self._split(value, split_key(first, value, medium), present, "split" in columns)
             except ValueError as error:
                 fault = str(error)
+        ratings = self._ratings.of(sample_id, split)
+        if fault and ratings:
+            fault += f"; its {len(ratings)} ratings go with it"
         return RawSample(
             sample_id=sample_id,
             split=split,
@@ -254,6 +246,7 @@ class Table(Source):
             transcript=value.get("transcript"),
             questions=questions,
             fields=fields_of(value),
+            ratings=ratings,
             label=label_of(value.get("label")),
             **told,
             group=value.get("group"),

@@ -131,24 +131,24 @@ def _kind_of_column(name: str, head: Sequence[Row], media_kind: MediaKind) -> st
     return None
 
 
-def _words(name: str) -> list[str]:
+def words_of(name: str) -> list[str]:
     """Split "Photo path", "photo_path" and "photoPath" into small words."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return re.findall(r"[^\W_]+", spaced.lower()) or [name]
 
 
 def _is_media_name(name: str, kind: str) -> bool:
-    first, *_, last = [*_words(name)[:1], *_words(name)]
+    first, *_, last = [*words_of(name)[:1], *words_of(name)]
     return last in MEDIA_NAMES[kind] or (last in PLACES and first in MEDIA_NAMES[kind])
 
 
 def _is_name(name: str, role: str) -> bool:
-    return "".join(_words(name)) in NAMES[role]
+    return "".join(words_of(name)) in NAMES[role]
 
 
 def _ends_in_name(name: str, role: str) -> bool:
     """Match "product category" as a label and "user id" as a group; "question id" is an id."""
-    *before, last = _words(name)
+    *before, last = words_of(name)
     if last in NAMES["id"]:
         is_group = bool(before) and before[-1] in NAMES["group"]
         return role == ("group" if is_group else "id")
@@ -157,7 +157,7 @@ def _ends_in_name(name: str, role: str) -> bool:
 
 def is_id(name: str) -> bool:
     """Tell whether a column is called an id."""
-    return _words(name)[-1] in NAMES["id"]
+    return words_of(name)[-1] in NAMES["id"]
 
 
 def no_split(names: Sequence[str], head: Sequence[Row]) -> str:

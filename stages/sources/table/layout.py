@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from stages.base.errors import InputError
 from stages.sources.table.records import Record, records
@@ -53,6 +53,42 @@ class Reading(Protocol):
     @property
     def decimal(self) -> str:
         """The decimal mark of numbers to be predicted, or auto."""
+
+
+class TableParams(Protocol):
+    """What the source reads from its section of `datasets` in params.yaml."""
+
+    @property
+    def folder(self) -> str:
+        """The folder of the table and its files, below `data/`."""
+
+    @property
+    def table(self) -> str:
+        """The file name of the table in that folder."""
+
+    @property
+    def columns(self) -> Any:
+        """For each role of `ROLES` an attribute: a column's name, auto or none."""
+
+    @property
+    def reading(self) -> Reading:
+        """How a CSV file is written."""
+
+    @property
+    def ratings(self) -> Any:
+        """The table of ratings beside it, see `ratings.RatingsParams`; "none" without."""
+
+    @property
+    def split_by(self) -> Literal["auto", "column", "hash", "group"]:
+        """Where a row's split comes from; by hash, rows with equal files stay together; auto: a column, else hash."""
+
+    @property
+    def val_fraction(self) -> float:
+        """The part that becomes validation where the table names none."""
+
+    @property
+    def test_fraction(self) -> float:
+        """The part that becomes test where the table names none."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from typing import Any
 
 from stages.base.errors import InputError
 from stages.base.store import say
-from stages.sources.table.labels import label_of
+from stages.sources.table.labels import label_of, separator_of, tags_of
 from stages.sources.table.numbers import Writing, known, noted, writing_of, written
 from stages.sources.table.rows import Row
-from stages.sources.table.tags import separator_of, tags_of
 
 MANY = 20  # different numbers in a column of labels, and more are hardly classes
 Rows = Callable[[], Iterator[Row]]

@@ -10,7 +10,7 @@ import pytest
 from stages.base.errors import InputError
 from stages.params import TableParams
 from stages.sources.base import RawSample
-from stages.sources.table import Table, numbers, tags
+from stages.sources.table import Table, labels, numbers
 from stages.sources.table.numbers import writing_of
 
 ROLES = ("id", "image", "audio", "text", "message", "question", "answer", "label", "group", "split")
@@ -35,7 +35,7 @@ def read(table: str, text: str, columns: dict[str, Any], reading: dict[str, str]
     return found  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("module", [numbers, tags], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [labels, numbers], ids=lambda module: module.__name__)
 def test_docstring_examples_hold(module):
     results = doctest.testmod(module)
     assert results.attempted > 0 and results.failed == 0

@@ -36,6 +36,7 @@ from stages.samples.checks import Outcome, prepare_rows
 from stages.samples.fields import Habits, columns_of, find_habits
 from stages.samples.media import OF_VIDEOS
 from stages.samples.overview import altered, screen
+from stages.samples.ratings import write_users
 from stages.samples.schema import QUARANTINE, samples_schema
 from stages.samples.vocabularies import vocabularies
 from stages.samples.writer import write_splits
@@ -50,12 +51,16 @@ def run(params: Params, name: str) -> None:
     source = SOURCES[section.source](section)
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: a third more at the peak
     with writing("prepare", name, {"prepare": params.prepare.model_dump(), "dataset": section.model_dump()}) as draft:
-        kinds = source.field_kinds(raw_folder)
+        kinds, told = source.field_kinds(raw_folder), list[str]()
         outcome = Outcome(habits=find_habits(kinds, source.read(raw_folder)) if kinds else Habits())
         sounds = "audio" in source.fields
         rows = prepare_rows(source.read(raw_folder), source.required, params.prepare, outcome, sounds)
         schema = samples_schema(name for name in source.fields if kinds or name != FIELDS)
         num_rows = write_splits(rows, draft.folder, schema, params.prepare.shard_mb * 2**20)
+        users = source.users(raw_folder) if "ratings" in source.fields else None
+        if users:
+            wrong, told = write_users(draft.folder, users, params.prepare.min_word_count)
+            outcome.quarantine += wrong
         pq.write_table(pa.Table.from_pylist(outcome.quarantine, schema=QUARANTINE), draft.folder / QUARANTINE_FILE)
         _check_bad_fraction(name, outcome, params.prepare.max_bad_fraction, draft.folder / QUARANTINE_FILE)
         words = vocabularies(outcome.words, params.prepare.min_word_count)
@@ -77,6 +82,8 @@ def run(params: Params, name: str) -> None:
         }
     say(f"prepare {name}: " + ", ".join(f"{key} {value}" for key, value in draft.counts.items()))
     _tell(name, outcome, params)
+    for line in told:
+        say(f"prepare {name}: {line}")
 
 
 def _tell(name: str, outcome: Outcome, params: Params) -> None:

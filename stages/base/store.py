@@ -29,6 +29,7 @@ SCHEMA_VERSION = 1
 # The files that one stage writes and another reads.
 VOCABULARY = "vocabulary.json"
 FIELDS_FILE = "fields.json"
+USERS_FILE, USER_COLUMNS = "users.parquet", "user_fields.json"  # what is told of who rates
 QUARANTINE_FILE = "quarantine.parquet"
 FEATURES = "features.npy"
 INDEX = "index.parquet"
@@ -42,6 +43,7 @@ START_MODEL = "model"  # folder, beside a VERSION_FILE, of the champion that a t
 SPLITS = ("train", "val", "test")
 MEDIA = ("image", "audio", "video")  # modalities whose samples are encoded bytes
 FIELDS = "fields"  # the modality whose samples are cells of a table
+USER_FIELDS = "user_fields"  # such cells of who rates
 MEDIA_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"RIFF": "audio/wav", b"fLaC": "audio/flac"}
 MATROSKA = b"\x1aE\xdf\xa3"
 

@@ -4,20 +4,48 @@ Each row then names, as `asks`, the split whose ratings are asked about; on whic
 the row. A sample without media stays in the pool: what is rated does not depend on what a model reads.
 """
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from stages.base.device import Device
 from stages.base.errors import InputError
-from stages.base.store import FEATURES, SPLITS, artifact_path, read_manifest
+from stages.base.store import FEATURES, SPLITS, USER_COLUMNS, USERS_FILE, artifact_path, read_manifest
+from stages.media.columns import Cells, Columns
 from stages.models.tables import FeatureTable, Reading, Split, load_split, read_index, read_rows
 
-ASKS = "asks"  # key of a row of a pool
+ASKS, USERS = "asks", "users"  # keys of a row of a pool: a split, and what is told of who rates, the same in each
 Found = dict[
     str, tuple[np.ndarray, list[list[int]]]
 ]  # by modality, features and the places in them of each row's media
+
+
+@dataclass(frozen=True)
+class UserCells:
+    """What is told of those who rate: the columns, and by user the normalised cells."""
+
+    columns: Columns
+    cells: Mapping[str, Cells]
+
+    def numbers(self, names: Sequence[str]) -> np.ndarray:
+        """Return what a model reads of these users, float32 (U, F, V); all is missing of who is not known."""
+        nothing = self.columns.numbers([None] * len(self.columns.columns))
+        found = [self.columns.numbers(self.cells[name]) if name in self.cells else nothing for name in names]
+        return np.stack(found) if found else np.zeros((0, *nothing.shape), np.float32)
+
+
+def read_users(prepared: Path) -> UserCells | None:
+    """Return what a prepared data set tells of those who rate; None where it tells nothing."""
+    if not (prepared / USERS_FILE).exists():
+        return None
+    table = pq.read_table(prepared / USERS_FILE)
+    cells = dict(zip(*(table[name].to_pylist() for name in ("user", "cells")), strict=True))
+    return UserCells(Columns.load(json.loads((prepared / USER_COLUMNS).read_text("utf8"))), cells)
 
 
 @dataclass(frozen=True)
@@ -41,7 +69,9 @@ def load(reading: Reading, split: str, device: Device, limit_bytes: float) -> Sp
         ids = {part: [row["sample_id"] for row in rows] for part, rows in parts.items()}
         places = [place for part in SPLITS for place in read_index(name, part, ids[part], prepared)]
         found[modality] = np.load(artifact_path("features", name) / FEATURES, mmap_mode="c"), places
-    return join_pool(reading, split, [row for rows in parts.values() for row in rows], found, device, limit_bytes)
+    users = read_users(prepared)
+    rows = [row | ({USERS: users} if users else {}) for rows in parts.values() for row in rows]
+    return join_pool(reading, split, rows, found, device, limit_bytes)
 
 
 def join_pool(

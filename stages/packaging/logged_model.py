@@ -193,8 +193,8 @@ def _signature(params: Params, name: str) -> tuple[Any, Any]:
 
 def _inputs(params: Params, name: str) -> list[str]:
     """Return what a version can be given: also texts that another model may write, and what else its task is told."""
-    also = task_of(params.experiments[name]).also
-    return [*params.given_columns(name), *params.answering(name), *also]
+    experiment = params.experiments[name]
+    return [*params.given_columns(name), *params.answering(name), *task_of(experiment).beside(experiment)]
 
 
 def _first_whole_sample(dataset: str, columns: set[str]) -> dict[str, Any]:

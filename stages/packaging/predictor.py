@@ -106,6 +106,11 @@ class Predictor:
         written_from = (modality for writer in self._writers.values() for modality in writer.modalities)
         return tuple(dict.fromkeys((*self._extractors, *written_from)))
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """What may be given beside modalities."""
+        return self.task.beside(self.task.config.experiment)
+
     def predict(self, samples: list[dict[str, bytes | None]]) -> list[dict[str, Any]]:
         """Answer samples given by modality, as encoded bytes or UTF-8 text, in batches; None is a missing one.
 
@@ -165,10 +170,10 @@ class Predictor:
         for modality in self.task.config.experiment.required():
             if given[modality] is None and modality not in self._writers:
                 raise InputError(f"{modality} is missing, and the task needs it")
-        told = [*given.values(), *(sample.get(name) for name in self.task.enough)]
+        enough = self.beside if self.task.enough else ()
+        told = [*given.values(), *(sample.get(name) for name in enough)]
         if not written and all(data is None for data in told):
-            enough = ", ".join((*self.modalities, *self.task.enough))
-            raise InputError(f"nothing is given; give one or more of {enough}")
+            raise InputError(f"nothing is given; give one or more of {', '.join((*self.modalities, *enough))}")
         decoded = {m: None if data is None else self._decode(m, data) for m, data in given.items()}
         return decoded | written | self.task.read_also(sample)
 
@@ -212,7 +217,7 @@ class Predictor:
         batch: dict[str, torch.Tensor] = {}
         for modality in self._extractors:
             batch |= self._features(modality, self._with_written(modality, [sample[modality] for sample in read]))
-        for name in self.task.also:
+        for name in self.beside:
             batch[name] = torch.from_numpy(np.array([sample[name] for sample in read])).to(self._device.device)
         return self.task.explained(batch, self.task.predict(batch, self._settings.evaluate))
 

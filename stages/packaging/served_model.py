@@ -25,7 +25,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
 MEDIA = ("image", "audio", "video")
-FIELDS = "fields"
+OF_FIELDS = ("fields", "user_fields")
 NUMBERS = ("seed", "count")  # what a model that draws may be told
 MLFLOW_SERVER = "__pyfunc_model_path__"  # MLflow's scoring server has it in its environment
 
@@ -76,7 +76,7 @@ def read_input(modality: str, value: object) -> bytes | None:
         return None
     if modality in MEDIA:
         return read_media(modality, value)
-    if modality == FIELDS and isinstance(value, dict):
+    if modality in OF_FIELDS and isinstance(value, dict):
         return json.dumps({name: plain(cell) for name, cell in value.items()}).encode()
     if isinstance(value, str):
         return value.encode()

@@ -252,6 +252,7 @@ class RatingsParams(Section):
     """The table of who rated which row, its columns, and the rule by which ratings are on a split."""
 
     table: FileName
+    users: str = NONE
     user: str = "auto"
     item: str = "auto"
     value: str = "auto"

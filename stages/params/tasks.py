@@ -154,6 +154,7 @@ class RecommendParams(ExperimentBase):
     loss: Literal["softmax", "bpr"] = "softmax"  # of implicit feedback
     item_number: bool  # an item that was rated in training has a vector of its own beside its modalities
     user_number: bool  # the same of a user
+    user_fields: bool = False  # so in versions from before it was a value: what is told of a user is read, too
     history: Annotated[int, Field(ge=0, le=500)]  # the latest items that a user liked in training, which are looked at
     liked: float  # from this rating on an item counts as liked
 
@@ -163,8 +164,8 @@ class RecommendParams(ExperimentBase):
 
     @model_validator(mode="after")
     def _knows_users(self) -> Self:
-        if not self.user_number and not self.history:
-            raise ValueError("user_number: true, or a history above 0: else nothing is known of a user")
+        if not self.user_number and not self.history and not self.user_fields:
+            raise ValueError("user_number or user_fields: true, or a history above 0: else nothing is known of a user")
         return self
 
 

@@ -1,13 +1,20 @@
-"""What users think of samples: the lists of a row, and what of all of them a person should know."""
+"""What users think of samples: the lists of a row, what of all of them a person should know, and who the users are."""
 
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from stages.base.store import SPLITS
-from stages.sources.base import Rating
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.base.store import SPLITS, USER_COLUMNS, USERS_FILE, write_json
+from stages.media.columns import Columns, learnt
+from stages.media.fields.kinds import habit_of, is_missing
+from stages.samples.fields import Habits
+from stages.sources.base import Rating, RawSample, Users
 
 
 def rating_columns(ratings: Sequence[Rating]) -> dict[str, list[Any]]:
@@ -29,6 +36,41 @@ def rating_columns(ratings: Sequence[Rating]) -> dict[str, list[Any]]:
         "rating_times": [rating.time for rating in ordered],
         "rating_splits": [rating.split for rating in ordered],
     }
+
+
+def write_users(folder: Path, users: Users, min_count: int) -> tuple[list[dict[str, str]], list[str]]:
+    """Write what is told of the users who rate a prepared sample; return quarantine rows, and lines for a person.
+
+    How columns are written, and what is usual in them, is decided by those who rate in training.
+    """
+    raters: dict[str, bool] = {}  # whether in training
+    for path in sorted(folder.glob("*-*.parquet")):
+        rated = pq.read_table(path, columns=["rating_users", "rating_splits"]).to_pylist()
+        for row in rated:
+            for user, split in zip(row["rating_users"] or (), row["rating_splits"] or (), strict=True):
+                raters[user] = raters.get(user, False) or split == SPLITS[0]
+    known = {user: users.cells[user] for user in sorted(raters) if user in users.cells}
+    trained = [cells for user, cells in known.items() if raters[user]]
+    habits = Habits()
+    for name, kind in users.kinds.items():
+        written = [cell for cells in trained if (cell := cells.get(name)) is not None and not is_missing(cell)]
+        habits.by_name[name], habits.told[name] = habit_of(written, kind)
+    read, wrong = {}, list[dict[str, str]]()
+    for user, cells in known.items():
+        raw, faults = habits.read(RawSample(f"user {user}", None, fields=dict(cells)))
+        read[user], wrong = list((raw.fields or {}).values()), wrong + faults
+    of_training = [read[user] for user in known if raters[user]]
+    columns = Columns(
+        learnt(name, habit, [cell for cells in of_training if (cell := cells[place]) is not None], min_count)
+        for place, (name, habit) in enumerate(habits.by_name.items())
+    )
+    write_json(folder / USER_COLUMNS, columns.dump())
+    pq.write_table(
+        pa.table({"user": list(read), "cells": pa.array(read.values(), pa.list_(pa.string()))}), folder / USERS_FILE
+    )
+    counts = f"{len(read)} of {len(raters)} who rate are told of; {len(users.cells) - len(read)} others rate nothing"
+    kinds = ", ".join(f"{column.name} ({column.habit.kind})" for column in columns.columns)
+    return wrong, [f"users: {kinds}: {counts}", *habits.lines()]
 
 
 @dataclass

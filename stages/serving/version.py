@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from stages.base.errors import InputError
-from stages.base.store import FIELDS
+from stages.base.store import FIELDS, USER_FIELDS
 from stages.registry.lineage import PREFIX
 from stages.serving.code import import_code, module, open_model
 
@@ -23,7 +23,7 @@ class Input:
 
     name: str
     required: bool
-    fields: tuple[dict[str, Any], ...] = ()  # of `fields`, what each is
+    fields: tuple[dict[str, Any], ...] = ()  # of fields, of a sample or a user, what each is
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _open(folder: Path, place: Place, tags: dict[str, str], metrics: dict[str, f
         alias=place.alias,
         task=experiment.task,
         inputs=tuple(
-            Input(spec.name, spec.required, tuple(predictor.fields_asked()) if spec.name == FIELDS else ())
+            Input(spec.name, spec.required, tuple(_fields_of(predictor, spec.name)))
             for spec in Model.load(str(folder)).get_input_schema().inputs
         ),
         target=getattr(experiment, "target", None),
@@ -144,6 +144,13 @@ def _files(folder: Path) -> dict[str, Path]:
             f"{folder}: not a model that `register` logged: its MLmodel, model, settings or code is missing"
         )
     return files
+
+
+def _fields_of(predictor: Any, name: str) -> list[dict[str, Any]]:
+    """Return what an input of fields asks for; empty of other inputs."""
+    if name == USER_FIELDS:
+        return predictor.task.asked_of_users()
+    return predictor.fields_asked() if name == FIELDS else []
 
 
 def _score(tags: dict[str, str], metrics: dict[str, float]) -> dict[str, Any] | None:

@@ -58,6 +58,14 @@ class RawSample:
 
 
 @dataclass(frozen=True)
+class Users:
+    """What is told of those who rate: each column's kind, or `auto`, and by user the cells as written."""
+
+    kinds: Mapping[str, str]
+    cells: Mapping[str, Mapping[str, str | None]]
+
+
+@dataclass(frozen=True)
 class Fault:
     """Something in the raw data that belongs to no sample: where it stands and what is wrong."""
 
@@ -96,6 +104,10 @@ class Source:
     def field_kinds(self, folder: Path) -> dict[str, str]:
         """Name the columns of `fields` in order, each with its kind, or `auto` where its cells are to tell."""
         return {}
+
+    def users(self, folder: Path) -> Users | None:
+        """Return what the raw folder tells of those who rate its samples; None where it tells nothing."""
+        return None
 
     def lexicon(self) -> Lexicon | None:
         """Return what the phrases of its captions say of the `truth` of its samples; None where it knows none."""

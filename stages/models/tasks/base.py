@@ -69,7 +69,7 @@ class Task(nn.Module):
     betas: tuple[float, float] = (0.9, 0.98)  # of AdamW
     spoken: ClassVar[str] = ""  # whose words its `decoder` knows, where it has one: a text column or a modality
     also: ClassVar[tuple[str, ...]] = ()  # what may be given in service beside modalities
-    enough: ClassVar[tuple[str, ...]] = ()  # of `also`, by what alone a model can be asked
+    enough: ClassVar[bool] = False  # whether a model can be asked by any of `beside` alone
     lexicon: Lexicon | None = None  # of the data set that is evaluated, where its source has one
 
     def __init__(self, config: ModelConfig) -> None:
@@ -81,6 +81,11 @@ class Task(nn.Module):
     def learn(cls, experiment: ExperimentBase, rows: list[dict[str, Any]]) -> dict[str, list[str]]:
         """Return what a model is built from beside the prepared vocabularies, of the training rows."""
         return {}
+
+    @classmethod
+    def beside(cls, experiment: ExperimentBase) -> tuple[str, ...]:
+        """Name what may be given in service beside modalities."""
+        return cls.also
 
     @classmethod
     def faults(cls, config: ModelConfig, splits: Splits) -> Iterator[Fault]:
@@ -127,8 +132,12 @@ class Task(nn.Module):
         """Build indexes beside what `keep_beside` wrote, where it is more than that; return them by what is in them."""
         return {}
 
+    def asked_of_users(self) -> list[dict[str, Any]]:
+        """Return what may be told of a user in service, field by field; see `Columns.described`."""
+        return []
+
     def read_also(self, given: dict[str, bytes | None]) -> Arrays:
-        """Return what is given in service beside modalities, by the names in `also`, each of one shape.
+        """Return what is given in service beside modalities, by the names of `beside`, each of one shape.
 
         Raises:
             InputError: saying what is wrong, and what is allowed.

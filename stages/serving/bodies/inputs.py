@@ -13,10 +13,11 @@ from python_multipart.multipart import Field, File, FormParser, parse_options_he
 from starlette.requests import ClientDisconnect, Request
 
 from stages.base.base64_text import decode_base64
-from stages.base.store import FIELDS, MEDIA
+from stages.base.store import FIELDS, MEDIA, USER_FIELDS
 from stages.serving.errors import Refused
 
 LIKED = "liked"
+OF_FIELDS = (FIELDS, USER_FIELDS)
 FORM, JSON = "multipart/form-data", "application/json"
 NUMBERS = ("seed", "count")  # what a model that draws may be told: a number, or its digits
 MOST_TEXT_CHARS = 10_000
@@ -124,14 +125,14 @@ def _json_inputs(body: bytes) -> dict[str, bytes | None]:
 def _json_value(name: str, value: object) -> bytes | None:
     if value is None:
         return None
-    if name == FIELDS and isinstance(value, dict):
+    if name in OF_FIELDS and isinstance(value, dict):
         return json.dumps(value).encode()
     if name in NUMBERS and isinstance(value, int) and not isinstance(value, bool):
         return str(value).encode()
     if name == LIKED and isinstance(value, list) and all(isinstance(item, str) for item in value):
         value = json.dumps(value) if any(set(item) & set(",;") for item in value) else ", ".join(value)
     if not isinstance(value, str):
-        wanted = BASE64_WANTED if name in MEDIA else "an object of values by field" if name == FIELDS else "a text"
+        wanted = BASE64_WANTED if name in MEDIA else "an object of values by field" if name in OF_FIELDS else "a text"
         raise Refused(422, "wrong_type", f"{name[:80]}: {wanted} is wanted, not {type(value).__name__}")
     if not value.strip():
         return None

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from stages.base.store import MEDIA
-from stages.serving.bodies.inputs import FORM, JSON, NUMBERS
+from stages.serving.bodies.inputs import FORM, JSON, NUMBERS, OF_FIELDS
 
 TEXT = {"type": "string"}
 FILE = {"type": "string", "format": "binary"}
@@ -28,14 +28,20 @@ INPUT_BODY: dict[str, Any] = {
             FORM: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(MEDIA, FILE) | TEXTS | {"fields": FIELDS_TEXT, "liked": LIKED},
+                    "properties": dict.fromkeys(MEDIA, FILE)
+                    | TEXTS
+                    | dict.fromkeys(OF_FIELDS, FIELDS_TEXT)
+                    | {"liked": LIKED},
                     "additionalProperties": False,
                 }
             },
             JSON: {
                 "schema": {
                     "type": "object",
-                    "properties": dict.fromkeys(MEDIA, BASE64) | TEXTS | {"fields": FIELDS_OBJECT, "liked": LIKED_LIST},
+                    "properties": dict.fromkeys(MEDIA, BASE64)
+                    | TEXTS
+                    | dict.fromkeys(OF_FIELDS, FIELDS_OBJECT)
+                    | {"liked": LIKED_LIST},
                     "additionalProperties": False,
                 }
             },
@@ -59,7 +65,7 @@ class Problems(BaseModel):
 
 
 class FieldInput(BaseModel):
-    """One field of the input `fields`; `range` is from the least to the most that training has."""
+    """One field of the input `fields` or `user_fields`; `range` is from the least to the most that training has."""
 
     name: str
     kind: str

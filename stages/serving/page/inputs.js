@@ -6,7 +6,7 @@ import { givenFields, showFieldInputs } from "./fields.js";
 import { givenItems } from "./liked.js";
 
 const MEDIA = { image: "an image", audio: "a sound", video: "a video" };
-const FIELDS = "fields"; // of a table, an input each
+const FIELDS = ["fields", "user_fields"]; // of a table, an input each
 const LIKED = "liked"; // items that are chosen from a list
 const fields = new Map([...document.querySelectorAll("[data-modality]")].map((field) => [field.dataset.modality, field]));
 const typedIn = (field) => field.querySelector("textarea, input[type=number], input[type=text]");
@@ -22,8 +22,7 @@ export function showInputs(inputs) {
     const typed = typedIn(field);
     if (typed) typed.required = Boolean(required.get(modality));
   }
-  const asked = inputs.find((input) => input.name === FIELDS)?.fields;
-  if (asked) showFieldInputs(fields.get(FIELDS), asked);
+  for (const input of inputs) if (FIELDS.includes(input.name)) showFieldInputs(fields.get(input.name), input.fields);
 }
 
 /** Return what is given in the shown fields: modality to Blob or text. */
@@ -39,7 +38,7 @@ export function given() {
 function valueOf(modality, field) {
   if (modality in MEDIA) return files.get(modality);
   if (modality === LIKED) return givenItems();
-  return modality === FIELDS ? givenFields(field) : typedIn(field).value.trim();
+  return FIELDS.includes(modality) ? givenFields(field) : typedIn(field).value.trim();
 }
 
 /** Return which inputs are still to be given: the required ones, or all where none is given and one must be. */

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from stages.raw.archive import open_archive
-from stages.sources.base import Fault, RawSample, RemoteFile, Source
+from stages.sources.base import Fault, RawSample, RemoteFile, Source, Users
 from stages.sources.movielens.items import Film, poster, read_films
 from stages.sources.movielens.ratings import RatingSplits, read_ratings
+from stages.sources.movielens.users import read_users
 from stages.sources.splits import content_key, split_by_hash
 
 FILE = "movielens-100k-posters.zip"
@@ -46,6 +47,11 @@ class MovieLens(Source):
         """Return the kind of the one field."""
         return {"year": "number"}
 
+    def users(self, folder: Path) -> Users | None:
+        """Return age, gender and occupation of each user."""
+        with open_archive(folder / FILE) as archive:
+            return read_users(archive)[0]
+
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield the films in order of their numbers, after the lines that are faulty."""
         with open_archive(folder / FILE) as archive:
@@ -53,7 +59,7 @@ class MovieLens(Source):
             posters = {number: poster(archive, film) for number, film in films.items()}
             splits = {str(number): self._split(film, posters[number]) for number, film in films.items()}
             ratings, faulty = read_ratings(archive, splits, self.params)
-            yield from (*faults, *faulty)
+            yield from (*faults, *faulty, *read_users(archive)[1])
             for number, film in films.items():
                 year = None if film.year is None else str(film.year)
                 yield RawSample(

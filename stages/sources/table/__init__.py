@@ -18,7 +18,7 @@ import yaml
 from stages.base.errors import InputError
 from stages.base.store import SCRATCH, say, write_json
 from stages.raw.archive import JUDGED, open_archive
-from stages.sources.base import Fault, Question, RawSample, Source
+from stages.sources.base import Fault, Question, RawSample, Source, Users
 from stages.sources.splits import SPLIT_OF, completed_split, split_by_hash
 from stages.sources.table.columns import MEDIA_NAMES, ROLES, no_label, no_split, resolve
 from stages.sources.table.fields import (
@@ -35,7 +35,7 @@ from stages.sources.table.groups import grouped, odd_cell, questions_of, split_k
 from stages.sources.table.labels import changed_labels, label_of
 from stages.sources.table.layout import Found, Layout, TableParams, find_layout, refuse_other_kinds
 from stages.sources.table.media import PackedMedia, media_kind, pack, unpacked
-from stages.sources.table.ratings import Ratings, ids_of, keep_ratings, read_ratings
+from stages.sources.table.ratings import Ratings, ids_of, keep_ratings, read_ratings, read_users
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, first_row, read_rows
 from stages.sources.table.targets import (
     Rows,
@@ -187,6 +187,11 @@ class Table(Source):
         kinds: Kinds = dict(json.loads((folder / READING).read_text(encoding="utf8")).get("fields", []))
         return dict.fromkeys(kinds, AUTO) if self.params.columns.fields == AUTO else kinds
 
+    def users(self, folder: Path) -> Users | None:
+        """Return what the table of users tells, where there is one."""
+        notes = json.loads((folder / READING).read_text(encoding="utf8")).get("ratings", {})
+        return read_users(folder, self.params.ratings.users, notes["users"])[0] if "users" in notes else None
+
     def read(self, folder: Path) -> Iterator[RawSample | Fault]:
         """Yield samples in the order of their first rows, their files one at a time in memory."""
         notes = json.loads((folder / READING).read_text(encoding="utf8"))
@@ -202,6 +207,8 @@ class Table(Source):
             ids = ids_of(read_rows(path, layout), columns["id"])
             self._ratings, faulty = read_ratings(folder, self.params, notes["ratings"], ids)
             yield from faulty
+            if "users" in notes["ratings"]:
+                yield from read_users(folder, self.params.ratings.users, notes["ratings"]["users"])[1]
         with open_archive(folder / MEDIA, JUDGED) as archive:
             media = PackedMedia(archive, notes["faults"])
             for rows in grouped(read_rows(path, layout), columns):

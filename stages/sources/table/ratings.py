@@ -1,18 +1,23 @@
-"""Who rated which row of a user's table, how and when: a second table in the same folder, one rating a row."""
+"""Who rated which row of a user's table, how and when: a second table in the same folder, one rating a row.
+
+A third one, if there is, tells of those who rate: a row a user, all columns that may tell something.
+"""
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from stages.base.errors import InputError
 from stages.base.store import say
 from stages.media.fields.kinds import AUTO, DATE, NUMBER, Habit, habit_of, is_missing, normalised
-from stages.sources.base import Fault, Rating
+from stages.sources.base import Fault, Rating, Users
 from stages.sources.splits import split_by_hash, split_ratings
-from stages.sources.table.columns import words_of
+from stages.sources.table.columns import is_id, words_of
+from stages.sources.table.fields import guess_fields, told_left_out
 from stages.sources.table.labels import whole_number
 from stages.sources.table.layout import Layout, Reading, find_layout, refuse_other_kinds
 from stages.sources.table.rows import CSV_SUFFIXES, SUFFIXES, Row, column_names, read_rows
@@ -42,6 +47,7 @@ NAMES = {
     "time": ("time", "timestamp", "date", "datetime", "when", "createdat", "ratedat", "datum", "zeit", "fecha", "时间"),
 }
 NEEDED = ("user", "item")
+HEAD_ROWS = 200  # looked at to find which columns tell of users
 LIKED = 1.0  # what a row without a column of values says
 
 
@@ -49,6 +55,7 @@ class RatingsParams(Protocol):
     """What is read from `ratings` of a table in params.yaml; a column is its name, auto or none."""
 
     table: str
+    users: str
     user: str
     item: str
     value: str
@@ -77,14 +84,7 @@ def keep_ratings(root: Path, params: RatingsParams, reading: Reading, folder: Pa
     Raises:
         InputError: when it is not there or no such table, or a column that is needed is missing.
     """
-    path = root / params.table
-    if Path(params.table).name != params.table or not params.table.lower().endswith(SUFFIXES):
-        wanted = f"a file name without folders that ends in {', '.join(SUFFIXES)}"
-        raise InputError(f"ratings.table is {params.table!r}: expected {wanted}")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file: put your ratings beside the table, one in each row")
-    refuse_other_kinds(path)
-    layout = find_layout(path, reading).layout if path.suffix.lower() in CSV_SUFFIXES else None
+    path, layout = _opened(root, params.table, "ratings.table", reading)
     columns = _resolved(str(path), params, column_names(path, layout), item)
     habits = {
         role: _habit(str(path), role, columns[role], read_rows(path, layout))
@@ -101,7 +101,37 @@ def keep_ratings(root: Path, params: RatingsParams, reading: Reading, folder: Pa
     say(f"{path}: ratings, split by {params.split}; to fix the columns: ratings: {{{told}}}{without}")
     shutil.copyfile(path, folder / path.name)
     kept: dict[str, Any] = {"columns": columns, "habits": {role: asdict(habit) for role, habit in habits.items()}}
-    return kept | ({"layout": asdict(layout)} if layout else {})
+    kept |= {"layout": asdict(layout)} if layout else {}
+    return kept | ({"users": _keep_users(root, params.users, reading, folder)} if params.users != "none" else {})
+
+
+def _keep_users(root: Path, table: str, reading: Reading, folder: Path) -> dict[str, Any]:
+    """Copy the table of users; return how it is written, and say which of its columns are taken."""
+    path, layout = _opened(root, table, "ratings.users", reading)
+    names = column_names(path, layout)
+    ids = [name for name in names if _plain(name) in NAMES["user"]] or [name for name in names if is_id(name)]
+    if not ids:
+        raise InputError(f"{path}: no column names the user (looked for user, id, ...); it has {', '.join(names)}")
+    head = list(islice(read_rows(path, layout), HEAD_ROWS))
+    kinds, left_out = guess_fields(names, head, {"id": ids[0]}, lambda cell: False)
+    if not kinds:
+        raise InputError(f"{path}: no column tells anything of the users: {told_left_out(left_out).strip()}")
+    told = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+    say(f"{path}: users by {ids[0]}: {told}{told_left_out(left_out)}")
+    shutil.copyfile(path, folder / path.name)
+    return {"id": ids[0], "kinds": kinds} | ({"layout": asdict(layout)} if layout else {})
+
+
+def _opened(root: Path, table: str, key: str, reading: Reading) -> tuple[Path, Layout | None]:
+    """Return where a table is and how it is written, None of one that is no CSV."""
+    path = root / table
+    if Path(table).name != table or not table.lower().endswith(SUFFIXES):
+        wanted = f"a file name without folders that ends in {', '.join(SUFFIXES)}"
+        raise InputError(f"{key} is {table!r}: expected {wanted}")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: {key} is a table beside that of the items")
+    refuse_other_kinds(path)
+    return path, find_layout(path, reading).layout if path.suffix.lower() in CSV_SUFFIXES else None
 
 
 def _resolved(where: str, params: RatingsParams, names: Sequence[str], item: str) -> dict[str, str]:
@@ -209,6 +239,21 @@ def _on_splits(latest: Mapping[tuple[str, str], tuple[int, int, float]], params:
         time, _, value = latest[user, item]
         found.setdefault(item, []).append(Rating(user, value, time, split))
     return Ratings(found, rule == "items")
+
+
+def read_users(folder: Path, table: str, notes: Mapping[str, Any]) -> tuple[Users, list[Fault]]:
+    """Return what the table of users tells, and the rows that cannot be used."""
+    layout = Layout(**notes["layout"]) if "layout" in notes else None
+    cells: dict[str, dict[str, str | None]] = {}
+    faults: list[Fault] = []
+    for row in read_rows(folder / table, layout):
+        user = whole_number(row.cells.get(notes["id"], ""))
+        fault = row.fault or ("" if user else f"column {notes['id']}: no user") or ("told of before" * (user in cells))
+        if fault:
+            faults.append(Fault(f"{table}: row {row.number}", fault))
+        else:
+            cells[user] = {name: row.cells.get(name) for name in notes["kinds"]}
+    return Users(notes["kinds"], cells), faults
 
 
 def ids_of(rows: Iterable[Row], column: str) -> Iterator[str]:

@@ -69,3 +69,15 @@ def test_an_archive_without_its_lists_is_refused(tmp_path, name):
 def test_plots_without_their_column_are_refused(tmp_path):
     with pytest.raises(InputError, match="items.csv: no column overview; it has movie_id, title"):
         read(tmp_path, FILES | {"items.csv": b"movie_id,title\n1,x\n"})
+
+
+def test_users_have_age_gender_and_occupation(tmp_path):
+    lines = "7|24|M|technician|85711\n8|53|F|other|94043\n7|30|F|writer|1\nbad\n"
+    faults = [one for one in read(tmp_path, FILES | {"ml-100k/u.user": lines.encode()}) if isinstance(one, Fault)]
+    assert [fault.where for fault in faults[1:]] == ["ml-100k/u.user: line 3", "ml-100k/u.user: line 4"]
+    params = SimpleNamespace(sha256="", split="items", fold=1, val_fraction=0.0, test_fraction=0.0)
+    found = MovieLens(params).users(tmp_path)
+    assert found.kinds == {"age": "number", "gender": "category", "occupation": "category"}
+    assert found.cells["7"] == {"age": "24", "gender": "M", "occupation": "technician"} and len(found.cells) == 2
+    read(tmp_path, FILES)
+    assert MovieLens(params).users(tmp_path) is None

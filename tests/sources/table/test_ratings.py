@@ -6,7 +6,7 @@ import pytest
 
 from stages.base.errors import InputError
 from stages.params import TableParams
-from stages.sources.base import Fault, RawSample
+from stages.sources.base import Fault, RawSample, Users
 from stages.sources.table import ROLES, Table
 
 HOME = Path("data/mine")
@@ -99,7 +99,7 @@ def test_each_row_that_does_not_count_is_named():
         ("user,item,time\na,7,soon\n", {}, "the column time has neither dates nor numbers"),
         ("user,item\na,7\n", {"table": "items.csv"}, "ratings.table is the table itself"),
         ("user,item\na,7\n", {"table": "more/ratings.csv"}, "expected a file name without folders"),
-        ("user,item\na,7\n", {"table": "rated.csv"}, "rated.csv: no such file: put your ratings beside the table"),
+        ("user,item\na,7\n", {"table": "rated.csv"}, "rated.csv: no such file: ratings.table is a table beside"),
     ],
 )  # fmt: skip
 def test_a_table_of_ratings_that_cannot_be_read_is_told(rows, changes, message):
@@ -114,3 +114,37 @@ def test_ratings_want_ids():
     own = Table(TableParams.model_validate(section | {"ratings": {"table": "ratings.csv"}}))
     with pytest.raises(InputError, match="ratings name its rows by id, and no column is the id: give columns.id"):
         own.generate(Path("raw"), seed=1)
+
+
+def users(text: str, **changes) -> tuple[Users | None, list[Fault]]:
+    (HOME / "users.csv").write_text(text)
+    _, faults = read("user,item\na,7\nb,8\n", split="hash", users="users.csv", **changes)
+    section = {"source": "table", "folder": "mine", "table": "items.csv", "split_by": "hash", "val_fraction": 0.0}
+    section |= {"columns": dict.fromkeys(ROLES, "none") | {"id": "sku"}, "test_fraction": 0.0}
+    own = Table(TableParams.model_validate(section | {"ratings": {"table": "ratings.csv", "users": "users.csv"}}))
+    return own.users(Path("raw")), faults
+
+
+def test_a_table_of_users_tells_of_them(capsys):
+    found, faults = users("id,age,job,name\na,30,cook,Ann\nb,41,cook,Bob\n,1,x,Eve\na,31,smith,Amy\n")
+    assert found == Users(
+        {"age": "number", "job": "category"}, {"a": {"age": "30", "job": "cook"}, "b": {"age": "41", "job": "cook"}}
+    )
+    assert [(fault.where, fault.reason) for fault in faults] == [
+        ("users.csv: row 4", "column id: no user"),
+        ("users.csv: row 5", "told of before"),
+    ]
+    told = capsys.readouterr().out
+    assert "users by id: age (number), job (category)" in told and "name (text that hardly repeats)" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("age,job\n3,cook\n", r"no column names the user \(looked for user, id, ...\); it has age, job"),
+        ("user,name\na,Ann\nb,Bob\n", r"no column tells anything of the users: left out .*name \(text"),
+    ],
+)
+def test_a_table_of_users_that_tells_nothing_is_told(text, message):
+    with pytest.raises(InputError, match=message):
+        users(text)

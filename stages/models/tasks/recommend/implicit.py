@@ -23,13 +23,14 @@ from stages.models.tables import Split
 from stages.models.targets import Fault, Splits
 from stages.models.tasks.base import Answers, Batch, Line, ModelConfig
 from stages.models.tasks.recommend import rows as beside
+from stages.models.tasks.recommend.advising import AdvisingTowers
 from stages.models.tasks.recommend.judging import Choose, Person, cold, lists, of_new_media, people, slice_of
 from stages.models.tasks.recommend.rated import Rated
-from stages.models.tasks.recommend.two_towers import BATCH, NUMBER, TwoTowers, told
+from stages.models.tasks.recommend.two_towers import BATCH, NUMBER, told
 from stages.params import ExperimentBase, RecommendParams
 
 
-class RecommendTask(TwoTowers):
+class RecommendTask(AdvisingTowers):
     """What is liked, among all there is."""
 
     headline: ClassVar[str] = f"ndcg_at_{K}"
@@ -126,6 +127,10 @@ class RecommendTask(TwoTowers):
         whole, settings = self.numbered(test), _Batches()
         alone = [*self.config.features, *([NUMBER] if self.number is not None else [])]
         parts = {f"only_{m}": self.answer(whole.only((m,)), settings) for m in alone if len(alone) > 1}
+        if self.told:
+            self.reads_fields = False
+            parts["without_user_fields"] = self.answer(whole, settings)
+            self.reads_fields = True
         return {name: told(scores_AN, test) for name, scores_AN in known.items()} | parts
 
     def factors(self, val: Rated, test: Rated) -> np.ndarray:

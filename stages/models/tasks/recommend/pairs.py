@@ -1,6 +1,7 @@
 """Pairs of a user and an item for training: which ratings a batch of items brings, and what is known beside them.
 
-Shapes: N items of the pool, B items of a batch, P pairs, U users, H places of a history.
+Shapes: N items of the pool, B items of a batch, P pairs, U users, H places of a history, F fields of a user, V values
+of each.
 """
 
 from typing import Any
@@ -11,7 +12,11 @@ from stages.models.tasks.recommend.rated import NONE, Rated
 
 
 def targets(
-    rated: Rated, histories_UH: np.ndarray, least: float, numbers: tuple[np.ndarray, np.ndarray]
+    rated: Rated,
+    histories_UH: np.ndarray,
+    least: float,
+    numbers: tuple[np.ndarray, np.ndarray],
+    told_UFV: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the ratings that are asked about, and the users' histories.
 
@@ -20,6 +25,7 @@ def targets(
         histories_UH: The latest liked items of each user, one more than are looked at.
         least: The rating from which on a pair is learnt from.
         numbers: Those by which the model knows the pool's users, (U,), and items, (N,); -1 for none.
+        told_UFV: What is told of the users, where the model reads that.
     """
     users_U, items_N = numbers
     asked = np.flatnonzero(rated.asked & (rated.values_P >= least))
@@ -36,6 +42,7 @@ def targets(
         "user_numbers": users_U,
         "histories": np.where(histories_UH >= 0, items_N[histories_UH], NONE),
         "likes": likes_UN,
+        **({} if told_UFV is None else {"told": told_UFV}),
     }
 
 
@@ -56,6 +63,7 @@ def take(found: dict[str, np.ndarray], samples: np.ndarray, most: int | None, rn
         "pair_values": found["values"][places],
         "pair_histories": without(found["histories"][users], numbers[own]),
         "pair_likes": found["likes"][users][:, samples],
+        **({"pair_fields": found["told"][users]} if "told" in found else {}),
     }
 
 

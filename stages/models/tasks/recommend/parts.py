@@ -12,21 +12,23 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from stages.base.store import USER_FIELDS
 from stages.models.tasks.recommend.rated import NONE
+from stages.models.tasks.recommend.towers import Who, known_of
 
 USER, LIKED, GIVEN = "user", "liked", "given"  # of who is asked for: the own vector, liked items, media or a text
 Placed = tuple[Tensor, Tensor]  # vectors (N, D) and appeal (N,)
-Reading = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # of `Asked`: vectors (B, E), usual scores (B,)
+Reading = Callable[[Who, Tensor, Tensor], tuple[Tensor, Tensor]]  # of `Asked`: vectors (B, E), usual scores (B,)
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Who is asked for: numbers of users (B,), vectors of what they like (B, H + 1, D), and which there are.
+    """Who is asked for: users (B,), vectors of what they like (B, H + 1, D), and which there are.
 
     The last place is for the media that are given.
     """
 
-    users: Tensor
+    users: Who
     told: Tensor
     real: Tensor
 
@@ -34,8 +36,12 @@ class Asked:
         """Return by part who is asked for without it, and for whom of them it was there, (B,)."""
         history, media = torch.ones_like(self.real), torch.ones_like(self.real)
         history[:, :-1], media[:, -1] = False, False
+        numbers, fields = self.users
+        nobody = self.users._replace(numbers=torch.full_like(numbers, NONE))
+        known = {} if fields is None else {USER_FIELDS: (replace(self, users=Who(numbers)), known_of(fields))}
         return {
-            USER: (replace(self, users=torch.full_like(self.users, NONE)), self.users >= 0),
+            USER: (replace(self, users=nobody), numbers >= 0),
+            **known,
             LIKED: (replace(self, real=self.real & history), self.real[:, :-1].any(1)),
             GIVEN: (replace(self, real=self.real & media), self.real[:, -1]),
         }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stages.base.store import SPLITS
-from stages.models.pool import ASKS
+from stages.models.pool import ASKS, USERS, UserCells
 
 NONE = -1  # where a history, or a number, ends
 
@@ -24,6 +24,7 @@ class Rated:
         users, values, times, splits = ([value for found in column for value in found] for column in lists)
         self.num_items = len(rows)
         self.asks = SPLITS.index(rows[0][ASKS])
+        self.told: UserCells | None = rows[0].get(USERS)
         self.items_P = np.repeat(np.arange(len(rows)), [len(found) for found in lists[0]])
         self.names, self.users_P = np.unique(np.array(users, dtype=str), return_inverse=True)
         self.values_P, self.times_P = np.array(values, np.float32), np.array(times, np.int64)

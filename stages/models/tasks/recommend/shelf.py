@@ -25,6 +25,7 @@ from stages.models.tasks.recommend.rated import NONE, Rated
 
 SHELF = "shelf"  # folder, in a model's
 ITEMS, USERS, SOUGHT = "items.arrow", "users.arrow", "sought.arrow"
+CELLS = "cells"  # of a user, where any is told of
 WHOLE, WITHOUT = "items", "items_without_"  # files of vectors, the latter before the modality that is left out
 BATCH = 1024  # rows
 TOLD = 3  # names in a message
@@ -35,7 +36,7 @@ class Shelf:
     """Items and users by number; `without` are the items placed with one of their modalities left out."""
 
     items: Rows  # id, title
-    users: Rows  # name, the places of items that were seen, and of the latest that were liked
+    users: Rows  # name, the places of items that were seen, and of the latest that were liked; cells that are told
     sought: Rows  # the place of an item, its title and id as people look for them; the most rated first
     placed: Vectors
     without: dict[str, Vectors]
@@ -82,6 +83,10 @@ class Shelf:
         filled = np.full(self.length, NONE)
         filled[: len(places[: self.length])] = places[: self.length]
         return {"user": np.array(user), "liked": filled}
+
+    def cells(self, user: int) -> list[str | None]:
+        """Return what is told of a user, by its number; empty where nothing is, as of -1."""
+        return self.users[user].get(CELLS, []) if user != NONE else []
 
     def best(self, queries_BE: np.ndarray, usual_B: np.ndarray, asked: Sequence[tuple[int, list[int]]]) -> list[Any]:
         """Return for each user the best items that are not known yet, with their places and scores.
@@ -135,6 +140,9 @@ def write_shelf(
     histories = [places[places != NONE] for places in rated.histories(*history)]
     places = pa.list_(pa.int32())
     users = {"name": rated.names.tolist(), "seen": pa.array(seen, places), "history": pa.array(histories, places)}
+    if rated.told:
+        told = [rated.told.cells.get(name, []) for name in rated.names.tolist()]
+        users[CELLS] = pa.array(told, pa.list_(pa.string()))
     items = {"id": [row["sample_id"] for row in rows], "title": [title_of(row) for row in rows]}
     order = np.argsort(-np.bincount(rated.items_P, minlength=len(rows)), kind="stable").tolist()
     words = [_folded(f"{items['title'][place]} {items['id'][place]}") for place in order]

@@ -5,10 +5,11 @@ An item's vector is the fusion of its modalities and, where it was rated in trai
 Batches are of items, each encoded once for all who rated it. A history is read from a bank of the items' latest
 vectors, as its items are seldom in the batch.
 
-Shapes: B items of a batch, P pairs of user and item, N items, A users who are asked about, H history, D dim.
+Shapes: B items of a batch, P pairs of user and item, N items, U users of the pool, A those who are asked about,
+H history, D dim, F fields of a user, V values of each.
 """
 
-from pathlib import Path
+import json
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,15 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from stages.base.device import Device
-from stages.models.catalogue import Built, Vectors, build_index, drawn
+from stages.base.errors import InputError
+from stages.base.store import USER_FIELDS
+from stages.media.columns import Columns
 from stages.models.tables import PRESENT, FeatureTable, Split
-from stages.models.tasks.base import Answers, Arrays, Batch, ModelConfig, size_of
+from stages.models.tasks.base import Answers, Arrays, Batch, ModelConfig
 from stages.models.tasks.fused import FusedTask
 from stages.models.tasks.recommend.pairs import take, targets
-from stages.models.tasks.recommend.parts import Asked, Placed, gains, in_words
+from stages.models.tasks.recommend.parts import Placed
 from stages.models.tasks.recommend.rated import NONE, Rated
-from stages.models.tasks.recommend.shelf import Shelf, vectors_of, write_shelf
-from stages.models.tasks.recommend.towers import UserTower, looked_up, vectors
+from stages.models.tasks.recommend.towers import UserTower, Who, looked_up, vectors
 from stages.params import ExperimentBase, RecommendParams
 
 BATCH = 256
@@ -40,15 +42,7 @@ class TwoTowers(FusedTask):
         *("message", "texts", "truth"),
     )
     pooled: ClassVar[bool] = True
-    answer_types: ClassVar[dict[str, str]] = {
-        "items": "strings",
-        "titles": "strings",
-        "scores": "doubles",
-        "reasons": "strings",
-    }
-    also: ClassVar[tuple[str, ...]] = ("user", "liked")
-    enough: ClassVar[tuple[str, ...]] = also
-    shelf: Shelf | None = None  # in service: what is recommended from
+    reads_fields: bool = True  # of users; False asks what is left without them
 
     def __init__(self, config: ModelConfig) -> None:
         """Build the towers."""
@@ -61,7 +55,8 @@ class TwoTowers(FusedTask):
         self.number, self.number_appeal = (
             (vectors(len(self.items), size) if self.params.item_number else None) for size in (dim, 1)
         )
-        self.user = UserTower(len(self.users) if self.params.user_number else 0, dim, self.params.history)
+        self.told = Columns.load(json.loads(config.vocabularies[USER_FIELDS][0])) if self.params.user_fields else None
+        self.user = UserTower(len(self.users) if self.params.user_number else 0, dim, self.params.history, self.told)
         self.dropout = nn.Dropout(self.params.dropout)
         self.bank: Tensor
         self.register_buffer("bank", torch.zeros(max(1, len(self.items)), dim))
@@ -72,7 +67,16 @@ class TwoTowers(FusedTask):
         rated = Rated(rows)
         users = rated.names[np.unique(rated.users_P[rated.in_training])].tolist()
         items = [row["sample_id"] for row, count in zip(rows, rated.popularity, strict=True) if count]
-        return {"users": users, "items": items, "mean_rating": [str(rated.mean)]}
+        assert isinstance(experiment, RecommendParams)
+        if experiment.user_fields and not rated.told:
+            raise InputError(
+                f"user_fields is true, and data set {experiment.dataset} tells nothing of its users; set it to false, "
+                "or name a table of users (ratings.users of a table)"
+            )
+        columns = (
+            {USER_FIELDS: [json.dumps(rated.told.columns.dump())]} if rated.told and experiment.user_fields else {}
+        )
+        return {"users": users, "items": items, "mean_rating": [str(rated.mean)], **columns}
 
     @property
     def least(self) -> float:
@@ -83,7 +87,8 @@ class TwoTowers(FusedTask):
         """Return the pairs that are asked about, see `pairs.targets`."""
         rated = Rated(rows)
         histories_UH = rated.histories(self.params.liked, self.params.history + 1)
-        return targets(rated, histories_UH, self.least, self._numbers(rated, rows))
+        told_UFV = self._told(rated, rated.names)
+        return targets(rated, histories_UH, self.least, self._numbers(rated, rows), told_UFV)
 
     def take(self, targets: Arrays, samples: np.ndarray, picks: Any, train: Any = None, rng: Any = None) -> Arrays:
         """Choose the pairs of a batch: in training `texts_per_step` for each of its items on average, else all."""
@@ -93,6 +98,10 @@ class TwoTowers(FusedTask):
         """Return the numbers by which the model knows a pool's users and items, -1 for none."""
         users = np.array([self.users.get(name, NONE) for name in rated.names.tolist()], np.int64)
         return users, np.array([self.items.get(row["sample_id"], NONE) for row in rows], np.int64)
+
+    def _told(self, rated: Rated, names: np.ndarray) -> np.ndarray | None:
+        """Return what is told of users of a pool, (U, F, V), where the model reads that."""
+        return rated.told.numbers(names.tolist()) if self.told and rated.told else None
 
     def place(self, batch: Batch, train: Any = None) -> tuple[Tensor, Tensor]:
         """Return the items' vectors (B, D), and how well each is liked by anyone, (B,)."""
@@ -118,112 +127,13 @@ class TwoTowers(FusedTask):
             self.bank.copy_(bank.detach())
         rate = self.params.modality_dropout if train is not None else 0.0
         history = batch["pair_histories"]
-        user_PD = self.dropout(self.user(batch["pair_users"], bank[history.clamp_min(0)], history >= 0, rate))
+        who = Who(batch["pair_users"], batch.get("pair_fields"))
+        user_PD = self.dropout(self.user(who, bank[history.clamp_min(0)], history >= 0, rate))
         return user_PD @ vector_BD.T + appeal_B
 
     def num_known(self, batch: Batch) -> int:
         """Return how many pairs there are."""
         return len(batch["pair_items"])
-
-    @torch.inference_mode()
-    def predict(self, batch: Batch, evaluate: Any) -> Answers:
-        """Return what a user is recommended: who has a number, likes items, or likes what the media of the batch say.
-
-        Without a shelf there is nothing to recommend.
-        """
-        if self.shelf is None:
-            return [{name: [] for name in self.answer_types} for _ in range(size_of(batch))]
-        who = self._asked(batch)
-        queries_BE, usual_B = self._user(who.users, who.told, who.real)
-        asked = list(zip(batch["user"].tolist(), batch["liked"].tolist(), strict=True))
-        return self.shelf.best(queries_BE.cpu().numpy(), usual_B.cpu().numpy(), asked)
-
-    @torch.inference_mode()
-    def explained(self, batch: Batch, answers: Answers) -> Answers:
-        """Return answers with `parts`: what each item's score is made of, see `parts.gains`; `reasons` in words."""
-        if self.shelf is None:
-            return answers
-        most = max(len(answer["items"]) for answer in answers)
-        shown_BK = torch.zeros(len(answers), most, dtype=torch.long)
-        for i, answer in enumerate(answers):
-            shown_BK[i, : len(answer["places"])] = torch.tensor(answer["places"])
-        left = {name: self._of_items(shown_BK, vectors) for name, vectors in self.shelf.without.items()}
-        found = gains(self._user, self._asked(batch), self._of_items(shown_BK, self.shelf.placed), left)
-        by_name = {name: gain_BK.cpu().tolist() for name, gain_BK in found.items()}
-        parts = [
-            [
-                {name: gain_BK[i][k] for name, gain_BK in by_name.items() if abs(gain_BK[i][k]) > NOTHING}
-                for k in range(len(answer["items"]))
-            ]
-            for i, answer in enumerate(answers)
-        ]
-        return [
-            answer | {"parts": made, "reasons": [in_words(part) for part in made]}
-            for answer, made in zip(answers, parts, strict=True)
-        ]
-
-    def details(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """Return what each item's score is made of."""
-        found = answer.get("parts", [])
-        return {"parts": [{name: round(gain, 5) for name, gain in part.items()} for part in found]}
-
-    def _asked(self, batch: Batch) -> Asked:
-        """Return who is asked for, with the media of the batch as one more item that is liked."""
-        assert self.shelf, "a model in service has one"
-        placed_BD, _ = self.place(batch)
-        media_B = torch.stack([batch[modality + PRESENT] for modality in self.config.features]).any(0)
-        liked_BHD = self._of_items(batch["liked"], self.shelf.placed)[..., :-1]
-        told_BHD = torch.cat([liked_BHD, placed_BD.unsqueeze(1)], dim=1)
-        real_BH = torch.cat([batch["liked"] >= 0, media_B.unsqueeze(1)], dim=1)
-        return Asked(self._known(batch["user"].tolist()), told_BHD, real_BH)
-
-    def _user(self, users: Tensor, told_BHD: Tensor, real_BH: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the vectors of who is asked for, (B, D + 1), and what they say before anything is said of an item."""
-        vectors_BD = self.user(users, told_BHD, real_BH)
-        return torch.cat([vectors_BD, torch.ones_like(vectors_BD[:, :1])], dim=1), self.usual(users)
-
-    def _of_items(self, places: Tensor, placed: Vectors) -> Tensor:
-        """Return the vectors of items of the shelf with their appeal, (..., D + 1); any for -1."""
-        return torch.from_numpy(placed.at(places.clamp_min(0).cpu().numpy())).to(self.bank.device)
-
-    def _known(self, users: list[int]) -> Tensor:
-        """Return the numbers by which the model knows users of the shelf, -1 for those that training had not."""
-        assert self.shelf, "a model in service has one"
-        names = [self.shelf.users[user]["name"] if user != NONE else None for user in users]
-        numbers = [NONE if name is None else self.users.get(name, NONE) for name in names]
-        return torch.tensor(numbers, device=self.bank.device)
-
-    def keep_beside(self, folder: Path, pool: Split) -> None:
-        """Write the shelf: each item's vector, also with each modality left out, its title and its ratings."""
-        pool = self.numbered(pool)
-        whole = {"": pool.features.keys(), **{m: pool.features.keys() - {m} for m in pool.features}}
-        placed = {left: self.place_all(pool.only(set(used)), BATCH) for left, used in whole.items()}
-        write_shelf(folder, pool.rows, placed, (self.params.liked, self.params.history))
-
-    def read_beside(self, folder: Path) -> None:
-        """Read the shelf."""
-        self.shelf = Shelf.open(folder, self.params.history)
-
-    @torch.inference_mode()
-    def index_beside(self, folder: Path, exact_below: int, recall: float) -> dict[str, Built]:
-        """Build the index of the shelf's items, by what its users would ask for."""
-        self.read_beside(folder)
-        assert self.shelf
-        if len(self.shelf.items) <= exact_below:
-            return {}
-        users = drawn(len(self.shelf.users)).tolist()
-        liked = torch.full((len(users), self.params.history), NONE, device=self.bank.device)
-        for i, user in enumerate(users):
-            history = torch.tensor(self.shelf.users[user]["history"], dtype=liked.dtype)
-            liked[i, : len(history)] = history
-        liked_AHD = self._of_items(liked, self.shelf.placed)[..., :-1]
-        queries_AE = self._user(self._known(users), liked_AHD, liked != NONE)[0].cpu().numpy()
-        return {"items": build_index(vectors_of(folder), queries_AE, recall)}
-
-    def read_also(self, given: dict[str, bytes | None]) -> Arrays:
-        """Return the number of a user, and the places of liked items; see `Shelf.asked`."""
-        assert self.shelf, "a model in service has one"
-        return self.shelf.asked(given)
 
     def numbered(self, split: Split) -> Split:
         """Return a split in which the number of an item is a modality of it, where training knew the item."""
@@ -242,7 +152,9 @@ class TwoTowers(FusedTask):
         rated, device = Rated(split.rows), placed[0].device
         histories = torch.from_numpy(rated.histories(self.params.liked, self.params.history)[rated.askers]).to(device)
         users = torch.from_numpy(self._numbers(rated, [])[0][rated.askers]).to(device)
-        scores_AN = self.read(users, placed[0][histories.clamp_min(0)], histories >= 0, placed)
+        told_AFV = self._told(rated, rated.names[rated.askers]) if self.reads_fields else None
+        who = Who(users, None if told_AFV is None else torch.from_numpy(told_AFV).to(device))
+        scores_AN = self.read(who, placed[0][histories.clamp_min(0)], histories >= 0, placed)
         return told(scores_AN.cpu().numpy(), split)
 
     @torch.inference_mode()
@@ -252,10 +164,10 @@ class TwoTowers(FusedTask):
         vectors_ND, appeal_N = (torch.cat(found) for found in zip(*placed, strict=True))
         return vectors_ND, appeal_N
 
-    def read(self, users_A: Tensor, told_AHD: Tensor, real_AH: Tensor, placed: Placed) -> Tensor:
-        """Return the scores of placed items for users by their numbers, and vectors of what they liked, (A, N)."""
+    def read(self, who: Who, told_AHD: Tensor, real_AH: Tensor, placed: Placed) -> Tensor:
+        """Return the scores of placed items for users, and vectors of what they liked, (A, N)."""
         vectors_ND, appeal_N = placed
-        return self.user(users_A, told_AHD, real_AH) @ vectors_ND.T + appeal_N + self.usual(users_A).unsqueeze(-1)
+        return self.user(who, told_AHD, real_AH) @ vectors_ND.T + appeal_N + self.usual(who.numbers).unsqueeze(-1)
 
     def usual(self, users: Tensor) -> Tensor:
         """Return what users say before anything is said of the item, (A,): nothing, where only the order counts."""

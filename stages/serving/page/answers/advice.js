@@ -12,6 +12,7 @@ const NAMES = {
   fields: "its fields",
   number: "who rated it",
   user: "this user",
+  user_fields: "what is told of the user",
   liked: "what is liked",
   given: "what was given",
 };
@@ -35,8 +36,9 @@ function whoOf(given) {
   const told = [];
   if (given.has("user")) told.push(`user ${isolate(given.get("user"))}`);
   if (given.has("liked")) told.push(`who likes ${numberOf(given.get("liked"))}`);
+  if (given.has("user_fields")) told.push("who is as told");
   for (const [modality, value] of given) {
-    if (!["user", "liked"].includes(modality)) told.push(value instanceof Blob ? `the ${modality}` : `“${isolate(value)}”`);
+    if (!["user", "liked", "user_fields"].includes(modality)) told.push(value instanceof Blob ? `the ${modality}` : `“${isolate(value)}”`);
   }
   return told.join(" and ");
 }

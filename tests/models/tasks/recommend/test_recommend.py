@@ -1,5 +1,6 @@
 """Recommenders learn tastes, place new items by their media and new users by what they like, and are told no test."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,15 +59,15 @@ def split_of(found: list[dict[str, Any]]) -> Split:
 def config(found: list[dict[str, Any]], **changes: Any) -> ModelConfig:
     own = {"modality_dropout": 0.3, "history": 5, "liked": 4, "item_number": True, "user_number": True}
     known = {"image": "projection", "audio": "projection", "text": "none", "question": "none", "video": "none"}
-    values = {"feedback": "implicit", "encoders": known, **own, **changes}
-    made = make_config("recommend", ("image", "audio"), **values)
+    made = make_config("recommend", ("image", "audio"), feedback="implicit", encoders=known, **own)
+    experiment = experiment_params(made.experiment.model_dump() | changes)
     specs = {modality: FeatureSpec((WIDTH,)) for modality in ("image", "audio")}
-    return ModelConfig(made.experiment, specs, task_of(made.experiment).learn(made.experiment, found))
+    return ModelConfig(experiment, specs, task_of(experiment).learn(experiment, found))
 
 
-def trained(steps: int = 200, **changes: Any) -> RecommendTask:
+def trained(steps: int = 200, make: Callable[[str], list[dict[str, Any]]] = rows, **changes: Any) -> RecommendTask:
     torch.manual_seed(0)
-    found = rows("train")
+    found = make("train")
     task = build(config(found, **changes))
     assert isinstance(task, RecommendTask)
     batches = TrainBatches(split_of(found), task, TRAIN)

@@ -336,6 +336,7 @@ RATED = {  # scenes that users rate; a model of their tastes
         "feedback": "implicit",
         "item_number": True,
         "user_number": True,
+        "user_fields": True,
         "history": 4,
         "liked": 4.0,
     },

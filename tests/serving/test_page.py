@@ -118,6 +118,7 @@ def sample(page_server, tmp_path) -> SimpleNamespace:
         text=row["texts"][0],
         question=row["questions"][0],
         fields={"price": "12.5", "listed": "2024-03-01"},
+        user_fields={"colour": 1},
         user="user-0000",
         liked="scene-00000000",
     )
@@ -128,9 +129,10 @@ def give(page: Any, **inputs: Any) -> None:
     for modality, value in inputs.items():
         if modality in ("image", "audio"):
             page.locator(f"[data-modality={modality}] input").set_input_files(value)
-        elif modality == "fields":
+        elif modality in ("fields", "user_fields"):
             for name, cell in value.items():
-                page.get_by_label(name).fill(cell)
+                asked = page.locator(f"[data-modality={modality}]").get_by_label(name)
+                asked.select_option(index=cell) if isinstance(cell, int) else asked.fill(cell)
         else:
             page.locator(f"#{modality}").fill(value)
 
@@ -362,6 +364,19 @@ def test_a_new_user_is_one_who_likes_three_items_chosen_by_keyboard(visit):
     advised = page.locator(".advice .title strong").all_inner_texts()
     assert len(advised) == 10 and not set(advised) & set(chosen)
     expect(page.locator(".advice .parts").first).to_contain_text("what is liked")
+
+
+def test_a_new_user_is_one_of_whom_something_is_told(visit):
+    page = visit("likes")
+    told = page.locator("[data-modality=user_fields]")
+    expect(told.locator("legend")).to_contain_text("About the user")
+    told.get_by_label("colour").select_option(index=1)
+    expect(told.get_by_label("shape")).to_have_value("")
+    with page.expect_response("**/predict*"):
+        page.locator("#send").click()
+    expect(page.locator("#answer .asked")).to_have_text("10 items for who is as told")
+    assert page.locator(".advice > li").count() == 10
+    expect(page.locator(".advice .parts").first).to_contain_text("what is told of the user")
 
 
 def test_items_are_looked_for_by_title_taken_by_pointer_and_taken_back(visit):

@@ -42,7 +42,7 @@ def write_params(path: Path, changes: dict[str, Any]) -> Path:
         if value is REMOVED:
             del section[key]
         else:
-            section[key] = value
+            section[key] = copy.deepcopy(value)  # later changes may go into it
     YAML(typ="safe").dump(values, path)
     return path
 

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from stages.base.errors import InputError
 from stages.base.lexicon import Lexicon
 from stages.base.parallel import in_processes, usable_cores
-from stages.sources.base import Question, Rating, RawSample, RemoteFile, Source
+from stages.base.store import write_json
+from stages.sources.base import Question, Rating, RawSample, RemoteFile, Source, Users
 from stages.sources.scenes import (
     captions,
     clip,
@@ -38,7 +39,7 @@ from stages.sources.scenes.options import ScenesParams
 from stages.sources.scenes.people import tastes
 from stages.sources.scenes.world import Stream
 
-FILE = "scenes.parquet"
+FILE, TOLD = "scenes.parquet", "users.json"
 ROWS_PER_GROUP = 250
 SCENES_PER_PROCESS = 500
 """With fewer, starting it would take longer than it saves."""
@@ -145,6 +146,14 @@ class Scenes(Source):
         ) as writer:
             for table in in_processes(partial(self._group, seed), starts, workers):
                 writer.write_table(table)
+        if self.params.users:
+            write_json(folder / TOLD, tastes.told(tastes.users(seed, self.params.users)))
+
+    def users(self, folder: Path) -> Users | None:
+        """Return what those who rate say of themselves, where there are any."""
+        if not self.params.users:
+            return None
+        return Users(tastes.TOLD, json.loads((folder / TOLD).read_text(encoding="utf8")))
 
     def read(self, folder: Path) -> Iterator[RawSample]:
         """Yield the scenes in order, a row group at a time in memory."""

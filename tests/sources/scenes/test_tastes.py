@@ -10,6 +10,7 @@ from stages.params import ScenesParams
 from stages.sources.base import RawSample
 from stages.sources.scenes import Scenes
 from stages.sources.scenes.people.tastes import medium_of, users
+from stages.sources.scenes.world import COLOURS, SHAPES
 
 SECTION = {
     **{"source": "scenes", "folder": "none", "samples": 120, "image_size_px": 32, "max_objects": 2},
@@ -64,3 +65,16 @@ def test_more_scenes_leave_those_before_as_they_were_and_without_users_nothing_i
     assert not alone[0].ratings and alone[0].image and alone[0].audio and "liking" not in alone[0].truth
     with pytest.raises(InputError, match="users of the source scenes is set beside clips"):
         made(tmp_path, clips=True)
+
+
+def test_most_users_say_what_they_like_best(tmp_path):
+    made(tmp_path)
+    source = Scenes(ScenesParams.model_validate(SECTION | {"users": USERS, "ratings_per_user": 60}))
+    said = source.users(tmp_path)
+    assert said.kinds == {"colour": "category", "shape": "category"} and len(said.cells) == USERS * 4 // 5
+    for user in users(3, USERS):
+        if user.name in said.cells:
+            best = said.cells[user.name]
+            assert user.colours[COLOURS.index(best["colour"])] == user.colours.max()
+            assert user.shapes[SHAPES.index(best["shape"])] == user.shapes.max()
+    assert Scenes(ScenesParams.model_validate(SECTION)).users(tmp_path) is None

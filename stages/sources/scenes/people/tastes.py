@@ -2,7 +2,8 @@
 
 A scene then comes in one medium alone: a picture, a sound, or texts. All of them say what its first object is, and a
 user's taste is for its colour and its shape, so liking pictures of something is liking its sound. Half of the users
-rate scenes of one medium alone, until they are asked about all of them in validation and test.
+rate scenes of one medium alone, until they are asked about all of them in validation and test. Most say which colour
+and which shape they like best.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ TASTES = 9  # of the streams of a seed, beside those of its scenes
 HELD_BACK = 0.1  # of the ratings of scenes of the training split, for validation, and as many for the test
 MIDDLE, SPREAD, DOUBT = 3.0, 1.3, 0.4
 SPLITS = ("train", "val", "test")
+TOLD = {"colour": "category", "shape": "category"}  # what users say they like best, each for itself
+SILENT = 5  # of so many users one says nothing
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,15 @@ class User:
         thing = scene.things[0]
         liked = self.colours[COLOURS.index(thing.colour)] + self.shapes[SHAPES.index(thing.shape)]
         return MIDDLE + SPREAD * float(liked) / 2**0.5
+
+
+def told(everyone: list[User]) -> dict[str, dict[str, str | None]]:
+    """Return what users say of themselves, by name: the colour and the shape that each likes best."""
+    return {
+        user.name: {"colour": COLOURS[int(user.colours.argmax())], "shape": SHAPES[int(user.shapes.argmax())]}
+        for i, user in enumerate(everyone)
+        if i % SILENT != SILENT - 1
+    }
 
 
 def users(seed: int, number: int) -> list[User]:

@@ -221,7 +221,11 @@ def tower(model: Any, modality: str) -> Any:
     return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
-VISION_LANGUAGE = ("llava", "smolvlm", "idefics3")
+IN_SQUARES = ("qwen2_vl", "qwen2_5_vl")
+"""Of these, those whose places of an image have a row and a column each, and of which a picture takes as many as it is
+large: theirs are made square, so that each has as many."""
+
+VISION_LANGUAGE = ("llava", "smolvlm", "idefics3", *IN_SQUARES)
 """Kinds of models that see and write, whose images take places like words do."""
 
 TOWERS = {"image": "vision", "audio": "audio", "text": "text"}

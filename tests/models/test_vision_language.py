@@ -25,7 +25,7 @@ from tests.support.tiny_models import IMAGE_PIECE, write_tiny
 transformers = pytest.importorskip("transformers", reason="needs the extra `huggingface`")
 pytest.importorskip("peft", reason="needs the extra `huggingface`")
 
-FAMILIES = ("llava", "smolvlm")
+FAMILIES = ("llava", "smolvlm", "qwen2_vl", "qwen2_5_vl")
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 PROMPT = "in {image} a small {question} is"
 
@@ -67,14 +67,16 @@ def from_pixels(folder, model, i, question):
     """Return what transformers itself writes."""
     whole = transformers.AutoModelForImageTextToText.from_pretrained(folder, attn_implementation="eager").eval()
     made = extractor(folder)
-    pixels = torch.from_numpy(made.decode(picture(i))[None])
+    given, _ = made.inputs(made.decode(picture(i))[None])
     pieces = model.decoder.pieces
     before, after = pieces.ids("in "), pieces.ids(f" a small {question} is")
     ids = torch.tensor([[*before, *[IMAGE_PIECE] * made.shape[0], *after]])
+    if "image_grid_thw" in given:
+        given["mm_token_type_ids"] = (ids == IMAGE_PIECE).int()
     out = whole.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        pixel_values=pixels,
+        **given,
         max_new_tokens=12,
         do_sample=False,
         eos_token_id=pieces.end,

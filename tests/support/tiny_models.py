@@ -97,11 +97,30 @@ def _models() -> dict[str, Callable[[Any], Any]]:
                 scale_factor=2,
             )
         ),
+        "qwen2_vl": lambda t: t.Qwen2VLForConditionalGeneration(t.Qwen2VLConfig(**_qwen("Qwen2VL"))),
+        "qwen2_5_vl": lambda t: t.Qwen2_5_VLForConditionalGeneration(t.Qwen2_5_VLConfig(**_qwen("Qwen2_5_VL"))),
         "gpt2": lambda t: t.GPT2LMHeadModel(
             t.GPT2Config(vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=128, initializer_range=0.3)
         ),
         "clap": lambda t: t.ClapModel(t.ClapConfig(text_config=TEXT, audio_config=CLAP, projection_dim=12)),
     }
+
+
+def _qwen(name: str) -> dict[str, Any]:
+    """Return what a small model of Qwen's is made of: 4 x 4 cells of a picture of 32 px, two by two as one place."""
+    rope = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10_000.0}
+    text = {**SEEING, "rope_parameters": rope}
+    vision = {"depth": 2, "num_heads": 2, "patch_size": 8, "in_channels": 3}
+    sizes = {"embed_dim": 16, "hidden_size": SEEING["hidden_size"]}
+    if name == "Qwen2_5_VL":
+        sizes = {
+            "hidden_size": 16,
+            "out_hidden_size": SEEING["hidden_size"],
+            "intermediate_size": 32,
+            "window_size": 16,
+        }
+        sizes["fullatt_block_indexes"] = [1]
+    return {"text_config": text, "vision_config": vision | sizes, "image_token_id": IMAGE_PIECE}
 
 
 def write_tiny(name: str, folder: Path) -> Path:
@@ -117,6 +136,8 @@ def write_tiny(name: str, folder: Path) -> Path:
         "siglip": lambda: t.SiglipImageProcessor(size=size),
         "vit": lambda: t.ViTImageProcessor(size=size),
         "llava": lambda: t.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=size),
+        "qwen2_vl": lambda: t.Qwen2VLImageProcessor(patch_size=8, size={"shortest_edge": 256, "longest_edge": 1024}),
+        "qwen2_5_vl": lambda: t.Qwen2VLImageProcessor(patch_size=8, size={"shortest_edge": 256, "longest_edge": 1024}),
         "smolvlm": lambda: t.SmolVLMImageProcessor(
             size={"longest_edge": 32}, max_image_size={"longest_edge": 32}, do_image_splitting=False
         ),
@@ -144,7 +165,7 @@ def write_tiny(name: str, folder: Path) -> Path:
     if name == "wav2vec2_letters":
         (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(LETTERS)}))
         t.Wav2Vec2CTCTokenizer(folder / "vocab.json").save_pretrained(folder)
-    if name in ("llama", "gpt2", "llava", "smolvlm", "whisper_writer"):
+    if name in ("llama", "gpt2", "llava", "smolvlm", "qwen2_vl", "qwen2_5_vl", "whisper_writer"):
         _write_bytes_tokenizer(folder)
     if name in ("bert", "clip", "siglip", "clap"):
         (folder / "vocab.txt").write_text("\n".join(PIECES), encoding="utf8")

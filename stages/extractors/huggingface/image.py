@@ -1,5 +1,6 @@
 """Images through a frozen Hugging Face model. Shapes: B batch, L cells, H hidden."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from stages.extractors.huggingface.base import LAST, FrozenModel
 from stages.extractors.torch_extractor import fewer_cells
 from stages.media.images import to_rgb
 from stages.pretrained import huggingface as pretrained
+
+MOST_PX = 448  # side of the square that a picture becomes where its places are as many as it is large
 
 
 class ImageModel(FrozenModel):
@@ -29,13 +32,22 @@ class ImageModel(FrozenModel):
         if self._writes:
             self.space = self.settings["files_digest"] if self.settings["level"] == "token" else ""
             self._processor.do_image_splitting = False  # as many places for each image
+        self._side_px = 0
+        if pretrained.kind(folder) in pretrained.IN_SQUARES:
+            step = self._processor.patch_size * self._processor.merge_size
+            most = min(MOST_PX, math.isqrt(dict(self._processor.size)["longest_edge"]))
+            self._side_px = most // step * step
+            self._processor.size = {"shortest_edge": self._side_px**2, "longest_edge": self._side_px**2}
 
     def decode(self, media: bytes) -> np.ndarray:
         """Decode, and prepare as the model's own processor does, float32 (3, H, W)."""
         return self.of_picture(to_rgb(media))
 
     def of_picture(self, picture: Image.Image) -> np.ndarray:
-        """Prepare a picture, float32 (3, H, W)."""
+        """Prepare a picture, float32 (3, H, W); for a model that wants it in pieces (pieces, values)."""
+        if self._side_px:
+            square = picture.resize((self._side_px, self._side_px), Image.Resampling.BICUBIC)
+            return self._processor(images=square, return_tensors="np")["pixel_values"]
         return self._processor(images=picture, return_tensors="np")["pixel_values"][0]
 
     def blank(self) -> np.ndarray:
@@ -44,7 +56,12 @@ class ImageModel(FrozenModel):
 
     def inputs(self, decoded: np.ndarray) -> tuple[dict[str, Tensor], None]:
         """Return the pixels."""
-        return {"pixel_values": torch.from_numpy(decoded)}, None
+        pixels = torch.from_numpy(decoded)
+        if not self._side_px:
+            return {"pixel_values": pixels}, None
+        cells = self._side_px // self._processor.patch_size
+        grid = torch.tensor([[1, cells, cells]]).repeat(len(pixels), 1)
+        return {"pixel_values": pixels.flatten(0, 1), "image_grid_thw": grid}, None
 
     def hidden(self, given: dict[str, Tensor]) -> Tensor:
         """Return the output of a layer; of a vision-language model what stands behind its projector."""

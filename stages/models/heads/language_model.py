@@ -9,7 +9,6 @@ S places so far, L those whose attention is shown, H hidden of the model, N head
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from stages.models.heads.pieces import OFFSET, Pieces
 from stages.models.heads.prefix import Places, Prefix, PrefixMaker
 from stages.params import LanguageModelParams
 from stages.pretrained import sharing
-from stages.pretrained.huggingface import VISION_LANGUAGE, import_transformers, kind, read_weights
+from stages.pretrained.huggingface import IN_SQUARES, VISION_LANGUAGE, import_transformers, kind, read_weights
 
 NEVER = -30.0  # the score of what is no word piece; finite, as smoothed labels want it
 AT_A_TIME = 8  # texts of each prompt that are compared before asking whether another one can be likelier
@@ -60,7 +59,8 @@ class LanguageModel(nn.Module):
         if self.pieces.end >= embedding.num_embeddings:
             raise InputError(f"its text ends with piece {self.pieces.end}, its weights have {embedding.num_embeddings}")
         hidden = embedding.embedding_dim
-        self.prefixes = PrefixMaker(self.pieces, params.prompt, media, (dim, hidden))
+        in_squares = kind(folder) in IN_SQUARES
+        self.prefixes = PrefixMaker(self.pieces, params.prompt, media, (dim, hidden), in_squares)
         self._lead = " " if params.prompt and not params.prompt[-1].isspace() else ""  # what is written begins a word
         self._keeps = not params.gradient_checkpointing  # transformers keeps no keys and values then
         if params.gradient_checkpointing:
@@ -135,9 +135,8 @@ class LanguageModel(nn.Module):
                 break
             kept, real_XP = before
             mine = [(key[open_Y], value[open_Y]) for key, value in kept], real_XP[open_Y]
-            asked = replace(prefix, last_XH=prefix.last_XH[open_Y])
             order_YC = order_XC[open_Y]
-            found = self._log_likelihoods(asked, mine, texts_AT[order_YC.cpu()]).max(1)
+            found = self._log_likelihoods(prefix.at(open_Y), mine, texts_AT[order_YC.cpu()]).max(1)
             likelier_Y = found.values > best_X[open_Y]
             better_Y = open_Y[likelier_Y]
             chosen_X[better_Y] = order_YC.gather(1, found.indices[:, None])[:, 0][likelier_Y]
@@ -164,7 +163,7 @@ class LanguageModel(nn.Module):
         """Take one piece of each beam."""
         real_XP, prefix = state.memory
         x_YH = self._embed(tokens_XK.unsqueeze(-1), prefix).flatten(0, 1)
-        given = Places(x_YH, torch.ones_like(x_YH[..., 0], dtype=torch.bool))
+        given = prefix.behind(x_YH, torch.ones_like(x_YH[..., 0], dtype=torch.bool), tokens_XK.shape[1])
         past_XS = torch.cat([real_XP, real_XP.new_ones(len(real_XP), place)], dim=1)
         flat = [tensor.flatten(0, 1) for tensor in state.beams]
         kept = list(zip(flat[::2], flat[1::2], strict=True))
@@ -196,15 +195,15 @@ class LanguageModel(nn.Module):
     def _read_on(self, prefix: Prefix, before: tuple[Kept, Tensor], tokens_XCT: Tensor, real_XCT: Tensor) -> Tensor:
         """Read C texts behind what was kept of their prefix; return the real places, packed, (N, H)."""
         texts = tokens_XCT.shape[1]
-        given = Places(self._embed(tokens_XCT, prefix).flatten(0, 1), real_XCT.flatten(0, 1))
+        given = prefix.behind(self._embed(tokens_XCT, prefix).flatten(0, 1), real_XCT.flatten(0, 1), texts)
         kept, real_XP = before
         read_YTH, _, _ = self._run(given, real_XP.repeat_interleave(texts, 0), _repeated(kept, texts))
         return read_YTH[given.real_BP]
 
     def _read_whole(self, prefix: Prefix, tokens_XCT: Tensor, real_XCT: Tensor) -> Tensor:
         """Do as `_read_on`, the prefix read with each text: nothing is kept but what a layer begins with."""
-        given = Places(self._embed(tokens_XCT, prefix).flatten(0, 1), real_XCT.flatten(0, 1))
         texts = tokens_XCT.shape[1]
+        given = prefix.behind(self._embed(tokens_XCT, prefix).flatten(0, 1), real_XCT.flatten(0, 1), texts)
         each_Y = torch.arange(len(real_XCT), device=real_XCT.device).repeat_interleave(texts) if texts > 1 else None
         before = Places.joined([prefix.shared.of(prefix.sample_X), prefix.own]).of(each_Y)
         read_YSH, _, _ = self._run(Places.joined([before, given]), given.real_BP[:, :0], None)
@@ -219,6 +218,8 @@ class LanguageModel(nn.Module):
         """
         real_YS = torch.cat([before_YS, given.real_BP], dim=1)
         places = real_YS.long().cumsum(1).sub(1).clamp_min(0)[:, before_YS.shape[1] :]
+        if given.moved_BP3 is not None:
+            places = (places.unsqueeze(-1) + given.moved_BP3).clamp_min(0).permute(2, 0, 1)
         cache = None if kept is None else _cache(kept)
         numbered = {"position_ids": places} if self._takes_positions else {}
         out = self.model.base_model(
@@ -263,6 +264,9 @@ def read_language_model(folder: Path) -> Any:
     if kind(folder) not in VISION_LANGUAGE:
         return read_weights(transformers.AutoModelForCausalLM, folder, attn_implementation="eager")
     whole = read_weights(transformers.AutoModelForImageTextToText, folder, attn_implementation="eager")
+    if kind(folder) in IN_SQUARES:  # its part that writes has no class of its own
+        whole.model.visual = None
+        return whole.eval()
     with torch.device("meta"):
         part = transformers.AutoModelForCausalLM.from_config(whole.config.get_text_config())
     setattr(part, part.base_model_prefix, whole.get_decoder())

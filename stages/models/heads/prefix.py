@@ -4,8 +4,9 @@ Shapes: B samples, X prompts of all samples, L places of the encoders, P places 
 sample share, Q places of a prompt, D dim, H hidden of the model.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -19,19 +20,34 @@ from stages.models.heads.prompt import Run, read_template
 
 @dataclass(frozen=True)
 class Places:
-    """Vectors in the model's own width (B, P, H), and which of them are real (B, P)."""
+    """Vectors in the model's own width (B, P, H), and which of them are real (B, P).
+
+    `moved_BP3` is how far from its number among the real places each stands, in time, by row and by column: for
+    models in whose eyes the places of an image lie in a square (`in_squares`), None for others.
+    """
 
     x_BPH: Tensor
     real_BP: Tensor
+    moved_BP3: Tensor | None = None
+
+    def at(self, rows: Tensor | tuple[slice, Tensor]) -> Self:
+        """Return the places of these rows, or of all rows these."""
+        moved = None if self.moved_BP3 is None else self.moved_BP3[rows]
+        return type(self)(self.x_BPH[rows], self.real_BP[rows], moved)
 
     def of(self, rows_X: Tensor | None) -> Self:
         """Return the places of these rows; None for all as they are."""
-        return self if rows_X is None else type(self)(self.x_BPH[rows_X], self.real_BP[rows_X])
+        return self if rows_X is None else self.at(rows_X)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Put places one behind the other."""
-        return cls(torch.cat([p.x_BPH for p in parts], dim=1), torch.cat([p.real_BP for p in parts], dim=1))
+        moved = [p.moved_BP3 for p in parts if p.moved_BP3 is not None]
+        return cls(
+            torch.cat([p.x_BPH for p in parts], dim=1),
+            torch.cat([p.real_BP for p in parts], dim=1),
+            torch.cat(moved, dim=1) if moved else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,8 @@ class Prefix:
     """What the prompts of a sample share (B), what is each one's own (X), and its last place, which a text follows.
 
     `sample_X` is the sample of each prompt; None where each has one. `looked` are the places, those of `shared` and
-    then those of `own`, whose attention is worth showing.
+    then those of `own`, whose attention is worth showing. `moved_X` is how far the text behind is moved, as
+    `Places.moved_BP3`.
     """
 
     shared: Places
@@ -47,14 +64,33 @@ class Prefix:
     last_XH: Tensor
     sample_X: Tensor | None
     looked: slice
+    moved_X: Tensor | None = None
+
+    def at(self, rows_Y: Tensor) -> Self:
+        """Return the prefix of which only some prompts' last places are asked for."""
+        moved = None if self.moved_X is None else self.moved_X[rows_Y]
+        return replace(self, last_XH=self.last_XH[rows_Y], moved_X=moved)
+
+    def behind(self, x_YTH: Tensor, real_YT: Tensor, times: int) -> Places:
+        """Return the places of texts behind it, `times` for each prompt one after the other."""
+        if self.moved_X is None:
+            return Places(x_YTH, real_YT)
+        moved_Y = self.moved_X.repeat_interleave(times)
+        return Places(x_YTH, real_YT, moved_Y[:, None, None].expand(-1, x_YTH.shape[1], 3))
 
 
 class PrefixMaker(nn.Module):
     """The projector and the prompt's template."""
 
-    def __init__(self, pieces: Pieces, template: str, media: Sequence[str], sizes: tuple[int, int]) -> None:
-        """Take the template, which of its fields are media, and the widths D and H; D is 0 where nothing is encoded."""
+    def __init__(
+        self, pieces: Pieces, template: str, media: Sequence[str], sizes: tuple[int, int], in_squares: bool = False
+    ) -> None:
+        """Take the template, which of its fields are media, and the widths D and H; D is 0 where nothing is encoded.
+
+        With `in_squares` the places of a medium lie in a square, see `Places`.
+        """
         super().__init__()
+        self._in_squares = in_squares
         dim, hidden = sizes
         if dim:
             self.project = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, hidden))
@@ -87,10 +123,17 @@ class PrefixMaker(nn.Module):
         size = len(asked) if sample_X is None else len(given[0].x_BPH)
         shared = [*seen, *_blocks(self._shared, embed, media, [{}] * size)]
         repeated = {modality: places.of(sample_X) for modality, places in media.items()}
-        own = Places.joined(list(_blocks(self._own, embed, repeated, asked)))
-        before = Places.joined(shared) if shared else Places(own.x_BPH[:size, :0], own.real_BP[:size, :0])
+        parts, moved_X = list(_blocks(self._own, embed, repeated, asked)), None
+        own = Places.joined(parts)
         looked = _span([*shared, own], seen[0] if seen else next(iter(media.values()), own))
-        return Prefix(before, *_without_last(own), sample_X, looked)
+        if self._in_squares:
+            moved_X = torch.zeros(size, dtype=torch.long, device=parts[0].x_BPH.device)
+            shared, moved_X = _in_squares(shared, list(media.values()), moved_X)
+            moved_X = moved_X if sample_X is None else moved_X[sample_X]
+            parts, moved_X = _in_squares(parts, list(repeated.values()), moved_X)
+            own = Places.joined(parts)
+        before = Places.joined(shared) if shared else own.at((slice(size), torch.arange(0)))
+        return Prefix(before, *_without_last(own), sample_X, looked, moved_X)
 
 
 def _blocks(
@@ -107,6 +150,25 @@ def _blocks(
         yield Places(embed(pad_sequence(filled, batch_first=True).to(device)), real.to(device))
 
 
+def _in_squares(blocks: Sequence[Places], media: Sequence[Places], moved_B: Tensor) -> tuple[list[Places], Tensor]:
+    """Return blocks with where their places stand, and how far what follows is moved; `moved_B`: the first ones.
+
+    A medium's places stand at one time, by row and column of their square; what follows stands behind its last row.
+    That is how Qwen2-VL counts (Wang et al. 2024, multimodal rotary positions).
+    """
+    found = []
+    for block in blocks:
+        moved_BP3 = moved_B[:, None, None].expand(*block.real_BP.shape, 3)
+        if any(block is medium for medium in media):
+            number_P = torch.arange(block.real_BP.shape[1], device=moved_B.device)
+            side = math.isqrt(len(number_P))
+            square_P3 = torch.stack([0 * number_P, number_P // side, number_P % side], dim=1)
+            moved_BP3 = moved_BP3 + (square_P3 - number_P.unsqueeze(1))
+            moved_B = moved_B + (side - len(number_P)) * block.real_BP.any(1)
+        found.append(replace(block, moved_BP3=moved_BP3))
+    return found, moved_B
+
+
 def _without_last(own: Places) -> tuple[Places, Tensor]:
     """Take the last real place of each row out; places that are real in no row any more are dropped."""
     numbers_Q = torch.arange(own.real_BP.shape[1], device=own.real_BP.device)
@@ -114,7 +176,7 @@ def _without_last(own: Places) -> tuple[Places, Tensor]:
     last_XH = own.x_BPH[torch.arange(len(last_X), device=last_X.device), last_X]
     real_XQ = own.real_BP & (numbers_Q != last_X.unsqueeze(1))
     kept_Q = real_XQ.any(0)
-    return Places(own.x_BPH[:, kept_Q], real_XQ[:, kept_Q]), last_XH
+    return replace(own, real_BP=real_XQ).at((slice(None), kept_Q)), last_XH
 
 
 def _span(blocks: Sequence[Places], one: Places) -> slice:

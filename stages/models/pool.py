@@ -5,7 +5,7 @@ the row. A sample without media stays in the pool: what is rated does not depend
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,20 +32,28 @@ class UserCells:
     columns: Columns
     cells: Mapping[str, Cells]
 
-    def numbers(self, names: Sequence[str]) -> np.ndarray:
-        """Return what a model reads of these users, float32 (U, F, V); all is missing of who is not known."""
-        nothing = self.columns.numbers([None] * len(self.columns.columns))
-        found = [self.columns.numbers(self.cells[name]) if name in self.cells else nothing for name in names]
-        return np.stack(found) if found else np.zeros((0, *nothing.shape), np.float32)
+    def numbers(self, names: Sequence[str], known: Columns) -> np.ndarray:
+        """Return what a model reads of these users, float32 (U, F, V); what is not told is missing.
+
+        `known` are the columns as the model has them: data that came later may have others, or other quantiles.
+        """
+        own = {(column.name, column.habit.kind): place for place, column in enumerate(self.columns.columns)}
+        places = [own.get((column.name, column.habit.kind)) for column in known.columns]
+        found = np.zeros((len(names), *known.shape), np.float32)
+        for row, name in zip(found, names, strict=True):
+            cells = self.cells.get(name)
+            row[:] = known.numbers([cells[place] if cells and place is not None else None for place in places])
+        return found
 
 
-def read_users(prepared: Path) -> UserCells | None:
-    """Return what a prepared data set tells of those who rate; None where it tells nothing."""
+def with_users(prepared: Path, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a pool with what the prepared data set tells of those who rate, if anything."""
     if not (prepared / USERS_FILE).exists():
-        return None
+        return list(rows)
     table = pq.read_table(prepared / USERS_FILE)
     cells = dict(zip(*(table[name].to_pylist() for name in ("user", "cells")), strict=True))
-    return UserCells(Columns.load(json.loads((prepared / USER_COLUMNS).read_text("utf8"))), cells)
+    told = UserCells(Columns.load(json.loads((prepared / USER_COLUMNS).read_text("utf8"))), cells)
+    return [row | {USERS: told} for row in rows]
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,8 @@ def load(reading: Reading, split: str, device: Device, limit_bytes: float) -> Sp
         ids = {part: [row["sample_id"] for row in rows] for part, rows in parts.items()}
         places = [place for part in SPLITS for place in read_index(name, part, ids[part], prepared)]
         found[modality] = np.load(artifact_path("features", name) / FEATURES, mmap_mode="c"), places
-    users = read_users(prepared)
-    rows = [row | ({USERS: users} if users else {}) for rows in parts.values() for row in rows]
-    return join_pool(reading, split, rows, found, device, limit_bytes)
+    whole = with_users(prepared, (row for rows in parts.values() for row in rows))
+    return join_pool(reading, split, whole, found, device, limit_bytes)
 
 
 def join_pool(

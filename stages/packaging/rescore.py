@@ -56,7 +56,7 @@ def _read(places: tuple[Path, Path], reading: "Reading", split: str, evaluate: A
     """Return a split as a model's own extractors, and models that write for it, make it; `places`: model and data."""
     from stages.extractors import load_extractor
     from stages.models.model import answering_of, columns_of
-    from stages.models.pool import Pool, join_pool
+    from stages.models.pool import Pool, join_pool, with_users
     from stages.models.tables import join_split, read_rows
     from stages.packaging.answering import greedily
 
@@ -80,8 +80,10 @@ def _read(places: tuple[Path, Path], reading: "Reading", split: str, evaluate: A
         else:
             samples = read_media(prepared, columns[modality], list(parts))
         features[modality] = features_of(samples, extractor, evaluate.batch_size)
-    join = join_pool if pooled else join_split
-    return join(reading, split, [row for rows in parts.values() for row in rows], features, device, limit_bytes=0)
+    whole = [row for rows in parts.values() for row in rows]
+    if pooled:
+        return join_pool(reading, split, with_users(prepared, whole), features, device, limit_bytes=0)
+    return join_split(reading, split, whole, features, device, limit_bytes=0)
 
 
 def _written(places: tuple[Path, Path], split: str, evaluate: Any, device: "Device") -> dict[str, str]:

@@ -1,9 +1,13 @@
 """What is told of users is read as the fields of a table are: how columns are written, raters in training decide."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.models.pool import read_users
+from stages.media.columns import Columns
+from stages.media.fields.kinds import Habit
+from stages.models.pool import USERS, with_users
 from stages.samples.ratings import write_users
 from stages.sources.base import Users
 
@@ -27,10 +31,13 @@ def test_raters_in_training_decide_and_others_are_counted(tmp_path):
     wrong, told = write_users(tmp_path, Users({"age": "number", "job": "auto"}, CELLS), 1)
     assert wrong == [{"where": "user b 'old'", "reason": "age is no number, the cell counts as empty"}]
     assert told[0] == "users: age (number), job (category): 4 of 5 who rate are told of; 1 others rate nothing"
-    found = read_users(tmp_path)
+    (row,) = with_users(tmp_path, [{"sample_id": "x"}])
+    found = row[USERS]
     assert found.cells == {"a": ["30", "cook"], "b": [None, "smith"], "c": ["1050.5", None], "d": ["7", "cook"]}
     age, job = found.columns.columns
     assert (age.knots[0], age.knots[-1]) == (7.0, 30.0) and job.categories == ("cook", "smith")
-    numbers = found.numbers(["a", "nobody", "b"])
+    numbers = found.numbers(["a", "nobody", "b"], found.columns)
     assert numbers.shape == (3, 2, 3) and numbers[1, :, 0].all() and numbers[2, :, 0].tolist() == [1.0, 0.0]
-    assert read_users(tmp_path / "elsewhere") is None
+    fewer = found.numbers(["a", "b"], Columns([job, replace(age, habit=Habit("category"))]))  # as a model had them
+    assert fewer[0, 0].tolist() == numbers[0, 1].tolist() and fewer[:, 1, 0].all()
+    assert with_users(tmp_path / "elsewhere", [{}]) == [{}]

@@ -32,6 +32,7 @@ def test_training_imports_the_rooms_that_it_needs_and_no_other():
     assert rooms == {"train.py", "base", "media", "models", "params", "pretrained", "training"}
     assert {path.name for path in found if path.parent.name == "media"} == {
         "__init__.py",
+        "columns.py",
         "text.py",
     }
 

@@ -101,7 +101,7 @@ class TwoTowers(FusedTask):
 
     def _told(self, rated: Rated, names: np.ndarray) -> np.ndarray | None:
         """Return what is told of users of a pool, (U, F, V), where the model reads that."""
-        return rated.told.numbers(names.tolist()) if self.told and rated.told else None
+        return rated.told.numbers(names.tolist(), self.told) if self.told and rated.told else None
 
     def place(self, batch: Batch, train: Any = None) -> tuple[Tensor, Tensor]:
         """Return the items' vectors (B, D), and how well each is liked by anyone, (B,)."""

@@ -35,7 +35,11 @@ def build(config: ModelConfig) -> Task:
 
 
 def config_of(experiment: ExperimentBase, rows: list[dict[str, Any]], bases: dict[str, Base]) -> ModelConfig:
-    """Return what builds a new model of an experiment: its features, the prepared vocabularies, training `rows`."""
+    """Return what builds a new model of an experiment: its features, the prepared vocabularies, training `rows`.
+
+    Raises:
+        InputError: when an artifact is missing, or the rows lack what the task learns its model's shape from.
+    """
     task = TASKS[experiment.task]
     known = json.loads((artifact_path("prepare", experiment.dataset) / VOCABULARY).read_text("utf8"))
     return ModelConfig(

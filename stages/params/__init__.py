@@ -11,13 +11,11 @@ from stages.params.datasets import (
     Columns,
     DatasetBase,
     DatasetParams,
-    DownloadParams,
     EasyVqaParams,
     Flickr8kParams,
     GridParams,
     ImageFolderParams,
     MovieLensParams,
-    PrepareParams,
     RavdessParams,
     ScenesParams,
     SpokenDigitsParams,
@@ -42,7 +40,7 @@ from stages.params.features import (
 from stages.params.inits import differing, wrong_inits
 from stages.params.load import Params, load_params, wrong_names
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
-from stages.params.section import NONE, BaseParams, Section, variant_names
+from stages.params.section import NONE, BaseParams, DownloadParams, PrepareParams, Section, variant_names
 from stages.params.tasks import (
     CaptionParams,
     ClassifyParams,

@@ -1,10 +1,10 @@
-"""The sections `datasets`, `download` and `prepare`: where samples come from and how they are cleaned."""
+"""The section `datasets`: where samples come from."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from stages.params.section import NONE, Colour, Count, Fraction, NonNegative, Positive, Section, Share
+from stages.params.section import NONE, Count, Fraction, NonNegative, Section, Share
 
 
 def _leaves_training(test_fraction: float, info: ValidationInfo) -> float:
@@ -290,24 +290,3 @@ DatasetParams = Annotated[
     | TableParams,
     Field(discriminator="source"),
 ]
-
-
-class DownloadParams(Section):
-    """Bounds on archives."""
-
-    max_members: Count
-    max_total_gb: Positive
-    max_member_mb: Positive
-
-
-class PrepareParams(Section):
-    """Cleaning, vocabulary and Parquet sizes."""
-
-    max_bad_fraction: Fraction
-    max_image_megapixels: Annotated[float, Field(gt=0, le=178)]  # Pillow refuses larger ones itself
-    transparent_on: Colour = "white"  # versions from before it was a value are rebuilt without it
-    max_audio_seconds: Positive
-    max_video_seconds: Positive = 60.0  # also of versions from before there were videos, as the next
-    max_video_megapixels: Positive = 9.0
-    min_word_count: Count
-    shard_mb: Count

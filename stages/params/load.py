@@ -10,14 +10,14 @@ from ruamel.yaml.error import YAMLError
 
 from stages.base.errors import InputError, explain
 from stages.params.answers import answering, answers_faults, given_columns, trained_for
-from stages.params.datasets import DatasetParams, DownloadParams, PrepareParams
+from stages.params.datasets import DatasetParams
 from stages.params.encoders import HUGGINGFACE, HuggingFaceEncoderParams, form
 from stages.params.experiments import IN_TIME, ExperimentBase, TrainParams
 from stages.params.features import MODEL_INPUT, PIXELS, FeaturesParams
 from stages.params.inits import unfit_inits, wrong_inits
 from stages.params.language_models import language_model_faults
 from stages.params.production import EvaluateParams, RegisterParams, RetrainParams, ServeParams
-from stages.params.section import NONE, BaseParams, Section, variant_names
+from stages.params.section import NONE, BaseParams, DownloadParams, PrepareParams, Section, variant_names
 from stages.params.tasks import ExperimentParams, GenerateParams, TranscribeParams
 
 LONGEST_NAME = 80

@@ -1,4 +1,4 @@
-"""What every section of params.yaml is made of: kinds of numbers, names of variants, strict keys."""
+"""What every section of params.yaml is made of: kinds of numbers, names of variants, strict keys; and the plainest."""
 
 import ast
 import contextlib
@@ -74,3 +74,24 @@ class BaseParams(Section):
     def hardware(self) -> tuple[str, str, int]:
         """Return device, precision and threads, as `base.device.set_up` takes them."""
         return self.device, self.precision, self.threads
+
+
+class DownloadParams(Section):
+    """Bounds on archives."""
+
+    max_members: Count
+    max_total_gb: Positive
+    max_member_mb: Positive
+
+
+class PrepareParams(Section):
+    """Cleaning, vocabulary and Parquet sizes."""
+
+    max_bad_fraction: Fraction
+    max_image_megapixels: Annotated[float, Field(gt=0, le=178)]  # Pillow refuses larger ones itself
+    transparent_on: Colour = "white"  # versions from before it was a value are rebuilt without it
+    max_audio_seconds: Positive
+    max_video_seconds: Positive = 60.0  # also of versions from before there were videos, as the next
+    max_video_megapixels: Positive = 9.0
+    min_word_count: Count
+    shard_mb: Count

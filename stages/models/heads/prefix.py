@@ -67,12 +67,12 @@ class Prefix:
     moved_X: Tensor | None = None
 
     def at(self, rows_Y: Tensor) -> Self:
-        """Return the prefix of which only some prompts' last places are asked for."""
+        """Return the prefix of which only these prompts are asked on, rows (Y,) of X; what they share stays whole."""
         moved = None if self.moved_X is None else self.moved_X[rows_Y]
         return replace(self, last_XH=self.last_XH[rows_Y], moved_X=moved)
 
     def behind(self, x_YTH: Tensor, real_YT: Tensor, times: int) -> Places:
-        """Return the places of texts behind it, `times` for each prompt one after the other."""
+        """Return the places (Y, T) of texts behind it, Y = X * `times`: those of each prompt one after the other."""
         if self.moved_X is None:
             return Places(x_YTH, real_YT)
         moved_Y = self.moved_X.repeat_interleave(times)

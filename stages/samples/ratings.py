@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 
 from stages.base.store import SPLITS, USER_COLUMNS, USERS_FILE, write_json
 from stages.media.columns import Columns, learnt
-from stages.media.fields.kinds import habit_of, is_missing
-from stages.samples.fields import Habits
+from stages.samples.fields import find_habits
 from stages.sources.base import Rating, RawSample, Users
 
 
@@ -49,16 +48,17 @@ def write_users(folder: Path, users: Users, min_count: int) -> tuple[list[dict[s
         for row in rated:
             for user, split in zip(row["rating_users"] or (), row["rating_splits"] or (), strict=True):
                 raters[user] = raters.get(user, False) or split == SPLITS[0]
-    known = {user: users.cells[user] for user in sorted(raters) if user in users.cells}
-    trained = [cells for user, cells in known.items() if raters[user]]
-    habits = Habits()
-    for name, kind in users.kinds.items():
-        written = [cell for cells in trained if (cell := cells.get(name)) is not None and not is_missing(cell)]
-        habits.by_name[name], habits.told[name] = habit_of(written, kind)
-    read, wrong = {}, list[dict[str, str]]()
-    for user, cells in known.items():
-        raw, faults = habits.read(RawSample(f"user {user}", None, fields=dict(cells)))
-        read[user], wrong = list((raw.fields or {}).values()), wrong + faults
+    known = {
+        user: RawSample(f"user {user}", SPLITS[0] if raters[user] else None, fields=dict(users.cells[user]))
+        for user in sorted(raters)
+        if user in users.cells
+    }
+    habits = find_habits(users.kinds, known.values())
+    read, wrong = dict[str, list[str | None]](), list[dict[str, str]]()
+    for user, raw in known.items():
+        normal, faults = habits.read(raw)
+        read[user] = list((normal.fields or {}).values())
+        wrong += faults
     of_training = [read[user] for user in known if raters[user]]
     columns = Columns(
         learnt(name, habit, [cell for cells in of_training if (cell := cells[place]) is not None], min_count)

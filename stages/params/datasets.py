@@ -190,6 +190,7 @@ class ImageFolderParams(DatasetBase):
     archive: str
     sha256: str
     torchvision: Literal["none", "Flowers102"]
+    class_names: bool = False  # so in versions from before it was a value
     val_fraction: Share
     test_fraction: TestShare
 

@@ -6,6 +6,7 @@ that a picture under two names is on one split.
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,10 @@ class ImageFolderParams(Protocol):
         """A data set that torchvision downloads, or none."""
 
     @property
+    def class_names(self) -> bool:
+        """Whether the name of its class is each picture's text, too."""
+
+    @property
     def val_fraction(self) -> float:
         """The part that becomes validation where the folders have none, of the training part."""
 
@@ -54,7 +59,7 @@ class ImageFolderParams(Protocol):
 class ImageFolder(Source):
     """One sample is one image; its label is the top folder that it lies in, splits aside."""
 
-    fields = ("image", "label")
+    fields: tuple[str, ...] = ("image", "label")
     required = ("image", "label")
 
     def __init__(self, params: ImageFolderParams) -> None:
@@ -71,6 +76,8 @@ class ImageFolder(Source):
                 "mirror), folder (your own, below data/) and torchvision; leave the others at '' and none"
             )
         self.params = params
+        if params.class_names:
+            self.fields = (*ImageFolder.fields, "texts")
 
     def remote_files(self) -> tuple[RemoteFile, ...]:
         """Name the mirror's zip, if there is one."""
@@ -98,7 +105,8 @@ class ImageFolder(Source):
                     place.split, content_key(data), present, params.val_fraction, params.test_fraction
                 )
                 counts[place.label, split] += 1
-                yield RawSample(place.member, split, image=data, label=place.label)
+                texts = (in_words(place.label),) if params.class_names else ()
+                yield RawSample(place.member, split, image=data, texts=texts, label=place.label)
             say(f"{archive.path.name}: {classes_told(counts)}")
 
 
@@ -117,6 +125,16 @@ def read_places(archive: Archive) -> tuple[list[Place], list[Fault]]:
     for line in [*notes, *([f"left out {told(refused)}"] if refused else [])]:
         say(f"{where}: {line}")
     return places, [Fault(f"{where}: {name}", reason) for name, reason in refused.items()]
+
+
+def in_words(label: str) -> str:
+    """Return the name of a class as it is said.
+
+    Example:
+        >>> in_words("golden_retriever")
+        'golden retriever'
+    """
+    return re.sub(r"[_.-]+", " ", label).strip() or label
 
 
 def own_images(root: Path) -> list[tuple[str, Path]]:

@@ -57,6 +57,14 @@ def test_folders_for_splits_and_classes_are_read_below_any_top_folder(tmp_path):
     ]
 
 
+def test_the_name_of_a_class_is_a_text_in_words_where_that_is_asked(tmp_path):
+    names = ["golden_retriever/1.jpg", "tabby-cat/1.jpg", "_/1.jpg"]
+    for asked, texts in ((True, [("_",), ("golden retriever",), ("tabby cat",)]), (False, [(), (), ()])):
+        found = read_zip(tmp_path, names, class_names=asked)
+        assert sorted(item.texts for item in found if isinstance(item, RawSample)) == sorted(texts)
+        assert ("texts" in source(folder="own", class_names=asked).fields) == asked
+
+
 def test_what_the_folders_lack_of_val_and_test_is_taken_from_train_by_hash(tmp_path):
     train = [f"train/cat/{number}.jpg" for number in range(200)]
     test = [f"test/cat/{number}.jpg" for number in range(20)]

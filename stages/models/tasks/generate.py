@@ -73,9 +73,12 @@ class GenerateTask(FusedTask):
         return {}
 
     def loss(self, batch: Batch, train: Any = None) -> Tensor:
-        """Return the head's loss, of samples that have a picture."""
+        """Return the head's loss, of samples that have a picture; in training it may be mirrored, never shifted."""
         there = batch[self.target + PRESENT]
         pictures = scale_pixels(batch[self.target])[there]
+        if train is not None and train.flip_fraction:
+            mirrored = torch.rand(len(pictures), 1, 1, 1, device=pictures.device) < train.flip_fraction
+            pictures = torch.where(mirrored, pictures.flip(3), pictures)
         places_BLD = self._places(batch, train)[there]
         if not len(pictures):
             return places_BLD.sum() * 0.0

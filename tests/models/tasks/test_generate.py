@@ -101,6 +101,16 @@ def test_the_gate_sums_what_the_metric_says(trained):
     assert task.metric_of(summed, "asked_found") == pytest.approx(task.metrics(answers, test.rows)["asked_found"])
 
 
+def test_pictures_are_mirrored_in_training_where_that_is_asked(trained, monkeypatch):
+    task, split = trained[0], toy_split(8, 3)
+    batch, seen = next(iter(TrainBatches(split, task, TRAIN))), []
+    monkeypatch.setattr(task.head, "loss", lambda pictures, places, train=None: seen.append(pictures) or places.sum())
+    for settings in (TRAIN, TRAIN.model_copy(update={"flip_fraction": 1.0}), None):
+        task.loss(batch, settings)
+    plain, mirrored, evaluated = seen
+    assert torch.equal(mirrored, plain.flip(3)) and not torch.equal(mirrored, plain) and torch.equal(evaluated, plain)
+
+
 def test_guidance_leads_away_from_what_is_drawn_without_a_text(trained):
     task, test = trained
     plain, led = (task.answer(test, EVALUATE.model_copy(update={"guidance": g})) for g in (1.0, 4.0))

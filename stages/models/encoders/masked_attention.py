@@ -21,12 +21,10 @@ class MaskedAttention(nn.Module):
 
     def forward(self, x_BTD: Tensor, context_BLD: Tensor, real_BL: Tensor | None = None) -> Tensor:
         """Return (B, T, D); finite also where nothing of the context is real. Without `real_BL` all of it is."""
-        if real_BL is None:
-            real_BL = torch.ones(context_BLD.shape[:2], dtype=torch.bool, device=context_BLD.device)
         return self.over(x_BTD, [(context_BLD, real_BL)])
 
-    def over(self, x_BTD: Tensor, contexts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Attend to the places of several contexts (C, L, D), (C, L) at once.
+    def over(self, x_BTD: Tensor, contexts: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
+        """Attend to the places of several contexts (C, L, D), (C, L) at once; of None all are real.
 
         A row of a context is for B / C samples in a row, and is projected once for all of them.
         """
@@ -35,12 +33,15 @@ class MaskedAttention(nn.Module):
         for context_CLD, real_CL in contexts:
             key_CHLE, value_CHLE = (self._split(half) for half in self.key_value(context_CLD).chunk(2, dim=-1))
             found = _group(query_BHTE, len(context_CLD)) @ key_CHLE.transpose(-1, -2)
-            found = found.masked_fill(~real_CL[:, None, None], torch.finfo(found.dtype).min)
+            if real_CL is not None:
+                found = found.masked_fill(~real_CL[:, None, None], torch.finfo(found.dtype).min)
             scores.append(_ungroup(found, len(x_BTD)))
             values.append(value_CHLE)
-        weights = torch.cat(scores, dim=-1).softmax(-1).split([found.shape[-1] for found in scores], dim=-1)
+        joined = torch.cat(scores, dim=-1) if len(scores) > 1 else scores[0]
+        weights = joined.softmax(-1).split([found.shape[-1] for found in scores], dim=-1)
         mixed = [_ungroup(_group(w, len(v)) @ v, len(x_BTD)) for w, v in zip(weights, values, strict=True)]
-        return self.out(torch.stack(mixed).sum(0).transpose(1, 2).flatten(2))
+        mixed_BHTE = torch.stack(mixed).sum(0) if len(mixed) > 1 else mixed[0]
+        return self.out(mixed_BHTE.transpose(1, 2).flatten(2))
 
     def _split(self, x_BLD: Tensor) -> Tensor:
         return x_BLD.unflatten(-1, (self.heads, -1)).transpose(1, 2)

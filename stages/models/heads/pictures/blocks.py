@@ -49,7 +49,7 @@ class Residual(nn.Module):
 
 
 class Attending(nn.Module):
-    """Cells attend to each other, then to the places of the condition: so a word finds where it belongs.
+    """Cells attend to each other, then to the condition, so that a word finds where it belongs; then pass a network.
 
     Each cell knows where it lies: without that no word could mean left or above.
     """
@@ -57,10 +57,13 @@ class Attending(nn.Module):
     def __init__(self, channels: int, dim: int, heads: int, side: int) -> None:
         """Build for side x side cells."""
         super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
         self.cells, self.words = MaskedAttention(channels, heads), MaskedAttention(channels, heads)
         self.project = nn.Linear(dim, channels)
         self.place_LC = nn.Parameter(waves(side, side, channels))
+        self.feed_forward = nn.Sequential(
+            nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
+        )
 
     def forward(self, x_BCHW: Tensor, places_BLD: Tensor) -> Tensor:
         """Return the same shape."""
@@ -68,6 +71,7 @@ class Attending(nn.Module):
         normed = self.norms[0](x)
         x = x + self.cells(normed, normed)
         x = x + self.words(self.norms[1](x), self.project(places_BLD))
+        x = x + self.feed_forward(self.norms[2](x))
         return x.transpose(1, 2).unflatten(2, x_BCHW.shape[2:])
 
 

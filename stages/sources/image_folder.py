@@ -105,7 +105,7 @@ class ImageFolder(Source):
                     place.split, content_key(data), present, params.val_fraction, params.test_fraction
                 )
                 counts[place.label, split] += 1
-                texts = (in_words(place.label),) if params.class_names else ()
+                texts = (class_text(place.label),) if params.class_names else ()
                 yield RawSample(place.member, split, image=data, texts=texts, label=place.label)
             say(f"{archive.path.name}: {classes_told(counts)}")
 
@@ -127,11 +127,11 @@ def read_places(archive: Archive) -> tuple[list[Place], list[Fault]]:
     return places, [Fault(f"{where}: {name}", reason) for name, reason in refused.items()]
 
 
-def in_words(label: str) -> str:
-    """Return the name of a class as it is said.
+def class_text(label: str) -> str:
+    """Return the name of a class as a text; marks between words become blanks, a name of marks alone stays.
 
     Example:
-        >>> in_words("golden_retriever")
+        >>> class_text("golden_retriever")
         'golden retriever'
     """
     return re.sub(r"[_.-]+", " ", label).strip() or label

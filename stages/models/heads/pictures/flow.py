@@ -37,7 +37,7 @@ class Flow(PictureHead):
         return self._noise_shape
 
     def loss(self, pictures_BCHW: Tensor, places_BLD: Tensor, train: Any = None) -> Tensor:
-        """Return the square error of velocities, at times that are more often early, see the module."""
+        """Return the square error of velocities, as is and across cells, at times more often early; see the module."""
         size, device = len(pictures_BCHW), pictures_BCHW.device
         if train is not None:
             normal_B, noise = torch.randn(size, device=device), torch.randn_like(pictures_BCHW)

@@ -2,7 +2,8 @@
 
 Who tells is matching-aware: a real picture beside another sample's text is wrong too. Both learn in one step from one
 loss: in the generator's part the other's weights stand still. The squared slope at real pictures is punished, which
-makes that converge (R1, Mescheder et al. 2018). Shapes as in `base`; Z width of the noise.
+makes that converge (R1, Mescheder et al. 2018); some of a batch suffice for it, as its second pass backwards is the
+dearest part. Shapes as in `base`; Z width of the noise.
 """
 
 from typing import Any, ClassVar
@@ -19,7 +20,9 @@ from stages.models.heads.pictures.blocks import GROUPS, Attending, Residual, Tol
 
 NOISE = 64
 SMALLEST = 4  # cells of a side
-SLOPE_WEIGHT = 0.5  # of the squared slope, at pictures in -1..1 summed over pixels
+SLOPE_WEIGHT = 0.1  # of the squared slope, at pictures in -1..1 summed over pixels
+SLOPE_SHARE = 4  # one of so many pictures of a batch
+LEAK = 0.2
 
 
 class Gan(PictureHead):
@@ -43,16 +46,14 @@ class Gan(PictureHead):
         size = len(pictures_BCHW)
         noise = torch.randn(size, NOISE, generator=None if train else torch.Generator().manual_seed(0))
         made = self.generator(noise.to(pictures_BCHW), places_BLD.detach()).float()
-        others_BLD = places_BLD.roll(1, 0)
-        told = [
-            self.discriminator(pictures_BCHW, places_BLD),
-            self.discriminator(pictures_BCHW, others_BLD),
-            self.discriminator(made.detach(), places_BLD),
-        ]
-        telling = F.softplus(-told[0]).mean() + 0.5 * (F.softplus(told[1]).mean() + F.softplus(told[2]).mean())
+        real, false = self.discriminator.look(torch.cat([pictures_BCHW, made.detach()])).split(size)
+        places = torch.cat([places_BLD, places_BLD.roll(1, 0), places_BLD])
+        right, wrong, feigned = self.discriminator.tell(torch.cat([real, real, false]), places).split(size)
+        telling = F.softplus(-right).mean() + 0.5 * (F.softplus(wrong).mean() + F.softplus(feigned).mean())
         still = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         making = F.softplus(-functional_call(self.discriminator, still, (made, places_BLD.detach()))).mean()
-        slope = self._slope(pictures_BCHW, places_BLD) if train is not None else 0.0
+        some = -(-size // SLOPE_SHARE)
+        slope = self._slope(pictures_BCHW[:some], places_BLD[:some]) if train is not None else 0.0
         return telling + making + SLOPE_WEIGHT * slope
 
     def _slope(self, pictures_BCHW: Tensor, places_BLD: Tensor) -> Tensor:
@@ -98,27 +99,39 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Convolutions without norms down to 4 x 4 cells; cells of 8 x 8 are seen beside the condition."""
+    """Convolutions without norms down to 8 x 8 cells, which are seen beside the condition; half a generator's width."""
 
     def __init__(self, shape: tuple[int, ...], dim: int, channels: int, heads: int) -> None:
         """Build for pictures (H, W, C)."""
         super().__init__()
-        self.layers, now, side = nn.ModuleList([nn.Conv2d(shape[2], channels, 3, padding=1)]), channels, shape[0]
+        now, side = channels // 2, shape[0]
+        self.layers = nn.ModuleList([nn.Conv2d(shape[2], now, 3, padding=1)])
         while side > 2 * SMALLEST:
-            out = min(2 * now, 4 * channels)
+            out = min(2 * now, 2 * channels)
             self.layers.append(nn.Conv2d(now, out, 4, stride=2, padding=1))
             now, side = out, side // 2
         self.project, self.attention = nn.Linear(dim, now), MaskedAttention(now, heads)
         self.place_LC = nn.Parameter(waves(2 * SMALLEST, 2 * SMALLEST, now))
         self.beside = nn.Conv2d(2 * now, now, 4, stride=2, padding=1)
         self.alone, self.judge = nn.Linear(now, 1), nn.Linear(now, 1)
+        for layer in (*self.layers, self.beside):  # torch's own scale is for layers with norms: the signal would fade
+            nn.init.kaiming_normal_(layer.weight, a=LEAK)
+            nn.init.zeros_(layer.bias)
+
+    def look(self, pictures_BCHW: Tensor) -> Tensor:
+        """Return the cells of pictures, whatever they are held against."""
+        x = pictures_BCHW
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), LEAK)
+        return x
+
+    def tell(self, x_BCHW: Tensor, places_BLD: Tensor) -> Tensor:
+        """Return how real cells and condition look together, (B,)."""
+        cells = x_BCHW.flatten(2).transpose(1, 2) + self.place_LC
+        asked = self.attention(cells, self.project(places_BLD)).transpose(1, 2).view_as(x_BCHW)
+        both = F.leaky_relu(self.beside(torch.cat([x_BCHW, asked], dim=1)), LEAK)
+        return (self.alone(x_BCHW.mean((2, 3))) + self.judge(both.mean((2, 3)))).squeeze(1).float()
 
     def forward(self, pictures_BCHW: Tensor, places_BLD: Tensor) -> Tensor:
         """Return how real picture and condition look together, (B,)."""
-        x = pictures_BCHW
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), 0.2)
-        cells = x.flatten(2).transpose(1, 2) + self.place_LC
-        asked = self.attention(cells, self.project(places_BLD)).transpose(1, 2).view_as(x)
-        both = F.leaky_relu(self.beside(torch.cat([x, asked], dim=1)), 0.2)
-        return (self.alone(x.mean((2, 3))) + self.judge(both.mean((2, 3)))).squeeze(1).float()
+        return self.tell(self.look(pictures_BCHW), places_BLD)

@@ -147,3 +147,9 @@ def test_data_in_which_nothing_tells_what_is_drawn_are_refused_before_training()
     for found, said in ((split, False), (untold, True)):
         faults = list(task.faults(task.config, dict.fromkeys(SPLITS, found)))
         assert any(fault.fatal and "the task generate needs labels" in fault.text for fault in faults) == said
+
+
+def test_what_a_discriminator_sees_does_not_fade_layer_by_layer():
+    torch.manual_seed(3)
+    pictures = torch.rand(8, 3, 16, 16) * 2 - 1
+    assert 0.5 < toy_task("gan").head.discriminator.look(pictures).std() / pictures.std() < 2

@@ -46,6 +46,7 @@ def run(params: Params, name: str) -> None:
     from stages.base.device import set_up
     from stages.models.model import load_model, named_bases, reading_of
     from stages.models.pool import load
+    from stages.models.tasks.base import to_look_at
     from stages.pretrained.bases import bring
     from stages.reports.figures import write_figures
     from stages.reports.samples_page import write_samples_page
@@ -75,7 +76,7 @@ def run(params: Params, name: str) -> None:
         _write_comparison(draft.folder / "comparison.csv", metrics)
         (draft.folder / FIGURES).mkdir()
         write_figures(draft.folder / FIGURES, task, answers, test.rows, metrics)
-        shown = np.linspace(0, len(test) - 1, min(params.evaluate.num_samples_shown, len(test))).round().astype(int)
+        shown = to_look_at(test, params.evaluate.num_samples_shown)
         pairs = list(zip(_explained(task, test, answers, shown), (test.rows[i] for i in shown), strict=True))
         inputs = _inputs(params, name, SPLITS if task.pooled else (TEST,))
         write_samples_page(draft.folder / SAMPLES_PAGE, name, metrics, task, pairs, inputs)

@@ -231,3 +231,13 @@ class Task(nn.Module):
 def size_of(batch: Batch) -> int:
     """Return the number of samples of a batch."""
     return len(next(iter(batch.values())))
+
+
+def to_look_at(split: Split, most: int) -> np.ndarray:
+    """Return the numbers of at most so many samples, spread evenly over the split, whose order may be that of classes.
+
+    Example:
+        >>> to_look_at(Split([{}] * 9, {}), 3).tolist(), to_look_at(Split([{}] * 2, {}), 3).tolist()
+        ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)

@@ -25,7 +25,7 @@ from stages.models.metrics.pictures.measures import FOUND, Measures, asked_of, d
 from stages.models.metrics.truth import Judgement
 from stages.models.tables import PRESENT, Split
 from stages.models.targets import Fault, Splits, pair_faults
-from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig
+from stages.models.tasks.base import Answers, Arrays, Batch, Line, ModelConfig, to_look_at
 from stages.models.tasks.fused import FusedTask
 from stages.params import GenerateParams
 
@@ -142,11 +142,12 @@ class GenerateTask(FusedTask):
         return self._measures
 
     def answer(self, split: Split, evaluate: Any) -> Answers:
-        """Draw a picture for each sample, by a seed of its id; of the first samples several, which shows variety."""
+        """Draw a picture for each sample, by a seed of its id; of those looked at several, which shows variety."""
         answers: Answers = []
+        shown = set(to_look_at(split, evaluate.num_samples_shown).tolist())
         for samples, _, batch in split.in_order(evaluate.batch_size):
             seeds = [seed_of(split.rows[i]["sample_id"]) for i in samples]
-            counts = [SEVERAL if i < evaluate.num_samples_shown else 1 for i in samples]
+            counts = [SEVERAL if i in shown else 1 for i in samples.tolist()]
             told = {"seed": torch.tensor(seeds), "count": torch.tensor(counts)}
             answers += [a | {"picture": a["pictures"][0]} for a in self.predict(batch | told, evaluate)]
         asked = [{"asked_words": row["tokens"][0].split() if row.get("tokens") else []} for row in split.rows]
@@ -227,8 +228,8 @@ class GenerateTask(FusedTask):
         return self.measures.judgement(answer["found"], row)
 
     def sketch(self, split: Split, evaluate: Any) -> bytes | None:
-        """Return a sheet of what is drawn for the first samples, as PNG."""
-        samples, _, batch = next(split.in_order(SKETCHED))
+        """Return a sheet of what is drawn for some samples, as PNG."""
+        samples, _, batch = next(split.in_order(SKETCHED, to_look_at(split, SKETCHED)))
         seeds = torch.tensor([seed_of(split.rows[i]["sample_id"]) for i in samples])
         pictures = [answer["pictures"][0] for answer in self.predict(batch | {"seed": seeds}, evaluate)]
         return png(sheet(pictures))

@@ -71,6 +71,16 @@ def test_a_picture_depends_on_its_seed_and_text_and_on_no_other_sample(trained):
     assert len(pictures) == 4 and not any(np.array_equal(pictures[0], other) for other in pictures[1:])
 
 
+def test_what_is_looked_at_is_spread_over_the_split(trained):
+    task, test = trained
+    several = [i for i, answer in enumerate(task.answer(test, EVALUATE)) if len(answer["pictures"]) > 1]
+    assert several == [0, 13, 26, 39]
+    seen = []
+    one_batch = dataclasses.replace(test)
+    one_batch.in_order = lambda size, some=None: seen.extend(some) or test.in_order(size, some)
+    assert task.sketch(one_batch, EVALUATE) and seen[0] == 0 and seen[-1] == 39 and len(seen) == 16
+
+
 def test_what_is_served_is_what_was_evaluated(trained):
     task, test = trained
     records = task.records(task.answer(test, EVALUATE), test.rows)

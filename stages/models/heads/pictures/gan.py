@@ -46,10 +46,10 @@ class Gan(PictureHead):
         size = len(pictures_BCHW)
         noise = torch.randn(size, NOISE, generator=None if train else torch.Generator().manual_seed(0))
         made = self.generator(noise.to(pictures_BCHW), places_BLD.detach()).float()
-        real, false = self.discriminator.look(torch.cat([pictures_BCHW, made.detach()])).split(size)
+        real, fake = self.discriminator.look(torch.cat([pictures_BCHW, made.detach()])).split(size)
         places = torch.cat([places_BLD, places_BLD.roll(1, 0), places_BLD])
-        right, wrong, feigned = self.discriminator.tell(torch.cat([real, real, false]), places).split(size)
-        telling = F.softplus(-right).mean() + 0.5 * (F.softplus(wrong).mean() + F.softplus(feigned).mean())
+        right_B, wrong_B, fake_B = self.discriminator.tell(torch.cat([real, real, fake]), places).split(size)
+        telling = F.softplus(-right_B).mean() + 0.5 * (F.softplus(wrong_B).mean() + F.softplus(fake_B).mean())
         still = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         making = F.softplus(-functional_call(self.discriminator, still, (made, places_BLD.detach()))).mean()
         some = -(-size // SLOPE_SHARE)
@@ -119,19 +119,19 @@ class Discriminator(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def look(self, pictures_BCHW: Tensor) -> Tensor:
-        """Return the cells of pictures, whatever they are held against."""
+        """Return 8 x 8 cells of pictures (B, C, H, W), as (B, K, 8, 8), whatever condition they are held against."""
         x = pictures_BCHW
         for layer in self.layers:
             x = F.leaky_relu(layer(x), LEAK)
         return x
 
-    def tell(self, x_BCHW: Tensor, places_BLD: Tensor) -> Tensor:
-        """Return how real cells and condition look together, (B,)."""
-        cells = x_BCHW.flatten(2).transpose(1, 2) + self.place_LC
-        asked = self.attention(cells, self.project(places_BLD)).transpose(1, 2).view_as(x_BCHW)
-        both = F.leaky_relu(self.beside(torch.cat([x_BCHW, asked], dim=1)), LEAK)
-        return (self.alone(x_BCHW.mean((2, 3))) + self.judge(both.mean((2, 3)))).squeeze(1).float()
+    def tell(self, x_BKHW: Tensor, places_BLD: Tensor) -> Tensor:
+        """Return how real cells (B, K, 8, 8) and condition look together, as logits (B,)."""
+        cells = x_BKHW.flatten(2).transpose(1, 2) + self.place_LC
+        asked = self.attention(cells, self.project(places_BLD)).transpose(1, 2).view_as(x_BKHW)
+        both = F.leaky_relu(self.beside(torch.cat([x_BKHW, asked], dim=1)), LEAK)
+        return (self.alone(x_BKHW.mean((2, 3))) + self.judge(both.mean((2, 3)))).squeeze(1).float()
 
     def forward(self, pictures_BCHW: Tensor, places_BLD: Tensor) -> Tensor:
-        """Return how real picture and condition look together, (B,)."""
+        """Return how real picture and condition look together, as logits (B,)."""
         return self.tell(self.look(pictures_BCHW), places_BLD)

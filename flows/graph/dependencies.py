@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.graph.dvc_stages import StageError
 from flows.graph.inputs import check_inputs
+from flows.graph.mending import mend
 
 
 def dependencies(root: Path | str) -> dict[str, list[str]]:
@@ -46,6 +47,7 @@ def _opened(root: Path | str) -> Iterator[Any]:
     from dvc.repo import Repo
 
     check_inputs(Path(root))
+    mend(root)
     try:
         with Repo(str(root), _wait_for_lock=True) as repo:
             yield repo

@@ -17,6 +17,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Any
 
+from flows.graph.mending import mend
 from flows.graph.sessions import dvc_command, dvc_environment, dvc_process
 
 TAIL_LINES = 40
@@ -202,6 +203,7 @@ def follow(
 ) -> list[StageRun]:
     """Run a command of DVC to its end and return the stages that it ran; for the rest see `repro`."""
     transcript = Transcript(on_stage_done)
+    mend(root)
     with dvc_process(root, arguments, asks_progress=on_progress is not None) as process:
         assert process.stdout is not None
         for raw in process.stdout:
@@ -234,6 +236,7 @@ def changes(root: Path | str, names: Iterable[str]) -> list[Change]:
     Raises:
         StageError: DVC cannot say; `StageBusy` while another process writes what would be compared.
     """
+    mend(root)
     command = dvc_command("status", "--json", *names)
     done = subprocess.run(command, cwd=root, env=dvc_environment(), capture_output=True, text=True)
     if done.returncode != 0:

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+from flows.graph.mending import RWLOCK
 from flows.graph.sessions import OWNER_VARIABLE, end_session, is_running, process_mark
 from stages.base.store import SCRATCH, write_json
 
-RWLOCK = Path(".dvc/tmp/rwlock")
 LOCKS = SCRATCH / "locks"
 READ_ATTEMPTS = 5  # DVC writes its file in place: it can be read half written
 GONE_S = 10.0  # that an ended process may take to leave the table of processes, where DVC still sees it

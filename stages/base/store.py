@@ -187,6 +187,19 @@ def locked(name: str) -> Iterator[None]:
         lock.release()
 
 
+@contextlib.contextmanager
+def dvc_locked(root: Path, name: str = "lock") -> Iterator[None]:
+    """Hold one of the locks that DVC holds when it writes its own files: `lock` or `rwlock.lock`."""
+    from dvc.config import Config
+    from dvc.lock import make_lock
+
+    folder = root / ".dvc"
+    (folder / "tmp").mkdir(exist_ok=True)
+    hard = Config(str(folder.resolve()))["core"].get("hardlink_lock", False)
+    with make_lock(str(folder / "tmp" / name), str(folder / "tmp"), hardlink_lock=hard, wait=True):
+        yield
+
+
 def reserve(path: Path, num_bytes: int) -> None:
     """Give a file this size with room on the disk: a disk found full later would crash a memory map.
 

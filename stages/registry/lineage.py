@@ -8,7 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.base.store import MANIFEST, METRICS, SPLITS, artifact_path, digest, read_manifest, sha256_file
+from stages.base.store import MANIFEST, METRICS, SPLITS, artifact_path, digest, dvc_locked, read_manifest, sha256_file
 from stages.params import NONE, Params
 from stages.pretrained.bases import references
 
@@ -119,15 +119,9 @@ def project_lock_entries(root: Path, stages: list[tuple[str, str]]) -> dict[str,
 
     DVC writes the file in place, under its own lock, which it gives up while a stage runs: this waits for it.
     """
-    from dvc.config import Config
-    from dvc.lock import make_lock
-
-    folder = root / ".dvc"
-    if not folder.is_dir():
+    if not (root / ".dvc").is_dir():
         return lock_entries(root / LOCK_FILE, stages)
-    (folder / "tmp").mkdir(exist_ok=True)
-    hard = Config(str(folder.resolve()))["core"].get("hardlink_lock", False)
-    with make_lock(str(folder / "tmp" / "lock"), str(folder / "tmp"), hardlink_lock=hard, wait=True):
+    with dvc_locked(root):
         return lock_entries(root / LOCK_FILE, stages)
 
 

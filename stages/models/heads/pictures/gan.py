@@ -16,7 +16,7 @@ from torch.func import functional_call
 from stages.models.encoders.cnn import waves
 from stages.models.encoders.masked_attention import MaskedAttention
 from stages.models.heads.pictures.base import PictureHead
-from stages.models.heads.pictures.blocks import GROUPS, Attending, Residual, Told
+from stages.models.heads.pictures.blocks import NARROWEST, Attending, Residual, Told
 
 NOISE = 64
 SMALLEST = 4  # cells of a side
@@ -80,7 +80,7 @@ class Generator(nn.Module):
         self.enter = nn.Linear(NOISE + dim, self.deep * SMALLEST**2)
         blocks, now = [], self.deep
         while side < shape[0]:
-            out = max(now // 2, GROUPS)
+            out = max(now // 2, NARROWEST)
             blocks.append(Residual(now, out, width))
             now, side = out, 2 * side
         self.blocks = nn.ModuleList(blocks)

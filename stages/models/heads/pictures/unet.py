@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stages.models.encoders.cnn import waves as places
-from stages.models.heads.pictures.blocks import GROUPS, SMALL, Attending, Residual, Told
+from stages.models.heads.pictures.blocks import NARROWEST, SMALL, Attending, Residual, Told
 
 SIDES = (32, 16, 8)  # cells of a side
 OUTER, INNER = SIDES[0], SIDES[-1]
@@ -30,7 +30,7 @@ class UNet(nn.Module):
         self.cell_px = max(1, shape[0] // OUTER)
         pixels, deep, width = shape[2] * self.cell_px**2, 2 * channels, 2 * channels
         sides = [side for side in SIDES if side <= shape[0]]
-        widths = [max(GROUPS, deep * INNER // side // GROUPS * GROUPS) for side in sides]
+        widths = [max(NARROWEST, deep * INNER // side // NARROWEST * NARROWEST) for side in sides]
         self.time = nn.Sequential(nn.Linear(2 * WAVES, width), nn.SiLU(), nn.Linear(width, width))
         self.pooled = nn.Linear(dim, width)
         self.enter = nn.Conv2d(pixels, widths[0], 3, padding=1)

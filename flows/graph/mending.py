@@ -22,8 +22,8 @@ _ENTRY = re.compile(r"^  \S", re.MULTILINE)
 def mend(root: Path | str) -> None:
     """Make `dvc.lock` and `.dvc/tmp/rwlock` whole, and say on stderr what was lost.
 
-    The lock keeps its whole entries; what it had of other stages is in DVC's run cache. The other file names
-    processes that read and write: who cut it off is gone, and who is not wrote it since.
+    The lock keeps its whole entries; what it had of other stages is in DVC's run cache, or is found when they run
+    again. The other file names processes that read and write: who cut it off is gone, and who is not wrote it since.
     """
     root = Path(root)
     if _is_torn(root / LOCK_FILE):

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ruamel.yaml.error import YAMLError
 from stages.base.store import dvc_locked, write_text
 
 LOCK_FILE = "dvc.lock"
-RWLOCK = Path(".dvc/tmp/rwlock")
+RWLOCK = ".dvc/tmp/rwlock"
 
 _HEAD = "schema: '2.0'\nstages:\n"
 _CONFLICT = "<<<<<<<"  # of two branches, for a person to resolve
@@ -25,20 +26,27 @@ def mend(root: Path | str) -> None:
     The lock keeps its whole entries; what it had of other stages is in DVC's run cache, or is found when they run
     again. The other file names processes that read and write: who cut it off is gone, and who is not wrote it since.
     """
-    root = Path(root)
-    if _is_torn(root / LOCK_FILE):
-        with dvc_locked(root):  # whoever was only writing it is done now
-            _mend_lock(root / LOCK_FILE)
-    if _is_torn(root / RWLOCK):
-        with dvc_locked(root, "rwlock.lock"):
-            if _is_torn(root / RWLOCK):
-                (root / RWLOCK).unlink()
-                _tell(f"{RWLOCK} was cut off by a kill; it is made anew")
+    _mend(Path(root), LOCK_FILE, "lock", _is_lock, _whole_entries)
+    _mend(Path(root), RWLOCK, "rwlock.lock", _names_processes, lambda text: "")
 
 
-def _is_torn(path: Path) -> bool:
-    text = _text(path)
-    return text is not None and not (_names_processes(text) if path.name == RWLOCK.name else _is_lock(text))
+def _mend(
+    root: Path, name: str, guard: str, is_whole: Callable[[str], bool], whole_part: Callable[[str], str | None]
+) -> None:
+    """Keep the whole part of a torn file; one without any is taken away, one that DVC shall speak of is left."""
+    path = root / name
+    if (text := _text(path)) is None or is_whole(text):
+        return
+    with dvc_locked(root, guard):  # whoever was only writing it is done now
+        if (text := _text(path)) is None or is_whole(text) or (kept := whole_part(text)) is None:
+            return
+        if kept:
+            write_text(path, kept)
+        else:
+            path.unlink()
+    count = len(_ENTRY.findall(kept))
+    line = f"{name} was cut off by a kill; it keeps {count} whole entries, others are made anew or restored by DVC"
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _text(path: Path) -> str | None:
@@ -46,18 +54,6 @@ def _text(path: Path) -> str | None:
         return path.read_bytes().decode(errors="replace")
     except FileNotFoundError:
         return None
-
-
-def _mend_lock(path: Path) -> None:
-    text = _text(path)
-    if text is None or _is_lock(text) or (kept := _whole_entries(text)) is None:
-        return
-    if kept:
-        write_text(path, kept)
-    else:
-        path.unlink()
-    count = len(_ENTRY.findall(kept))
-    _tell(f"{path.name} was cut off by a kill; it keeps {count} whole entries, others come from DVC's run cache")
 
 
 def _whole_entries(text: str) -> str | None:
@@ -87,7 +83,3 @@ def _is_lock(text: str) -> bool:
     except (YAMLError, Invalid):
         return False
     return True
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201

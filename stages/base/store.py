@@ -189,7 +189,10 @@ def locked(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def dvc_locked(root: Path, name: str = "lock") -> Iterator[None]:
-    """Hold one of the locks that DVC holds when it writes its own files: `lock` or `rwlock.lock`."""
+    """Hold one of the locks that DVC holds when it writes its own files: `lock`, or `rwlock.lock`.
+
+    `root` is the folder of a DVC project. Waits for whoever has the lock.
+    """
     from dvc.config import Config
     from dvc.lock import make_lock
 

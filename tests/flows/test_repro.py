@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -32,7 +33,10 @@ def test_nothing_to_do_is_said_and_the_model_is_shown(toy: Path, cli_environment
     done = run(toy, cli_environment, "--jobs", jobs)
     assert (done.returncode, done.stderr) == (0, "")
     assert "nothing to do: every stage is up to date" in done.stdout
-    assert table_rows(done.stdout)["train@caption"][0] == "cached"
+    outcome, seconds = table_rows(done.stdout)["train@caption"]
+    assert outcome == "cached"
+    assert re.fullmatch(r"\d\.\d", seconds)  # what DVC took to see that, which is none where no DVC ran
+    assert jobs == "1" or seconds == "0.0"
     assert "toy-caption v3 (champion)   bleu_4   0.250   majority 0.100     0.750" in done.stdout
     assert '.venv/bin/python -m stages.register caption --try image=FILE text="WORDS"' in done.stdout
     assert "\x1b" not in done.stdout
